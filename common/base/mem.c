@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local uint64_t allocations;
+
+static void *counted(void *p)
+{
+    if (p != NULL) {
+        allocations++;
+    }
+    return p;
+}
+
+void *mem_alloc(size_t n)
+{
+    return counted(calloc(1, n > 0 ? n : 1));
+}
+
+void *mem_array(size_t count, size_t size)
+{
+    return counted(calloc(count > 0 ? count : 1, size > 0 ? size : 1));
+}
+
+void *mem_regrow(void *p, size_t count, size_t size)
+{
+    return counted(reallocarray(p, count > 0 ? count : 1, size > 0 ? size : 1));
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+char *mem_strdup(const char *s)
+{
+    return mem_strndup(s, strlen(s));
+}
+
+char *mem_strndup(const char *s, size_t n)
+{
+    size_t const len = strnlen(s, n);
+    char *const p = mem_alloc(len + 1);
+    if (p != NULL) {
+        memcpy(p, s, len);
+    }
+    return p;
+}
+
+uint64_t mem_thread_allocations(void)
+{
+    return allocations;
+}

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `make check` is made of. Each target runs alone as well; red output names the command that reproduces it.
+
+## test-programs: build all unit and simulation test programs
+test-programs: $(UNIT) $(SIM)
+
+## check-unit: unit tests and simulations (MODE=debug)
+check-unit: $(UNIT) $(SIM)
+	$(Q)tests/support/run_tests.sh "$(MODE)" $^
+
+## fuzz-smoke: every fuzz target over its corpus
+fuzz-smoke: $(FUZZ)
+	$(Q)tests/support/run_fuzz_corpus.sh "$(MODE)" $^
+
+## lint: the rules of the house (layers, symbols, banned calls, sizes, headers)
+lint:
+	$(Q)tests/lint/run.sh $(BUILD)
+
+.PHONY: test-programs check-unit fuzz-smoke lint
