@@ -72,7 +72,8 @@ struct packet {
     // Written by the pool.
     struct packet_pool *pool;
     uint32_t refs;
-    bool small; // buffer class
+    bool small;      // buffer class
+    uint8_t *buffer; // where the buffer starts; data may have moved
 
     // Written by whoever receives the datagram (worker, transport). data may be moved forward when framing is stripped.
     uint16_t len;
