@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What crosses between the signalling thread and the media workers. A message owns everything it points to; posting it
+// through a mailbox moves the ownership.
+//
+// Signalling thread: WebSockets, HTTP, tokens, which worker has which room. Worker: rooms, whole.
+// A WebSocket is named by its session handle (signalling thread's table), a pending HTTP API call by its call handle.
+// After CHANNEL_SESSION_CLOSED (either direction) nothing more is said about that handle.
+//
+//   signalling -> worker                               worker -> signalling
+//   CHANNEL_JOIN            a client connected          CHANNEL_SEND            bytes for a WebSocket
+//   CHANNEL_REQUEST         a decoded SignalRequest     CHANNEL_CLOSE           flush, then close the WebSocket
+//   CHANNEL_SESSION_CLOSED  its socket is gone          CHANNEL_CLAIMS          name, metadata or permission changed: new
+//   CHANNEL_API             a room service call                                 refresh token
+//   CHANNEL_SHUTDOWN        say goodbye, then end       CHANNEL_API_REPLY       answer of a room service call
+//                                                       CHANNEL_ROOM_ENDED      the room is gone from this worker
+//                                                       CHANNEL_ROOM_INFO       who is in it (for ListRooms and placement)
+//                                                       CHANNEL_SHUTDOWN_DONE   this worker holds no room any more
+
+#include "common/base/bytes.h"
+#include "common/base/handle.h"
+#include "common/base/mono.h"
+#include "common/lk/access_token.h"
+
+struct pbuf_arena;                     // common/svc/pbuf.h: everything decoded lives in one
+typedef struct Livekit__SignalRequest Livekit__SignalRequest;
+typedef struct Livekit__JoinRequest Livekit__JoinRequest;
+
+// Encoded once, sent to many: reference counted atomically, immutable. common/svc/shared_buf.h.
+struct shared_buf;
+
+enum channel_msg_type {
+    CHANNEL_JOIN,
+    CHANNEL_REQUEST,
+    CHANNEL_SESSION_CLOSED,
+    CHANNEL_API,
+    CHANNEL_SHUTDOWN,
+
+    CHANNEL_SEND,
+    CHANNEL_CLOSE,
+    CHANNEL_CLAIMS,
+    CHANNEL_API_REPLY,
+    CHANNEL_ROOM_ENDED,
+    CHANNEL_ROOM_INFO,
+    CHANNEL_SHUTDOWN_DONE,
+
+    CHANNEL_MSG_COUNT,
+};
+
+// Numbers of a room that the registry shows without asking the worker.
+struct channel_room_info {
+    char *name;
+    char *sid;
+    char *metadata; // NULL = empty
+    wall_t created;
+    uint32_t empty_timeout_s;
+    uint32_t departure_timeout_s;
+    uint32_t max_participants;
+    uint32_t num_participants;
+    uint32_t num_publishers;
+};
+
+// A validated connect request.
+struct channel_join {
+    char *room_name;
+    struct access_token *token;        // verified claims: identity, name, metadata, attributes, kind, video grant
+    bool v1;                           // single peer connection
+    bool has_subscriber_allow_pause;   // v0 knows three states (livekit-protocol 1.5)
+    // v0 parameters are put into the same message as v1's, with v0's defaults applied (auto_subscribe true).
+    Livekit__JoinRequest *request;
+    struct pbuf_arena *arena;          // holds request
+    char *client_address;              // for ClientInfo.address and the log
+};
+
+enum room_api_method {
+    ROOM_API_CREATE_ROOM,
+    ROOM_API_DELETE_ROOM,
+    ROOM_API_LIST_PARTICIPANTS,
+    ROOM_API_GET_PARTICIPANT,
+    ROOM_API_REMOVE_PARTICIPANT,
+    ROOM_API_METHOD_COUNT,
+};
+
+// A room service call on its way to the room. The request is the method's own protobuf message, still encoded: the room
+// decodes what it understands (sfu/room/room_api.c).
+struct channel_api {
+    enum room_api_method method;
+    char *room_name;
+    uint8_t *request;
+    size_t request_len;
+};
+
+// `error` NULL: body is the encoded response message. Else a Twirp code ("not_found") with a text.
+struct channel_api_reply {
+    const char *error; // static string
+    char *error_msg;
+    struct shared_buf *body;
+};
+
+struct channel_msg {
+    struct channel_msg *next; // mailbox link
+    enum channel_msg_type type;
+    uint32_t worker;          // the worker it is for, or comes from
+    handle_t handle;          // session, or API call
+    union {
+        struct channel_join join;
+        struct {
+            Livekit__SignalRequest *request;
+            struct pbuf_arena *arena;
+        } request;
+        struct channel_api api;
+        struct {
+            struct shared_buf *data; // one encoded SignalResponse
+        } send;
+        struct {
+            uint16_t code; // WebSocket close code, normally 1000
+        } close;
+        struct {
+            struct access_token *token; // claims as they are now
+        } claims;
+        struct channel_api_reply api_reply;
+        struct channel_room_info room_info; // also CHANNEL_ROOM_ENDED: only the name
+    } u;
+};
+
+// A zeroed message, NULL without memory.
+struct channel_msg *channel_msg_new(enum channel_msg_type type, handle_t handle) NODISCARD;
+
+// Frees a message and everything it owns (accepts NULL). Used by the receiver when it is done, and by a mailbox that is
+// closed with messages inside.
+void channel_msg_free(struct channel_msg *m);
