@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The DTLS identity of this process: one self-signed ECDSA P-256 certificate (RFC 8827 section 6.5), its key, and what
+// mbedTLS needs besides (random generator, the client and the server configuration). Created once and shared by all
+// transports: immutable afterwards, so any thread may use it.
+
+#include "common/base/bytes.h"
+
+struct dtls_cert;
+
+// "AB:CD:...": 32 bytes in upper-case hex with colons, and the terminating zero.
+#define DTLS_CERT_FINGERPRINT_STRLEN (32 * 3)
+
+// Generates key and certificate (a fresh one at each start; valid from yesterday for 30 days after now_unix_s, in seconds
+// since 1970). -ENOMEM, -EIO when the random source or the library fails.
+int dtls_cert_new(int64_t now_unix_s, struct dtls_cert **ret) NODISCARD;
+
+// Every transport made from it must be gone. Accepts NULL.
+void dtls_cert_free(struct dtls_cert *c);
+
+// The value of a=fingerprint:sha-256 (text of the certificate's SHA-256). Borrowed from c.
+const char *dtls_cert_fingerprint(const struct dtls_cert *c);
+
+// The certificate itself, DER. Borrowed from c.
+struct bytes dtls_cert_der(const struct dtls_cert *c);
