@@ -20,14 +20,11 @@
 #include "common/base/bytes.h"
 #include "common/base/handle.h"
 #include "common/base/mono.h"
+#include "common/base/shared_buf.h"
 #include "common/lk/access_token.h"
 
-struct pbuf_arena;                     // common/svc/pbuf.h: everything decoded lives in one
-typedef struct Livekit__SignalRequest Livekit__SignalRequest;
-typedef struct Livekit__JoinRequest Livekit__JoinRequest;
-
-// Encoded once, sent to many: reference counted atomically, immutable. common/svc/shared_buf.h.
-struct shared_buf;
+// A decoded protobuf message with the memory it lives in (common/svc/pbuf.h); pbuf->msg is of the type named beside it.
+struct pbuf;
 
 enum channel_msg_type {
     CHANNEL_JOIN,
@@ -67,8 +64,7 @@ struct channel_join {
     bool v1;                           // single peer connection
     bool has_subscriber_allow_pause;   // v0 knows three states (livekit-protocol 1.5)
     // v0 parameters are put into the same message as v1's, with v0's defaults applied (auto_subscribe true).
-    Livekit__JoinRequest *request;
-    struct pbuf_arena *arena;          // holds request
+    struct pbuf *request;              // Livekit__JoinRequest
     char *client_address;              // for ClientInfo.address and the log
 };
 
@@ -104,10 +100,7 @@ struct channel_msg {
     handle_t handle;          // session, or API call
     union {
         struct channel_join join;
-        struct {
-            Livekit__SignalRequest *request;
-            struct pbuf_arena *arena;
-        } request;
+        struct pbuf *request; // Livekit__SignalRequest
         struct channel_api api;
         struct {
             struct shared_buf *data; // one encoded SignalResponse

@@ -16,7 +16,7 @@ ALLOWED = {
     "common/sys": BASE,
     "common/svc": BASE + ["common/sys"],
     "common/lk": BASE + ["common/svc"],
-    "sfu/base": BASE + ["common/lk"],
+    "sfu/base": BASE + ["common/svc", "common/lk"],
     "sfu/wire": BASE,
     "sfu/transport": BASE + ["sfu/wire"],
     "sfu/media": BASE + ["sfu/wire"],

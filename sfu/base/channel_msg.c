@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/base/channel_msg.h"
+
+#include "common/base/mem.h"
+#include "common/svc/pbuf.h"
+
+struct channel_msg *channel_msg_new(enum channel_msg_type type, handle_t handle)
+{
+    struct channel_msg *const m = NEW(struct channel_msg);
+    if (m != NULL) {
+        m->type = type;
+        m->handle = handle;
+    }
+    return m;
+}
+
+static void join_done(struct channel_join *j)
+{
+    mem_free(j->room_name);
+    mem_free(j->client_address);
+    access_token_free(j->token);
+    pbuf_free(j->request);
+}
+
+static void room_info_done(struct channel_room_info *i)
+{
+    mem_free(i->name);
+    mem_free(i->sid);
+    mem_free(i->metadata);
+}
+
+void channel_msg_free(struct channel_msg *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    switch (m->type) {
+    case CHANNEL_JOIN:
+        join_done(&m->u.join);
+        break;
+    case CHANNEL_REQUEST:
+        pbuf_free(m->u.request);
+        break;
+    case CHANNEL_API:
+        mem_free(m->u.api.room_name);
+        mem_free(m->u.api.request);
+        break;
+    case CHANNEL_SEND:
+        shared_buf_unref(m->u.send.data);
+        break;
+    case CHANNEL_CLAIMS:
+        access_token_free(m->u.claims.token);
+        break;
+    case CHANNEL_API_REPLY:
+        mem_free(m->u.api_reply.error_msg);
+        shared_buf_unref(m->u.api_reply.body);
+        break;
+    case CHANNEL_ROOM_INFO:
+    case CHANNEL_ROOM_ENDED:
+        room_info_done(&m->u.room_info);
+        break;
+    case CHANNEL_SESSION_CLOSED:
+    case CHANNEL_SHUTDOWN:
+    case CHANNEL_CLOSE:
+    case CHANNEL_SHUTDOWN_DONE:
+    case CHANNEL_MSG_COUNT:
+        break;
+    }
+    mem_free(m);
+}
