@@ -16,6 +16,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/mono.h"
+#include "sfu/wire/vp8.h"
 
 // Room in front of the datagram for TURN or RFC 4571 framing that is stripped in place.
 #define PACKET_HEADROOM 64
@@ -28,22 +29,6 @@
 
 #define PACKET_NO_TEMPORAL 0xff
 #define PACKET_NO_AUDIO_LEVEL 0xff
-
-// Fields of the VP8 payload descriptor (RFC 7741 section 4.2) in the form that the munger needs.
-struct packet_vp8 {
-    uint8_t desc_len;       // bytes of the descriptor in the payload; 0: no VP8 descriptor
-    bool has_picture_id : 1;
-    bool picture_id_15 : 1; // 15-bit form
-    bool has_tl0 : 1;       // TL0PICIDX present
-    bool has_tid : 1;       // T or K: the TID/Y/KEYIDX byte is present
-    bool t : 1;             // TID (and Y) valid
-    bool k : 1;             // KEYIDX valid
-    bool y : 1;             // layer sync
-    uint8_t tl0;
-    uint8_t tid;
-    uint8_t key_idx;
-    uint16_t picture_id;
-};
 
 // What is known of a packet without touching its payload again. Filled once at ingress (packet_info.h), then immutable.
 struct packet_info {
@@ -60,12 +45,13 @@ struct packet_info {
     uint8_t audio_level;     // -dBov 0..127, or PACKET_NO_AUDIO_LEVEL
     uint8_t capture_time_len; // abs-capture-time: 8 or 16, 0 if absent
     uint8_t dd_len;           // dependency descriptor, 0 if absent
+    uint8_t codec;            // enum codec of the payload: a section may carry several (Opus and RED)
     uint16_t capture_time_off; // offsets from packet.data
     uint16_t dd_off;
     uint16_t payload_off;     // first payload byte
     uint16_t payload_len;     // without padding
     uint16_t width, height;   // on key frames whose dimensions are readable, else 0
-    struct packet_vp8 vp8;
+    struct vp8_desc vp8; // len 0: no VP8 descriptor (other codec, padding, malformed)
 };
 
 struct packet {

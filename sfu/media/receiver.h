@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Receiver: one published track on its way in, with all its simulcast encodings.
+//
+//   demux -> receiver_input --> verdict FORWARD: give the packet to every down_track_write, then unref
+//                 |                     other:   unref (the drop is counted)
+//                 +-> history (for the NACK responder of the down tracks), loss, statistics, liveness
+//   receiver_timeout(rtcp_out) --> NACK, PLI towards the publisher when they are due
+//   receiver_report(rtcp_out)  --> report blocks, once a second per transport
+//
+// An encoding is known by its rank: 0 = lowest (q), at most three. Its media and RTX SSRCs are bound when the
+// demultiplexer learns them; the receiver reports on an SSRC only once it is bound and has delivered media
+// (media-plane 4.2: a report block ends the sender's identification by mid/rid).
+// SVC streams have one encoding; spatial layers inside of it are known by packet.info.spatial.
+//
+// Timestamps of simulcast encodings have unrelated origins; the receiver learns the offsets between them once per
+// publication from sender reports, snapped to frames that both captured (media-plane 5.3).
+//
+// Pure. Thread: the worker that owns the room. Upstream: livekit pkg/sfu/receiver.go, pkg/sfu/buffer/buffer_base.go
+// @788d4c35; deviations: faster liveness (4.10), key frame requests of all layers are satisfied by one answer (4.11).
+
+#include "sfu/media/packet_pool.h"
+#include "sfu/media/rtcp_out.h"
+#include "sfu/wire/codec.h"
+#include "sfu/wire/rtp_ext.h"
+
+#define RECEIVER_MAX_ENCODINGS 3
+
+struct receiver;
+
+struct receiver_conf {
+    enum codec codec;   // primary payload: CODEC_OPUS, CODEC_VP8, ...
+    uint8_t pt;         // its payload type in the publisher's answer
+    uint8_t rtx_pt;     // 0 = no RTX
+    uint8_t red_pt;     // audio: payload type of RED around the codec; 0 = none
+    uint8_t encodings;  // 1..RECEIVER_MAX_ENCODINGS
+    bool nack;          // generic NACK was negotiated
+    bool pli;           // nack pli was negotiated
+    bool screen_share;  // slower liveness: static screens send few packets
+    bool encrypted;     // end-to-end encrypted: trust descriptors only
+    uint32_t clock_rate;
+    struct rtp_ext_map ext; // ids of the publisher
+};
+
+// What became of a packet. Everything but RECEIVER_FORWARD is counted and the packet is of no further use.
+enum receiver_verdict {
+    RECEIVER_FORWARD,          // new packet (also padding-only and recovered ones): pass on to the down tracks
+    RECEIVER_DROP_PT,          // payload type of none of ours
+    RECEIVER_DROP_RTX_PADDING, // RTX without an original sequence number: a bandwidth probe
+    RECEIVER_DROP_RTX_EARLY,   // RTX before the media of the encoding started
+    RECEIVER_DROP_DUPLICATE,   // already there; RTX copies are mostly this (probes)
+    RECEIVER_DROP_TOO_OLD,     // behind the history
+    RECEIVER_DROP_PROBATION,   // far away sequence number, not yet believed
+    RECEIVER_DROP_ENCODING,    // no such encoding
+    RECEIVER_VERDICT_COUNT,
+};
+
+// -EINVAL: encodings or clock out of range; -ENOMEM.
+int receiver_new(const struct receiver_conf *conf, struct receiver **ret) NODISCARD;
+// Releases all packets of the history. Accepts NULL.
+void receiver_free(struct receiver *r);
+
+// Binds an SSRC of an encoding (media or RTX), or moves the binding: then the sequence starts anew.
+void receiver_bind(struct receiver *r, uint8_t encoding, bool rtx, uint32_t ssrc);
+
+// One decrypted packet of an encoding; h: its header by rtp_parse. Fills the media fields of p. The history keeps its own
+// reference; the caller keeps his. p must not be shared yet. May move p->data (compaction of small packets): views taken
+// before, h->ext included, are dead afterwards.
+enum receiver_verdict receiver_input(struct receiver *r, mono_t now, uint8_t encoding, bool rtx, struct packet *p,
+                                     const struct rtp_header *h);
+
+// RTCP from the publisher. SSRCs that are not ours are ignored.
+void receiver_rtcp_sr(struct receiver *r, mono_t now, const struct rtcp_sr *sr);
+void receiver_rtcp_bye(struct receiver *r, mono_t now, uint32_t ssrc);
+
+// Round trip to the publisher (DLRR, or the transport's other measurements); paces NACK and PLI.
+void receiver_set_rtt(struct receiver *r, int64_t rtt_us);
+
+// Encodings that some subscriber needs (bit = rank): only their losses are repaired. All at the start. An encoding that
+// becomes needed again starts with an empty NACK window.
+void receiver_set_needed(struct receiver *r, uint8_t mask);
+
+// Asks for a key frame of an encoding. Cheap and idempotent: requests are coalesced, spaced and remembered until the key
+// frame arrives (media-plane 4.11). min_spacing_us: 0 for the default; 1 s in large rooms.
+void receiver_request_key_frame(struct receiver *r, mono_t now, uint8_t encoding);
+void receiver_set_key_frame_spacing(struct receiver *r, int64_t min_spacing_us);
+
+// When receiver_timeout has something to do; MONO_NEVER if nothing.
+mono_t receiver_deadline(const struct receiver *r);
+
+// Adds the NACKs and PLIs that are due. -ENOBUFS: out is full, send it and call again with a fresh one.
+int receiver_timeout(struct receiver *r, mono_t now, struct rtcp_out *out) NODISCARD;
+
+// Adds one report block for each bound SSRC that delivered media since the start. `cursor` (0 at first) makes it
+// resumable: -ENOBUFS: send out, call again with the same cursor.
+int receiver_report(struct receiver *r, mono_t now, struct rtcp_out *out, uint8_t *cursor) NODISCARD;
+
+// ---- what down tracks and the room read -----------------------------------------------------------------------------
+
+const struct receiver_conf *receiver_conf(const struct receiver *r);
+
+// Packet of the history by extended sequence number, borrowed; NULL if it is not there (any more).
+struct packet *receiver_history_get(const struct receiver *r, uint8_t encoding, uint64_t ext_sn);
+
+// Encodings that are sending (bit = rank). Changes with packets, receiver_timeout and VLA.
+uint8_t receiver_live_mask(const struct receiver *r);
+
+// Highest extended sequence number of an encoding; 0 before its start.
+uint64_t receiver_highest(const struct receiver *r, uint8_t encoding);
+
+// Increased when the sequence of an encoding starts anew: sequence state derived from it must be dropped.
+uint32_t receiver_epoch(const struct receiver *r, uint8_t encoding);
+
+// Difference ts(to) - ts(from) of the same instant, modulo 2^32. -EAGAIN: not known yet.
+int receiver_ts_offset(const struct receiver *r, uint8_t from, uint8_t to, uint32_t *ret) NODISCARD;
+
+struct receiver_sr {
+    uint32_t count;  // increased by each report; 0 = none yet
+    ntp_t ntp;
+    uint32_t rtp_ts;
+    mono_t arrival;
+};
+// Last accepted sender report of an encoding.
+const struct receiver_sr *receiver_last_sr(const struct receiver *r, uint8_t encoding);
+
+struct receiver_encoding_stats {
+    uint32_t ssrc, rtx_ssrc;
+    bool live;
+    uint16_t width, height; // last key frame or VLA; 0 unknown
+    uint64_t packets, bytes; // distinct media packets (payload and header), recovered ones included
+    uint64_t padding_packets, recovered, duplicates;
+    int64_t lost; // RFC 3550, RTX not counted as received
+    uint32_t jitter_us;
+    uint64_t nacks_sent, plis_sent, key_frames;
+    uint32_t bitrate; // bit/s over the last second
+    uint32_t layer_bitrate[4]; // cumulative over temporal layers
+    uint32_t fps_x10;
+};
+void receiver_get_encoding_stats(const struct receiver *r, uint8_t encoding, struct receiver_encoding_stats *ret);
+
+// Counters by verdict over all encodings.
+const uint64_t *receiver_verdicts(const struct receiver *r); // RECEIVER_VERDICT_COUNT entries
+const char *receiver_verdict_name(enum receiver_verdict v);
+
+// Round trip to the publisher in use (default 70 ms until one is set).
+int64_t receiver_rtt_us(const struct receiver *r);
