@@ -39,7 +39,8 @@ enum media_kind codec_kind(enum codec c);
 // G722 is 8000 on the wire by RFC 3551 section 4.5.2. RTX: that of video.
 uint32_t codec_clock(enum codec c);
 
-// By encoding name, any case (RFC 4855 section 3: names are case-insensitive). CODEC_NONE if unknown.
+// By encoding name, any case (RFC 4855 section 3: names are case-insensitive). CODEC_NONE if
+// unknown.
 enum codec codec_by_name(struct bytes name);
 
 // By "kind/name", any case. CODEC_NONE if unknown or of another kind.

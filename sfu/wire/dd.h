@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Dependency descriptor (AV1 RTP payload specification, appendix A): for each packet which frame it belongs to, its layer, what
-// the frame depends on, and for which decode targets it is needed. Pure.
+// Dependency descriptor (AV1 RTP payload specification, appendix A): for each packet which frame it
+// belongs to, its layer, what the frame depends on, and for which decode targets it is needed.
+// Pure.
 //
-// Mandatory: start_of_frame 1, end_of_frame 1, template_id 6, frame_number 16. If longer: flags (structure present, active
-// decode targets present, custom dtis, custom fdiffs, custom chains), [structure], [active mask], custom values.
-// The structure comes with key frames only and is kept by the reader; every other descriptor is read against it.
+// Mandatory: start_of_frame 1, end_of_frame 1, template_id 6, frame_number 16. If longer: flags
+// (structure present, active decode targets present, custom dtis, custom fdiffs, custom chains),
+// [structure], [active mask], custom values. The structure comes with key frames only and is kept
+// by the reader; every other descriptor is read against it.
 
 #include "common/base/bytes.h"
 
@@ -30,20 +32,21 @@ struct dd_frame {
     uint8_t spatial;
     uint8_t temporal;
     uint8_t fdiff_count;
-    uint16_t fdiff[DD_FDIFFS_MAX];       // frame_number minus this = a referred frame
-    uint8_t dti[DD_TARGETS_MAX];         // enum dd_dti; structure.target_count entries
-    uint8_t chain_diff[DD_CHAINS_MAX];   // 0 = first frame of the chain; structure.chain_count entries
+    uint16_t fdiff[DD_FDIFFS_MAX]; // frame_number minus this = a referred frame
+    uint8_t dti[DD_TARGETS_MAX];   // enum dd_dti; structure.target_count entries
+    uint8_t
+        chain_diff[DD_CHAINS_MAX]; // 0 = first frame of the chain; structure.chain_count entries
 };
 
 struct dd_structure {
     uint8_t template_id_offset;
     uint8_t template_count;
-    uint8_t target_count; // decode targets, >= 1
-    uint8_t chain_count;  // may be 0 (recorded for VP8)
-    uint8_t target_chain[DD_TARGETS_MAX];    // the chain that protects it; only if chain_count > 0
-    uint8_t target_spatial[DD_TARGETS_MAX];  // highest layers that the target contains
+    uint8_t target_count;                   // decode targets, >= 1
+    uint8_t chain_count;                    // may be 0 (recorded for VP8)
+    uint8_t target_chain[DD_TARGETS_MAX];   // the chain that protects it; only if chain_count > 0
+    uint8_t target_spatial[DD_TARGETS_MAX]; // highest layers that the target contains
     uint8_t target_temporal[DD_TARGETS_MAX];
-    uint8_t spatial_count; // highest spatial id of the templates + 1
+    uint8_t spatial_count;    // highest spatial id of the templates + 1
     uint8_t resolution_count; // 0 or spatial_count
     uint16_t width[DD_SPATIAL_MAX];
     uint16_t height[DD_SPATIAL_MAX];
@@ -55,27 +58,29 @@ struct dd {
     bool end_of_frame;
     uint8_t template_id;
     uint16_t frame_number;
-    bool has_structure; // first packet of a key frame
-    bool has_active;    // active_targets was written (or implied all by a new structure)
+    bool has_structure;      // first packet of a key frame
+    bool has_active;         // active_targets was written (or implied all by a new structure)
     uint32_t active_targets; // bit i = decode target i
     struct dd_frame frame;   // template with custom values applied
     // Where things stand in the bits, for dd_rewrite.
-    uint16_t bit_structure_end; // end of [structure], = 29 without; 0 if only the mandatory part is there
+    uint16_t bit_structure_end; // end of [structure], = 29 without; 0 if only the mandatory part is
+                                // there
     uint16_t bit_custom;        // start of the custom values
     uint16_t bit_end;           // end of what was understood
 };
 
-// Parses. `known`: the structure in force (may be NULL before the first one); if the descriptor brings a structure it is written to
-// *ret_structure and used instead of known. known may equal ret_structure.
-// -EBADMSG malformed; -ENOENT: needs a structure and there is none, or the template does not exist in it.
-// ret_structure is untouched unless 0 is returned and ret->has_structure.
-int dd_parse(struct bytes data, const struct dd_structure *known, struct dd *ret, struct dd_structure *ret_structure) NODISCARD;
+// Parses. `known`: the structure in force (may be NULL before the first one); if the descriptor
+// brings a structure it is written to *ret_structure and used instead of known. known may equal
+// ret_structure. -EBADMSG malformed; -ENOENT: needs a structure and there is none, or the template
+// does not exist in it. ret_structure is untouched unless 0 is returned and ret->has_structure.
+int dd_parse(struct bytes data, const struct dd_structure *known, struct dd *ret,
+             struct dd_structure *ret_structure) NODISCARD;
 
 // Reads only the mandatory part. -EBADMSG: shorter than three bytes.
 int dd_parse_mandatory(struct bytes data, struct dd *ret) NODISCARD;
 
-// Writes the descriptor again with another frame number and, if set_active, with this mask of active decode targets (target_count
-// bits, always written). data and d: what dd_parse read and returned; target_count: of the structure in force.
-// At most DD_LEN_MAX bytes, else w->err.
-void dd_rewrite(struct wr *w, struct bytes data, const struct dd *d, uint8_t target_count, uint16_t frame_number, bool set_active,
-                uint32_t active_targets);
+// Writes the descriptor again with another frame number and, if set_active, with this mask of
+// active decode targets (target_count bits, always written). data and d: what dd_parse read and
+// returned; target_count: of the structure in force. At most DD_LEN_MAX bytes, else w->err.
+void dd_rewrite(struct wr *w, struct bytes data, const struct dd *d, uint8_t target_count,
+                uint16_t frame_number, bool set_active, uint32_t active_targets);

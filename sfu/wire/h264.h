@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What an SFU needs of H.264 payloads (RFC 6184): whether a packet belongs to a key frame and starts a NAL unit. NAL headers stay
-// clear under end-to-end encryption. Pure.
+// What an SFU needs of H.264 payloads (RFC 6184): whether a packet belongs to a key frame and
+// starts a NAL unit. NAL headers stay clear under end-to-end encryption. Pure.
 
 #include "common/base/bytes.h"
 
@@ -21,12 +21,13 @@ enum h264_nal {
 };
 
 struct h264_info {
-    uint8_t nal_type; // of the payload: 1..23, or an aggregation or fragment type
+    uint8_t nal_type;   // of the payload: 1..23, or an aggregation or fragment type
     uint8_t inner_type; // fragments: type of the fragmented NAL; else as nal_type
-    bool nal_start; // false for the later fragments of a fragmented NAL
-    bool idr; // holds (the start of) an IDR slice
-    bool sps; // holds a sequence parameter set
-    bool key_frame; // idr or sps: a decoder may start here. Several packets of one key frame may say so.
+    bool nal_start;     // false for the later fragments of a fragmented NAL
+    bool idr;           // holds (the start of) an IDR slice
+    bool sps;           // holds a sequence parameter set
+    bool key_frame; // idr or sps: a decoder may start here. Several packets of one key frame may
+                    // say so.
 };
 
 // -EBADMSG: empty, forbidden bit, cut off fragment or aggregation header, type 0, 30 or 31.

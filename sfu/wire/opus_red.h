@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RED for Opus (RFC 2198): splitting and building. Pure. Never used on end-to-end encrypted media (the payload is opaque).
+// RED for Opus (RFC 2198): splitting and building. Pure. Never used on end-to-end encrypted media
+// (the payload is opaque).
 //
-//   |1|   block PT  |  timestamp offset (14) |  block length (10) |   for each redundant block, oldest first
-//   |0|   block PT  |                                                 primary
+//   |1|   block PT  |  timestamp offset (14) |  block length (10) |   for each redundant block,
+//   oldest first |0|   block PT  |                                                 primary
 
 #include "common/base/bytes.h"
 
@@ -25,9 +26,11 @@ struct opus_red {
 // -EBADMSG: cut off. -E2BIG: more than OPUS_RED_BLOCKS_MAX blocks.
 int opus_red_parse(struct bytes payload, struct opus_red *ret) NODISCARD;
 
-// Writes headers and blocks; a redundant block that is too long or too old sets w->err, as does count 0.
+// Writes headers and blocks; a redundant block that is too long or too old sets w->err, as does
+// count 0.
 void opus_red_write(struct wr *w, const struct opus_red *red);
 
-// Samples at 48 kHz of an Opus packet by its TOC (RFC 6716 section 3.1). 0 if empty or malformed. The TOC byte is clear under
-// end-to-end encryption, but the frame count byte of code 3 is not: `encrypted` assumes one frame there.
+// Samples at 48 kHz of an Opus packet by its TOC (RFC 6716 section 3.1). 0 if empty or malformed.
+// The TOC byte is clear under end-to-end encryption, but the frame count byte of code 3 is not:
+// `encrypted` assumes one frame there.
 uint32_t opus_samples(struct bytes packet, bool encrypted);

@@ -6,8 +6,9 @@
 //  +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //  |V=2|P| RC/FMT  |      PT       |  length in 32-bit words - 1   |
 //
-// Reading is tolerant: a compound is processed up to its first bad packet, reduced-size RTCP (RFC 5506) is accepted (Firefox
-// sends bare NACK and PLI), unknown types are handed out and may be skipped.
+// Reading is tolerant: a compound is processed up to its first bad packet, reduced-size RTCP (RFC
+// 5506) is accepted (Firefox sends bare NACK and PLI), unknown types are handed out and may be
+// skipped.
 
 #include "common/base/bytes.h"
 #include "common/base/mono.h"
@@ -26,7 +27,8 @@ enum rtcp_type {
 #define RTCP_HEADER_LEN 4u
 #define RTCP_COUNT_MAX 31u // five bits: report blocks, sources
 #define RTCP_REPORT_BLOCK_LEN 24u
-#define RTCP_DLRR_MAX 16u // sub-blocks kept of one XR packet; a sender with more sources is not ours
+#define RTCP_DLRR_MAX                                                                              \
+    16u // sub-blocks kept of one XR packet; a sender with more sources is not ours
 
 struct rtcp_packet {
     uint8_t type;      // enum rtcp_type, or another value
@@ -90,7 +92,8 @@ struct rtcp_xr {
     struct rtcp_dlrr dlrr[RTCP_DLRR_MAX];
 };
 
-// Parsers: p->type must be the right one. -EBADMSG: wrong type or short. Profile-specific extensions are skipped.
+// Parsers: p->type must be the right one. -EBADMSG: wrong type or short. Profile-specific
+// extensions are skipped.
 int rtcp_sr_parse(const struct rtcp_packet *p, struct rtcp_sr *ret) NODISCARD;
 int rtcp_rr_parse(const struct rtcp_packet *p, struct rtcp_rr *ret) NODISCARD;
 int rtcp_bye_parse(const struct rtcp_packet *p, struct rtcp_bye *ret) NODISCARD;
@@ -99,14 +102,16 @@ int rtcp_xr_parse(const struct rtcp_packet *p, struct rtcp_xr *ret) NODISCARD;
 // CNAME of `ssrc`; -ENOENT if the packet has none for it. *ret_cname borrows.
 int rtcp_sdes_cname(const struct rtcp_packet *p, uint32_t ssrc, struct bytes *ret_cname) NODISCARD;
 
-// Writers append one RTCP packet (to a compound) and set w->err when it does not fit; nothing is written partially, so
-// that a full compound keeps what it had (the caller clears w->err or checks before).
+// Writers append one RTCP packet (to a compound) and set w->err when it does not fit; nothing is
+// written partially, so that a full compound keeps what it had (the caller clears w->err or checks
+// before).
 void rtcp_sr_write(struct wr *w, const struct rtcp_sr *sr);
 void rtcp_rr_write(struct wr *w, const struct rtcp_rr *rr);
 void rtcp_sdes_cname_write(struct wr *w, uint32_t ssrc, struct bytes cname); // at most 255 bytes
 void rtcp_bye_write(struct wr *w, const uint32_t *ssrc, size_t n);           // n <= RTCP_COUNT_MAX
-void rtcp_xr_write(struct wr *w, const struct rtcp_xr *xr);                  // nothing to say: nothing written
+void rtcp_xr_write(struct wr *w, const struct rtcp_xr *xr); // nothing to say: nothing written
 
-// Round trip in microseconds from a report block or DLRR: now - last - delay (RFC 3550 section 6.4.1), `now` in the clock of
-// which `last` (LSR, LRR) is an echo. False if last is 0 or the result is negative or over max_us.
+// Round trip in microseconds from a report block or DLRR: now - last - delay (RFC 3550
+// section 6.4.1), `now` in the clock of which `last` (LSR, LRR) is an echo. False if last is 0 or
+// the result is negative or over max_us.
 bool rtcp_rtt_us(ntp_t now, uint32_t last, uint32_t delay, int64_t max_us, int64_t *ret_us);

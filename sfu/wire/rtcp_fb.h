@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RTCP feedback: NACK and PLI (RFC 4585), FIR (RFC 5104 section 4.3.1), REMB (draft-alvestrand-rmcat-remb-03). Pure.
-// Transport-wide congestion control feedback is in twcc.h.
+// RTCP feedback: NACK and PLI (RFC 4585), FIR (RFC 5104 section 4.3.1), REMB
+// (draft-alvestrand-rmcat-remb-03). Pure. Transport-wide congestion control feedback is in twcc.h.
 
 #include "sfu/wire/rtcp.h"
 
@@ -16,8 +16,9 @@ enum rtcp_psfb_fmt {
     RTCP_PSFB_AFB = 15, // REMB if it says so
 };
 
-#define RTCP_REMB_SSRC_MAX 16u // SSRCs kept of one REMB; Chromium lists video and RTX (recording sub-cr-remb)
-#define RTCP_FIR_MAX 16u       // entries kept of one FIR
+#define RTCP_REMB_SSRC_MAX                                                                         \
+    16u // SSRCs kept of one REMB; Chromium lists video and RTX (recording sub-cr-remb)
+#define RTCP_FIR_MAX 16u // entries kept of one FIR
 
 // Common part of all feedback packets (RFC 4585 section 6.1).
 struct rtcp_fb {
@@ -43,8 +44,10 @@ struct rtcp_nack_iter {
 void rtcp_nack_iter_init(struct rtcp_nack_iter *it, const struct rtcp_fb *fb);
 bool rtcp_nack_next(struct rtcp_nack_iter *it, uint16_t *ret_sn);
 
-// sn[]: ascending in serial order (duplicates allowed). Packs PID/BLP pairs into one packet. n = 0 writes nothing.
-void rtcp_nack_write(struct wr *w, uint32_t sender_ssrc, uint32_t media_ssrc, const uint16_t *sn, size_t n);
+// sn[]: ascending in serial order (duplicates allowed). Packs PID/BLP pairs into one packet. n = 0
+// writes nothing.
+void rtcp_nack_write(struct wr *w, uint32_t sender_ssrc, uint32_t media_ssrc, const uint16_t *sn,
+                     size_t n);
 
 bool rtcp_is_pli(const struct rtcp_fb *fb);
 void rtcp_pli_write(struct wr *w, uint32_t sender_ssrc, uint32_t media_ssrc);
@@ -61,7 +64,8 @@ struct rtcp_fir {
 
 // -EBADMSG: not a FIR, or no entry.
 int rtcp_fir_parse(const struct rtcp_fb *fb, struct rtcp_fir *ret) NODISCARD;
-void rtcp_fir_write(struct wr *w, uint32_t sender_ssrc, const struct rtcp_fir_entry *entry, size_t n);
+void rtcp_fir_write(struct wr *w, uint32_t sender_ssrc, const struct rtcp_fir_entry *entry,
+                    size_t n);
 
 struct rtcp_remb {
     uint64_t bitrate; // bit/s; saturated at UINT64_MAX

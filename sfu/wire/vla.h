@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Video layers allocation, version 00 (https://webrtc.googlesource.com/src/+/main/docs/native-code/rtp-hdrext/
-// video-layers-allocation00): which layers a sender runs, and at what rate. Only Chromium sends it. Pure.
+// Video layers allocation, version 00
+// (https://webrtc.googlesource.com/src/+/main/docs/native-code/rtp-hdrext/
+// video-layers-allocation00): which layers a sender runs, and at what rate. Only Chromium sends it.
+// Pure.
 //
 //  byte 0: RID index (2) | number of RTP streams - 1 (2) | spatial mask shared by all streams (4)
 //  if that mask is 0: one 4-bit mask for each stream, padded to a byte
@@ -18,9 +20,9 @@
 
 struct vla_layer {
     bool active;
-    uint8_t temporal_count; // 1..4
+    uint8_t temporal_count;          // 1..4
     uint32_t kbps[VLA_TEMPORAL_MAX]; // cumulative: [t] includes the lower temporal layers
-    uint16_t width; // 0 unless has_resolution
+    uint16_t width;                  // 0 unless has_resolution
     uint16_t height;
     uint8_t fps;
 };

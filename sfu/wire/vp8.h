@@ -8,14 +8,15 @@
 //   |   TL0PICIDX   |   if L
 //   |TID|Y| KEYIDX  |   if T or K
 //
-// Works on end-to-end encrypted media as well: livekit-client leaves the first 10 (key frame) or 3 bytes of a frame clear.
+// Works on end-to-end encrypted media as well: livekit-client leaves the first 10 (key frame) or 3
+// bytes of a frame clear.
 
 #include "common/base/bytes.h"
 
 #define VP8_DESC_MAX 6u // longest descriptor
 
 struct vp8_desc {
-    uint8_t len; // bytes of the descriptor
+    uint8_t len;  // bytes of the descriptor
     bool non_ref; // N: may be dropped without harm to other frames
     bool start;   // S: start of a partition
     uint8_t pid;  // partition, 3 bits
@@ -25,7 +26,7 @@ struct vp8_desc {
     bool has_tl0;
     uint8_t tl0_pic_idx;
     bool has_tid;
-    uint8_t tid; // 2 bits
+    uint8_t tid;     // 2 bits
     bool layer_sync; // Y
     bool has_key_idx;
     uint8_t key_idx; // 5 bits

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// VP9 payload descriptor (RFC 9628 section 4.2). The frame itself is never read: under end-to-end encryption none of it is
-// clear. Pure.
+// VP9 payload descriptor (RFC 9628 section 4.2). The frame itself is never read: under end-to-end
+// encryption none of it is clear. Pure.
 //
 //   |I|P|L|F|B|E|V|Z|
 //   |M| PICTURE ID  |   if I; 15 bits if M
@@ -16,11 +16,11 @@
 #define VP9_PDIFF_MAX 3u
 
 struct vp9_desc {
-    uint16_t len; // bytes of the descriptor
-    bool inter;   // P: predicted from an earlier picture
-    bool flexible; // F
-    bool start;    // B: start of a (layer) frame
-    bool end;      // E: end of a (layer) frame
+    uint16_t len;           // bytes of the descriptor
+    bool inter;             // P: predicted from an earlier picture
+    bool flexible;          // F
+    bool start;             // B: start of a (layer) frame
+    bool end;               // E: end of a (layer) frame
     bool not_ref_for_upper; // Z
     bool has_picture_id;
     bool picture_id_15;
@@ -40,7 +40,7 @@ struct vp9_desc {
     uint16_t ss_width[VP9_SPATIAL_MAX];
     uint16_t ss_height[VP9_SPATIAL_MAX];
     uint8_t ss_pictures; // N_G
-    bool key_frame; // first packet of a key picture: not P, B, and lowest spatial layer
+    bool key_frame;      // first packet of a key picture: not P, B, and lowest spatial layer
 };
 
 // -EBADMSG: cut off, or more than three reference indices.
