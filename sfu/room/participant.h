@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A participant: one session of one identity in a room, from its join to its end. Resuming keeps it, rejoining makes a
+// new one.
+//
+//   JOINING ──JoinResponse──► JOINED ──primary transport connected──► ACTIVE
+//      └───────────┴──────────────────── close ───────────────────────┴──► DISCONNECTED
+//
+// Owner thread: the room's worker. Upstream: livekit pkg/rtc/participant.go.
+
+#include "common/lk/sid.h"
+#include "sfu/room/room_env.h"
+
+struct pc_transport;
+struct published_track;
+struct room;
+struct subscription;
+struct track_preference;
+
+enum participant_state { // ParticipantInfo.State
+    PARTICIPANT_JOINING = 0,
+    PARTICIPANT_JOINED = 1,
+    PARTICIPANT_ACTIVE = 2,
+    PARTICIPANT_DISCONNECTED = 3,
+};
+
+enum disconnect_reason { // LiveKit's DisconnectReason, those that this server gives
+    DISCONNECT_UNKNOWN = 0,
+    DISCONNECT_CLIENT_INITIATED = 1,
+    DISCONNECT_DUPLICATE_IDENTITY = 2,
+    DISCONNECT_SERVER_SHUTDOWN = 3,
+    DISCONNECT_PARTICIPANT_REMOVED = 4,
+    DISCONNECT_ROOM_DELETED = 5,
+    DISCONNECT_STATE_MISMATCH = 6,
+    DISCONNECT_JOIN_FAILURE = 7,
+    DISCONNECT_SIGNAL_CLOSE = 9,
+    DISCONNECT_ROOM_CLOSED = 10,
+    DISCONNECT_USER_UNAVAILABLE = 11,
+    DISCONNECT_USER_REJECTED = 12,
+    DISCONNECT_CONNECTION_TIMEOUT = 14,
+    DISCONNECT_AGENT_ERROR = 16,
+};
+
+enum leave_action { // LeaveRequest.Action
+    LEAVE_DISCONNECT = 0,
+    LEAVE_RESUME = 1,
+    LEAVE_RECONNECT = 2,
+};
+
+struct participant_permission {
+    bool can_subscribe, can_publish, can_publish_data, can_update_metadata;
+    bool hidden, recorder, agent, can_subscribe_metrics, can_manage_agent_session;
+    uint32_t sources; // bit n = TrackSource n; 0 = all
+};
+
+// What the client is, as far as we behave differently for it (livekit-protocol 5.9).
+struct client_traits {
+    uint8_t sdk; // ClientInfo.SDK
+    int32_t protocol;
+    int32_t client_protocol;
+    uint32_t capabilities; // bit n = Capability n
+    bool firefox, safari;
+    bool only_preferred_video; // Firefox on Linux and Android
+};
+
+struct participant_attribute {
+    char *key;
+    char *value;
+};
+
+// Attributes of one participant. LiveKit limits the total size (64 KiB), which bounds the number.
+#define PARTICIPANT_ATTRIBUTES_MAX 256
+
+// livekit-protocol 4.5: more than this many unanswered add_track requests are refused.
+#define PARTICIPANT_PENDING_TRACKS_MAX 20
+
+// Published tracks of one participant: what the demultiplexer of a transport can tell apart.
+#define PARTICIPANT_TRACKS_MAX 32
+
+// Not ACTIVE after this long: removed with JOIN_FAILURE (livekit-protocol 4.1).
+#define PARTICIPANT_JOIN_DEADLINE_MS 60000
+
+// A failed transport may be resumed for this long (livekit-protocol 4.13).
+#define PARTICIPANT_RESUME_DEADLINE_MS 5000
+
+struct participant {
+    UT_hash_handle hh;         // room->participants by identity
+    UT_hash_handle hh_session; // env->sessions by session
+    struct room *room;
+    struct participant *gone_next; // room->gone
+
+    char sid[SID_SIZE];
+    char *identity;
+    char *name;
+    char *metadata;
+    struct participant_attribute *attributes;
+    size_t attribute_count;
+    uint8_t kind; // ParticipantInfo.Kind
+    struct participant_permission permission;
+    struct client_traits client;
+
+    enum participant_state state;
+    enum disconnect_reason reason; // DISCONNECTED
+    uint32_t version;
+    wall_t joined_at;
+    bool is_publisher;
+    bool update_pending; // in the room's next update
+
+    handle_t session; // HANDLE_NONE while its WebSocket is gone
+    bool v1;          // single peer connection
+    bool auto_subscribe;
+    bool adaptive_stream;
+    bool subscriber_primary; // v0: the subscriber transport makes it ACTIVE
+    bool closing;
+
+    struct pc_transport *publisher;  // v1: the only one
+    struct pc_transport *subscriber; // v0
+    uint32_t offer_id;               // of our last offer (v0)
+    bool offer_pending;              // an offer of ours waits for its answer
+    bool negotiate_again;
+    uint32_t sections_audio, sections_video; // v1: asked for and not offered yet
+
+    struct published_track *tracks; // list, pending ones included
+    uint32_t track_count;
+    struct subscription *subscriptions; // hash by track handle
+    struct track_preference *preferences; // hash by track sid
+
+    struct timer timer;       // ROOM_TIMER_PARTICIPANT
+    struct timer negotiation; // ROOM_TIMER_NEGOTIATE
+
+    // Active speakers (active_speaker.c): what was last told to others.
+    float speaker_level;
+    bool speaking;
+};
+
+// Creates a participant in state JOINING and enters it into the room. Strings are copied. -ENOMEM.
+struct participant_new_args {
+    const char *identity, *name, *metadata;
+    const struct access_attribute *attributes;
+    size_t attribute_count;
+    uint8_t kind;
+    struct participant_permission permission;
+    struct client_traits client;
+    handle_t session;
+    bool v1, auto_subscribe, adaptive_stream;
+};
+int participant_new(struct room *room, const struct participant_new_args *args, struct participant **ret) NODISCARD;
+
+// Ends the session: transports, tracks and subscriptions go, others learn it with the next update. The object lives on in
+// room->gone until then. Its WebSocket is told to close (after a Leave, if one is to be sent: signal_send_leave before).
+void participant_close(struct participant *p, enum disconnect_reason reason);
+
+// Frees what participant_close left. Only for room.c.
+void participant_free(struct participant *p);
+
+// Binds another WebSocket (resume), or none.
+void participant_set_session(struct participant *p, handle_t session);
+
+// A forward transition; others see it with the next update.
+void participant_set_state(struct participant *p, enum participant_state state);
+
+// Something that ParticipantInfo shows has changed: counts the version up and puts it into the next update.
+// urgent: the update goes out at once.
+void participant_changed(struct participant *p, bool urgent);
+
+// Replaces name, metadata (NULL = keep); merges attributes (an empty value deletes). -E2BIG over LiveKit's limits (name 256,
+// metadata 512 KiB, attributes 64 KiB), -ENOMEM; nothing changes then.
+int participant_update(struct participant *p, const char *name, const char *metadata,
+                       const struct access_attribute *attributes, size_t attribute_count) NODISCARD;
+
+// The transport that makes it ACTIVE.
+struct pc_transport *participant_primary(const struct participant *p);
+
+// The transport on which subscriptions are sent (v1: the only one).
+struct pc_transport *participant_sending(const struct participant *p);
+
+// Finds by WebSocket; NULL for a stale one.
+struct participant *participant_by_session(struct room_env *env, handle_t session);
+
+// Called when a transport of p connected, failed, or came back.
+void participant_transport_connected(struct participant *p, struct pc_transport *t);
+void participant_transport_failed(struct participant *p, struct pc_transport *t);
+
+// ROOM_TIMER_PARTICIPANT fired.
+void participant_timeout(struct participant *p);

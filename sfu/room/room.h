@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A room: its participants, its life, and what all of them are told.
+//
+// Owner thread: one worker for its whole life. Upstream: livekit pkg/rtc/room.go.
+
+#include "sfu/room/participant.h"
+
+// Updates of participants that do not publish are gathered for this long, so that a crowd that comes in together costs one
+// message to everyone instead of one for each (livekit gathers for 3 s; we want others visible at once).
+#define ROOM_UPDATE_DELAY_MS 20
+
+struct room {
+    UT_hash_handle hh; // env->rooms by name
+    struct room_env *env;
+    char *name;
+    char sid[SID_SIZE];
+    char *metadata;
+    char sif_trailer[17]; // base62 text, livekit: random per room
+    wall_t created;
+    uint32_t empty_timeout_s;
+    uint32_t departure_timeout_s;
+    uint32_t max_participants;
+
+    struct participant *participants; // hash by identity
+    struct participant *gone;         // closed, to be told in the next update
+    uint32_t publisher_count;
+    bool updates_pending;
+    bool closing;
+
+    struct timer timer;    // ROOM_TIMER_ROOM
+    struct timer updates;  // ROOM_TIMER_UPDATES
+    struct timer speakers; // ROOM_TIMER_SPEAKERS, runs while somebody publishes audio
+};
+
+struct room_new_args {
+    const char *name;
+    const char *metadata;
+    uint32_t empty_timeout_s, departure_timeout_s, max_participants; // 0: the configured default
+};
+
+// -ENOMEM. A room of that name must not exist.
+int room_new(struct room_env *env, const struct room_new_args *args, struct room **ret) NODISCARD;
+struct room *room_find(struct room_env *env, const char *name);
+
+// Disconnects everybody with the reason and frees the room.
+void room_close(struct room *r, enum disconnect_reason reason);
+
+struct participant *room_participant(const struct room *r, const char *identity);
+struct participant *room_participant_by_sid(const struct room *r, const char *sid);
+uint32_t room_participant_count(const struct room *r); // without hidden ones
+
+// Schedules the next update; urgent: it goes out before this returns.
+void room_update_soon(struct room *r, bool urgent);
+// Sends all pending participant updates now. Must precede every description that carries a track.
+void room_flush_updates(struct room *r);
+
+// Somebody joined or left: (re)starts or stops the timeouts and tells the registry.
+void room_population_changed(struct room *r);
+
+// Dispatches an expired timer of the room layer.
+void room_timer_expired(struct room_env *env, struct timer *t);
