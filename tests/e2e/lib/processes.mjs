@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server processes of a run: each in a process group of its own, its output in a file of its
+// own, ended by id. Nothing is ever ended by name: a developer's own servers stay untouched.
+import { spawn } from 'node:child_process';
+import { openSync, closeSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+
+// A server that got SIGTERM has this long for a clean end before SIGKILL.
+const STOP_MS = 5000;
+
+const running = new Set();
+
+export function delay(ms) {
+    return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Starts a program. `what` is {name, file, args, env, cwd, logFile}. */
+export function start(what) {
+    const log = openSync(what.logFile, 'a');
+    const child = spawn(what.file, what.args, {
+        cwd: what.cwd,
+        env: { ...process.env, ...what.env },
+        stdio: ['ignore', log, log],
+        detached: true,
+    });
+    closeSync(log);
+    const proc = { ...what, child, exited: false, exit: null };
+    proc.exit = new Promise((resolve) => {
+        const end = (reason) => {
+            proc.exited = true;
+            running.delete(proc);
+            resolve(reason);
+        };
+        child.once('exit', (code, signal) => end(signal ?? `status ${code}`));
+        child.once('error', (error) => end(error.message));
+    });
+    running.add(proc);
+    return proc;
+}
+
+function signalGroup(proc, signal) {
+    try {
+        process.kill(-proc.child.pid, signal);
+    } catch {
+        // The group is gone already.
+    }
+}
+
+export async function stop(proc) {
+    if (!proc || proc.exited) return;
+    signalGroup(proc, 'SIGTERM');
+    const inTime = await Promise.race([proc.exit.then(() => true), delay(STOP_MS)]);
+    if (inTime) return;
+    signalGroup(proc, 'SIGKILL');
+    await proc.exit;
+}
+
+export async function stopAll() {
+    await Promise.all([...running].map(stop));
+}
+
+/** For the exit handler, which cannot wait. */
+export function killAll() {
+    for (const proc of running) signalGroup(proc, 'SIGKILL');
+}
+
+/** Waits until `url` answers with any 2xx; throws with the end of the log when it never does. */
+export async function waitHttp(proc, url, ms) {
+    const end = Date.now() + ms;
+    while (Date.now() < end) {
+        if (proc.exited) break;
+        try {
+            const answer = await fetch(url, { signal: AbortSignal.timeout(1000) });
+            if (answer.ok) return;
+        } catch {
+            // Not listening yet.
+        }
+        await delay(50);
+    }
+    const why = proc.exited ? `ended (${await proc.exit})` : `did not answer ${url} in ${ms} ms`;
+    throw new Error(`${proc.name} ${why}; its last words:\n${logTail(proc.logFile)}`);
+}
+
+export function logTail(file, lines = 15) {
+    try {
+        return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+    } catch {
+        return '(no log)';
+    }
+}
+
+/** `count` different ports that were free a moment ago. */
+export async function freePorts(count) {
+    const sockets = [];
+    for (let i = 0; i < count; i++) {
+        const socket = createServer();
+        await new Promise((resolve, reject) => {
+            socket.once('error', reject);
+            socket.listen(0, '127.0.0.1', resolve);
+        });
+        sockets.push(socket);
+    }
+    const ports = sockets.map((socket) => socket.address().port);
+    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.close(resolve))));
+    return ports;
+}

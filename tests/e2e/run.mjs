@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the end-to-end scenarios one after the other. Use run.sh, which does the set-up first.
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { browserVersions, closeAll, keepAllEvidence } from './lib/browsers.mjs';
+import { World } from './lib/world.mjs';
+import { killAll, logTail } from './lib/processes.mjs';
+import { scenarios as livekit } from './scenarios/livekit.mjs';
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = resolve(HERE, '../..');
+// No scenario is worth more: the slowest waits 45 s for a vanished client.
+const SCENARIO_MS = 120000;
+
+const USAGE = `usage: run.sh [--only PATTERN] [--list] [--build-dir DIR] [--out FILE]
+  --only PATTERN   run the scenarios whose name matches this regular expression
+  --list           print the names of the scenarios
+  --build-dir DIR  where foci-sfu and foci-jwt are (default build/release)
+  --out FILE       the table as JSON (default build/e2e.json); evidence goes to build/e2e/
+`;
+
+function readArguments() {
+    const { values } = parseArgs({
+        options: {
+            only: { type: 'string', default: '' },
+            list: { type: 'boolean', default: false },
+            help: { type: 'boolean', default: false },
+            'build-dir': { type: 'string', default: join(ROOT, 'build/release') },
+            out: { type: 'string', default: join(ROOT, 'build/e2e.json') },
+        },
+    });
+    return values;
+}
+
+function withDeadline(promise, ms) {
+    let timer;
+    const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`not done in ${ms} ms`)), ms);
+    });
+    return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function runOne(world, scenario) {
+    const began = Date.now();
+    const result = { name: scenario.name, ok: false, first_frame_ms: null };
+    try {
+        const context = await world.context(scenario);
+        const ms = await withDeadline(scenario.run(context), SCENARIO_MS);
+        result.first_frame_ms = Math.round(ms);
+        result.ok = true;
+    } catch (error) {
+        result.error = error.message;
+        await keepAllEvidence(join(world.settings.outDir, scenario.name)).catch(() => {});
+    }
+    await closeAll().catch(() => {});
+    const seconds = ((Date.now() - began) / 1000).toFixed(1);
+    const frame = result.ok ? `first frame ${String(result.first_frame_ms).padStart(5)} ms` : result.error;
+    console.log(`${result.ok ? 'ok  ' : 'FAIL'} ${scenario.name.padEnd(24)} ${seconds.padStart(5)} s  ${frame}`);
+    const dead = world.deadServers();
+    for (const proc of dead) {
+        result.ok = false;
+        console.log(`     ${proc.name} died during ${scenario.name}; its last words:\n${logTail(proc.logFile)}`);
+    }
+    return result;
+}
+
+async function main() {
+    const options = readArguments();
+    const all = livekit;
+    if (options.help) return process.stdout.write(USAGE);
+    if (options.list) return console.log(all.map((s) => s.name).join('\n'));
+    const chosen = all.filter((s) => new RegExp(options.only).test(s.name));
+    const outDir = join(ROOT, 'build/e2e');
+    rmSync(outDir, { recursive: true, force: true });
+    mkdirSync(outDir, { recursive: true });
+    console.log(`browsers: ${browserVersions().join(', ')}`);
+
+    const world = new World({ here: HERE, root: ROOT, outDir, buildDir: resolve(options['build-dir']) });
+    const results = [];
+    try {
+        for (const scenario of chosen) results.push(await runOne(world, scenario));
+    } finally {
+        await world.stop();
+    }
+    const table = results.map(({ name, ok, first_frame_ms }) => ({ name, ok, first_frame_ms }));
+    writeFileSync(options.out, `${JSON.stringify(table, null, 2)}\n`);
+    const failed = results.filter((r) => !r.ok).length;
+    if (failed) console.log(`logs and pictures of what failed: ${outDir}`);
+    console.log(`${results.length - failed} passed, ${failed} failed`);
+    process.exitCode = failed || !results.length ? 1 : 0;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.once(signal, async () => {
+        await closeAll().catch(() => {});
+        process.exit(1);
+    });
+}
+process.on('exit', killAll);
+await main();
