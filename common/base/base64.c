@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/base/base64.h"
 
-static const char base64_std_[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static const char base64_url_[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char base64_std_[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char base64_url_[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 static bool is_url(enum base64_kind kind)
 {
@@ -21,8 +23,8 @@ void base64_encode(enum base64_kind kind, struct bytes in, struct dynbuf *out)
         size_t const left = MIN(in.n - i, (size_t)3);
         uint32_t const v = ((uint32_t)in.p[i] << 16) | (left > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) |
                            (left > 2 ? (uint32_t)in.p[i + 2] : 0);
-        uint8_t quad[4] = {(uint8_t)abc[v >> 18], (uint8_t)abc[(v >> 12) & 63], (uint8_t)abc[(v >> 6) & 63],
-                           (uint8_t)abc[v & 63]};
+        uint8_t quad[4] = {(uint8_t)abc[v >> 18], (uint8_t)abc[(v >> 12) & 63],
+                           (uint8_t)abc[(v >> 6) & 63], (uint8_t)abc[v & 63]};
         size_t n = left + 1;
         if (is_padded(kind)) {
             memset(quad + n, '=', sizeof(quad) - n);

@@ -39,7 +39,8 @@ void shared_buf_unref(struct shared_buf *b)
     if (!b) {
         return;
     }
-    // Release: our reads are over. Acquire by the last one: everybody's reads are over before the memory is freed.
+    // Release: our reads are over. Acquire by the last one: everybody's reads are over before the
+    // memory is freed.
     unsigned const before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
     assert(before > 0);
     if (before == 1) {

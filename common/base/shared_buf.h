@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// An immutable byte buffer with an atomic reference count: one encoded message that goes to many connections, across
-// threads. Whoever fills it owns the only reference; once it was shared nobody writes. Pure.
+// An immutable byte buffer with an atomic reference count: one encoded message that goes to many
+// connections, across threads. Whoever fills it owns the only reference; once it was shared nobody
+// writes. Pure.
 
 #include <stdatomic.h>
 

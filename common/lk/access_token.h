@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// LiveKit access tokens: JWT, HS256 only (libjwt). livekit-protocol section 2, authorization-service section 4.
-// Pure: `now` is a parameter, keys come as a set.
+// LiveKit access tokens: JWT, HS256 only (libjwt). livekit-protocol section 2,
+// authorization-service section 4. Pure: `now` is a parameter, keys come as a set.
 //
-// Upstream: livekit/protocol auth/{accesstoken,verifier,grants}.go. Deviations: the refused token is not repeated in the
-// error text; no `identity` claim is read; payloads are pure ASCII without the characters that would put '-' or '_' into the
-// payload segment, because Element Call decodes that with atob().
+// Upstream: livekit/protocol auth/{accesstoken,verifier,grants}.go. Deviations: the refused token
+// is not repeated in the error text; no `identity` claim is read; payloads are pure ASCII without
+// the characters that would put '-' or '_' into the payload segment, because Element Call decodes
+// that with atob().
 
 #include "common/base/mono.h"
 #include "common/lk/keys.h"
@@ -46,7 +47,8 @@ struct video_grant {
     enum tristate can_update_own_metadata;
     enum tristate can_subscribe_metrics;
     enum tristate can_manage_agent_session;
-    uint32_t can_publish_sources; // bit n = Livekit__TrackSource n (names we do not know: bit 0); 0 = all
+    uint32_t can_publish_sources; // bit n = Livekit__TrackSource n (names we do not know: bit 0); 0
+                                  // = all
 };
 
 // What the grant means, defaults applied.
@@ -74,7 +76,8 @@ static inline bool video_grant_may_subscribe_metrics(const struct video_grant *g
 static inline bool video_grant_may_publish_source(const struct video_grant *g, int source)
 {
     return video_grant_may_publish(g) &&
-           (g->can_publish_sources == 0 || (source >= 0 && source < 32 && ((g->can_publish_sources >> source) & 1u)));
+           (g->can_publish_sources == 0 ||
+            (source >= 0 && source < 32 && ((g->can_publish_sources >> source) & 1u)));
 }
 
 struct access_attribute {
@@ -82,10 +85,11 @@ struct access_attribute {
     const char *value;
 };
 
-// The claims of a token, for minting (all strings borrowed) and as result of a verification (strings belong to the
-// access_token). NULL or 0 = absent.
+// The claims of a token, for minting (all strings borrowed) and as result of a verification
+// (strings belong to the access_token). NULL or 0 = absent.
 struct access_claims {
-    const char *identity; // `sub`, or `jti` without it; when minting: `sub` and, with_identity, `identity`
+    const char
+        *identity; // `sub`, or `jti` without it; when minting: `sub` and, with_identity, `identity`
     const char *name;
     const char *kind; // standard, ingress, egress, sip, agent, connector, bridge
     const char *metadata;
@@ -106,8 +110,9 @@ struct access_claims {
     bool with_identity; // minting: repeat `sub` as `identity`, as authorization services do
 };
 
-#define ACCESS_TOKEN_LEEWAY_S 60       // livekit/protocol auth/verifier.go: exp, nbf and iat
-#define ACCESS_TOKEN_MAX (64u << 10)   // a token travels in a request line; roomConfig and metadata make 8 KiB a real size
+#define ACCESS_TOKEN_LEEWAY_S 60 // livekit/protocol auth/verifier.go: exp, nbf and iat
+#define ACCESS_TOKEN_MAX                                                                           \
+    (64u << 10) // a token travels in a request line; roomConfig and metadata make 8 KiB a real size
 #define ACCESS_TOKEN_CLAIMS_MAX (256u << 10) // memory of the decoded claims
 
 enum access_token_why {
@@ -123,7 +128,8 @@ enum access_token_why {
     ACCESS_TOKEN_WHY_COUNT,
 };
 
-// Why a token was refused; `text` is the body of the 401 answer (livekit-protocol 1.3), without the token.
+// Why a token was refused; `text` is the body of the 401 answer (livekit-protocol 1.3), without the
+// token.
 struct access_token_refusal {
     enum access_token_why why;
     char text[160];
@@ -135,15 +141,18 @@ struct access_token {
     const char *api_key; // `iss`
 };
 
-// Verifies signature and times against `keys` and decodes the claims. The result is the caller's (access_token_free).
-// -EACCES: refused, *refusal says why (it is written on this failure only). -ENOMEM.
-int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes token, struct access_token **ret,
-                        struct access_token_refusal *refusal) NODISCARD;
+// Verifies signature and times against `keys` and decodes the claims. The result is the caller's
+// (access_token_free). -EACCES: refused, *refusal says why (it is written on this failure only).
+// -ENOMEM.
+int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes token,
+                        struct access_token **ret, struct access_token_refusal *refusal) NODISCARD;
 void access_token_free(struct access_token *t); // accepts NULL
 DEFINE_CLEANUP(struct access_token *, access_token_free)
 
-// Signs the claims with `key`; `iss` is key->key. exp is mandatory (-EINVAL without). The text is the caller's (mem_free).
-int access_token_mint(const struct access_claims *claims, const struct api_key *key, char **ret) NODISCARD;
+// Signs the claims with `key`; `iss` is key->key. exp is mandatory (-EINVAL without). The text is
+// the caller's (mem_free).
+int access_token_mint(const struct access_claims *claims, const struct api_key *key,
+                      char **ret) NODISCARD;
 
 // Stable names for logs and counters, such as "expired".
 const char *access_token_why_name(enum access_token_why why);

@@ -72,7 +72,8 @@ int api_keys_add(struct api_keys *k, struct bytes key, struct bytes secret)
 {
     key = trim(key);
     secret = trim(secret);
-    if (key.n == 0 || secret.n == 0 || has_control(key) || has_control(secret) || api_keys_find(k, key)) {
+    if (key.n == 0 || secret.n == 0 || has_control(key) || has_control(secret) ||
+        api_keys_find(k, key)) {
         return -EINVAL;
     }
     if (k->n == API_KEYS_MAX) {
@@ -101,7 +102,8 @@ static int api_keys_parse_line(struct api_keys *k, struct bytes line)
         return -EINVAL;
     }
     size_t const n = (size_t)(colon - line.p);
-    return api_keys_add(k, unquote(trim(bytes_of(line.p, n))), unquote(trim(bytes_of(colon + 1, line.n - n - 1))));
+    return api_keys_add(k, unquote(trim(bytes_of(line.p, n))),
+                        unquote(trim(bytes_of(colon + 1, line.n - n - 1))));
 }
 
 int api_keys_parse(struct api_keys *k, struct bytes text, unsigned *ret_line)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The way to the generated LiveKit messages (common/lk/proto/livekit.proto) and to their memory. Pure.
+// The way to the generated LiveKit messages (common/lk/proto/livekit.proto) and to their memory.
+// Pure.
 //
-// Rules for filling messages (livekit-protocol 3.1): a value that proto3 would omit (0, false, "") is left unset, so use
-// LK_SET and LK_SET_STR. In decoded messages an unset number reads as 0 and an unset string is NULL: read it by lk_str.
+// Rules for filling messages (livekit-protocol 3.1): a value that proto3 would omit (0, false, "")
+// is left unset, so use LK_SET and LK_SET_STR. In decoded messages an unset number reads as 0 and
+// an unset string is NULL: read it by lk_str.
 
 #include "common/svc/pbuf.h"
 #include "livekit.pb-c.h"
@@ -60,7 +62,10 @@ static inline struct bytes lk_bytes(const ProtobufCBinaryData *b)
     return bytes_of(b->data, b->len);
 }
 
-// Decode one message from the wire with PBUF_CAP_DEFAULT; results of pbuf_unpack. The message is (*ret)->msg.
-int lk_unpack_signal_request(struct bytes in, struct pbuf **ret) NODISCARD;  // Livekit__SignalRequest
-int lk_unpack_signal_response(struct bytes in, struct pbuf **ret) NODISCARD; // Livekit__SignalResponse
-int lk_unpack_data_packet(struct bytes in, struct pbuf **ret) NODISCARD;     // Livekit__DataPacket
+// Decode one message from the wire with PBUF_CAP_DEFAULT; results of pbuf_unpack. The message is
+// (*ret)->msg.
+int lk_unpack_signal_request(struct bytes in,
+                             struct pbuf **ret) NODISCARD; // Livekit__SignalRequest
+int lk_unpack_signal_response(struct bytes in,
+                              struct pbuf **ret) NODISCARD;              // Livekit__SignalResponse
+int lk_unpack_data_packet(struct bytes in, struct pbuf **ret) NODISCARD; // Livekit__DataPacket

@@ -17,7 +17,8 @@ static char sid_next_char(uint8_t v[static SID_RANDOM_LEN])
     return sid_alphabet[rest];
 }
 
-const char *sid_make(const char *prefix, const uint8_t random[static SID_RANDOM_LEN], char ret[static SID_SIZE])
+const char *sid_make(const char *prefix, const uint8_t random[static SID_RANDOM_LEN],
+                     char ret[static SID_SIZE])
 {
     size_t const n = strlen(prefix);
     assert(n + SID_CHARS < SID_SIZE);
@@ -34,7 +35,7 @@ const char *sid_make(const char *prefix, const uint8_t random[static SID_RANDOM_
 const char *sid_make_track(int type, int source, const uint8_t random[static SID_RANDOM_LEN],
                            char ret[static SID_SIZE])
 {
-    static const char kinds[] = {'A', 'V'};               // Livekit__TrackType AUDIO, VIDEO
+    static const char kinds[] = {'A', 'V'};                   // Livekit__TrackType AUDIO, VIDEO
     static const char sources[] = {'\0', 'C', 'M', 'S', 's'}; // Livekit__TrackSource
     char prefix[8] = SID_TRACK;
     size_t n = strlen(prefix);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// LiveKit object ids: a prefix that clients look at and 12 characters of a 57 letter alphabet. Pure: the caller brings the
-// randomness.
+// LiveKit object ids: a prefix that clients look at and 12 characters of a 57 letter alphabet.
+// Pure: the caller brings the randomness.
 //
-// Upstream: livekit/protocol utils/guid/id.go (alphabet, lengths), livekit pkg/rtc/participant.go (track ids).
+// Upstream: livekit/protocol utils/guid/id.go (alphabet, lengths), livekit pkg/rtc/participant.go
+// (track ids).
 
 #include "common/base/bytes.h"
 
@@ -21,10 +22,12 @@
 #define SID_SIZE 24 // longest: "TR_" + two letters + 12 + zero
 
 // Writes prefix (one of the above, at most 5 characters) + 12 characters + zero. Returns ret.
-const char *sid_make(const char *prefix, const uint8_t random[static SID_RANDOM_LEN], char ret[static SID_SIZE]);
+const char *sid_make(const char *prefix, const uint8_t random[static SID_RANDOM_LEN],
+                     char ret[static SID_SIZE]);
 
-// The id of an audio or video track: `type` is a Livekit__TrackType, `source` a Livekit__TrackSource (both as int so that
-// callers need no generated code). Unknown sources get no letter.
+// The id of an audio or video track: `type` is a Livekit__TrackType, `source` a
+// Livekit__TrackSource (both as int so that callers need no generated code). Unknown sources get no
+// letter.
 const char *sid_make_track(int type, int source, const uint8_t random[static SID_RANDOM_LEN],
                            char ret[static SID_SIZE]);
 

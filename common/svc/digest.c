@@ -3,7 +3,8 @@
 
 #include <mbedtls/md.h>
 
-// The one-shot functions can only fail for an unknown digest or an impossible key length, both our own bugs.
+// The one-shot functions can only fail for an unknown digest or an impossible key length, both our
+// own bugs.
 
 void digest_sha1(struct bytes in, uint8_t ret[static DIGEST_SHA1_LEN])
 {

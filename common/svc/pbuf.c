@@ -34,7 +34,8 @@ void pbuf_free(struct pbuf *p)
     }
 }
 
-int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, size_t cap, struct pbuf **ret)
+int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, size_t cap,
+                struct pbuf **ret)
 {
     CLEANUP(pbuf_free) struct pbuf *p = pbuf_new(cap);
     if (!p) {
@@ -42,7 +43,8 @@ int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, 
     }
     // Signalling messages take about twice their size: mostly one chunk.
     arena_init(&p->arena, in.n < cap / 2 ? in.n * 2 : cap, cap);
-    ProtobufCAllocator a = {.alloc = pbuf_alloc_cb, .free = pbuf_free_cb, .allocator_data = &p->arena};
+    ProtobufCAllocator a = {
+        .alloc = pbuf_alloc_cb, .free = pbuf_free_cb, .allocator_data = &p->arena};
     static const uint8_t nothing[1] = {0};
     p->msg = protobuf_c_message_unpack(type, &a, in.n, in.n > 0 ? in.p : nothing);
     if (!p->msg) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "common/lk/keys.h"
 
@@ -14,7 +14,8 @@ static void first_pair_signs_and_all_are_found(void **state)
     CLEANUP(api_keys_free) struct api_keys *k = api_keys_new();
     assert_null(api_keys_first(k));
     assert_int_equal(api_keys_add(k, bytes_str(" devkey\r\n"), bytes_str("devsecret\n")), 0);
-    assert_int_equal(api_keys_add(k, bytes_str("old"), bytes_str("0123456789abcdef0123456789abcdef")), 0);
+    assert_int_equal(
+        api_keys_add(k, bytes_str("old"), bytes_str("0123456789abcdef0123456789abcdef")), 0);
     assert_string_equal(api_keys_first(k)->key, "devkey");
     assert_string_equal(api_keys_first(k)->secret, "devsecret");
     assert_string_equal(api_keys_find(k, bytes_str("old"))->key, "old");
@@ -41,7 +42,10 @@ static void a_key_file_may_hold_several_lines_comments_and_quotes(void **state)
     (void)state;
     CLEANUP(api_keys_free) struct api_keys *k = api_keys_new();
     unsigned line = 99;
-    assert_int_equal(api_keys_parse(k, bytes_str("# keys\n\nnew: s:with:colons\r\n  'old' : \"quoted\"\n"), &line), 0);
+    assert_int_equal(
+        api_keys_parse(k, bytes_str("# keys\n\nnew: s:with:colons\r\n  'old' : \"quoted\"\n"),
+                       &line),
+        0);
     assert_int_equal(api_keys_count(k), 2);
     assert_string_equal(api_keys_first(k)->secret, "s:with:colons");
     assert_string_equal(api_keys_find(k, bytes_str("old"))->secret, "quoted");

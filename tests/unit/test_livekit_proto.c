@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
 // What real clients and livekit-server sent, decoded by our schema and encoded back.
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 #include <zlib.h>
 
 #include "common/base/base64.h"
@@ -40,7 +40,8 @@ static char *word(char **p)
 static void frames_of_real_peers_survive_a_round_trip_byte_by_byte(void **state)
 {
     (void)state;
-    const char *const path = getenv("FRAMES") ? getenv("FRAMES") : "tests/data/signalling/frames.txt";
+    const char *const path =
+        getenv("FRAMES") ? getenv("FRAMES") : "tests/data/signalling/frames.txt";
     FILE *const f = open_data(path);
     size_t frames = 0;
     while (fgets(line_buf, sizeof(line_buf), f)) {
@@ -127,7 +128,10 @@ static void recorded_add_track_has_its_layers(void **state)
 
 static struct bytes inflate_gzip(struct bytes in, uint8_t *buf, size_t cap)
 {
-    z_stream z = {.next_in = lk_unconst(in.p), .avail_in = (unsigned)in.n, .next_out = buf, .avail_out = (unsigned)cap};
+    z_stream z = {.next_in = lk_unconst(in.p),
+                  .avail_in = (unsigned)in.n,
+                  .next_out = buf,
+                  .avail_out = (unsigned)cap};
     assert_int_equal(inflateInit2(&z, 16 + MAX_WBITS), Z_OK);
     assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
     inflateEnd(&z);
@@ -150,8 +154,8 @@ static void join_requests_of_real_clients_decode_and_come_back(void **state)
         dynbuf_init(&out, sizeof(plain));
         assert_int_equal(base64_decode(BASE64_URL, bytes_str(word(&p)), &raw), 0);
         struct pbuf *wrapped = NULL;
-        assert_int_equal(pbuf_unpack(&livekit__wrapped_join_request__descriptor, dynbuf_view(&raw), PBUF_CAP_DEFAULT,
-                                     &wrapped),
+        assert_int_equal(pbuf_unpack(&livekit__wrapped_join_request__descriptor, dynbuf_view(&raw),
+                                     PBUF_CAP_DEFAULT, &wrapped),
                          0);
         const Livekit__WrappedJoinRequest *const w = wrapped->msg;
         struct bytes body = lk_bytes(&w->join_request);
@@ -159,7 +163,8 @@ static void join_requests_of_real_clients_decode_and_come_back(void **state)
             body = inflate_gzip(body, plain, sizeof(plain));
         }
         struct pbuf *m = NULL;
-        assert_int_equal(pbuf_unpack(&livekit__join_request__descriptor, body, PBUF_CAP_DEFAULT, &m), 0);
+        assert_int_equal(
+            pbuf_unpack(&livekit__join_request__descriptor, body, PBUF_CAP_DEFAULT, &m), 0);
         const Livekit__JoinRequest *const join = m->msg;
         assert_non_null(join->client_info);
         offers += join->publisher_offer != NULL;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "common/lk/livekit.h"
 
@@ -25,12 +25,15 @@ static void decoding_stops_at_the_memory_cap(void **state)
     dynbuf_init(&in, 1u << 20);
     many_empty_participants(&in, 100000);
     struct pbuf *m = NULL;
-    assert_int_equal(pbuf_unpack(&livekit__participant_update__descriptor, dynbuf_view(&in), PBUF_CAP_DEFAULT, &m),
+    assert_int_equal(pbuf_unpack(&livekit__participant_update__descriptor, dynbuf_view(&in),
+                                 PBUF_CAP_DEFAULT, &m),
                      -E2BIG);
     assert_null(m);
     dynbuf_reset(&in);
     many_empty_participants(&in, 1000);
-    assert_int_equal(pbuf_unpack(&livekit__participant_update__descriptor, dynbuf_view(&in), PBUF_CAP_DEFAULT, &m), 0);
+    assert_int_equal(pbuf_unpack(&livekit__participant_update__descriptor, dynbuf_view(&in),
+                                 PBUF_CAP_DEFAULT, &m),
+                     0);
     assert_int_equal(((Livekit__ParticipantUpdate *)m->msg)->n_participants, 1000);
     pbuf_free(m);
     dynbuf_done(&in);
@@ -40,11 +43,15 @@ static void truncated_and_foreign_bytes_are_malformed(void **state)
 {
     (void)state;
     static const uint8_t truncated[] = {0x0a, 0x05, 'a'};
-    static const uint8_t varint_without_end[] = {0x70, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    static const uint8_t varint_without_end[] = {0x70, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                 0xff, 0xff, 0xff, 0xff, 0xff};
     static const uint8_t group[] = {0x0b};
     struct pbuf *m = NULL;
-    assert_int_equal(lk_unpack_signal_request(bytes_of(truncated, sizeof(truncated)), &m), -EBADMSG);
-    assert_int_equal(lk_unpack_signal_request(bytes_of(varint_without_end, sizeof(varint_without_end)), &m), -EBADMSG);
+    assert_int_equal(lk_unpack_signal_request(bytes_of(truncated, sizeof(truncated)), &m),
+                     -EBADMSG);
+    assert_int_equal(
+        lk_unpack_signal_request(bytes_of(varint_without_end, sizeof(varint_without_end)), &m),
+        -EBADMSG);
     assert_int_equal(lk_unpack_signal_request(bytes_of(group, sizeof(group)), &m), -EBADMSG);
     assert_null(m);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "common/lk/sid.h"
 
@@ -19,7 +19,8 @@ static void ids_have_prefix_and_twelve_characters_of_the_alphabet(void **state)
         sid_make(SID_PARTICIPANT, rnd, sid);
         assert_int_equal(strlen(sid), 15);
         assert_memory_equal(sid, "PA_", 3);
-        assert_int_equal(strspn(sid + 3, "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"), 12);
+        assert_int_equal(
+            strspn(sid + 3, "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"), 12);
     }
 }
 
