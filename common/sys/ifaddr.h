@@ -4,7 +4,7 @@
 
 #include "common/base/addr.h"
 
-struct ifaddr {
+struct ifaddr_entry {
     char name[16]; // IFNAMSIZ
     struct addr addr;
     uint8_t prefix_len;
@@ -15,7 +15,7 @@ struct ifaddr {
 // Lists the IPv4 and IPv6 addresses of interfaces that are up, up to cap; *ret_n how many were
 // stored. -ENOBUFS if there were more (the first cap are valid), other negative errno of
 // getifaddrs.
-int ifaddr_list(struct ifaddr *ret, size_t cap, size_t *ret_n) NODISCARD;
+int ifaddr_list(struct ifaddr_entry *ret, size_t cap, size_t *ret_n) NODISCARD;
 
 // The source address that the kernel would use to reach dst (no packet is sent). -ENETUNREACH and
 // the like.
