@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: sys
 // COVERS: ifaddr random thread
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <netinet/in.h>
 #include <poll.h>
