@@ -23,3 +23,21 @@ const char *dtls_cert_fingerprint(const struct dtls_cert *c);
 
 // The certificate itself, DER. Borrowed from c.
 struct bytes dtls_cert_der(const struct dtls_cert *c);
+
+// ---- for dtls_handshake only --------------------------------------------------------------------------------------
+
+// The shared mbedtls_ssl_config of one role. Immutable.
+const void *dtls_cert_config(const struct dtls_cert *c, bool client);
+
+// What a handshake's keys are derived from.
+struct dtls_secrets {
+    bool valid;
+    int prf; // mbedtls_tls_prf_types
+    uint8_t master[48];
+    uint8_t client_random[32];
+    uint8_t server_random[32];
+};
+
+// mbedTLS 2.28 exports secrets through the shared configuration, so its callback cannot know the connection. It stores them
+// here, while a step of that connection runs on the calling thread. NULL ends it. (3.x has a callback per connection.)
+void dtls_cert_export_to(struct dtls_secrets *s);

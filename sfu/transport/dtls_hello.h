@@ -39,13 +39,12 @@ struct dtls_record_view {
 int dtls_record_next(struct rd *datagram, struct dtls_record_view *ret) NODISCARD;
 
 struct dtls_hello {
-    uint8_t *buf;     // 12-byte handshake header and body; NULL while nothing is being put together
-    uint16_t seq;     // message_seq
-    uint32_t len;     // body length
-    uint32_t have;    // bytes received
-    uint8_t *bitmap;  // one bit per byte of the body
+    uint8_t *buf;    // record header, handshake header, body, then one bit per byte of the body; NULL when idle
+    uint32_t len;    // length of the body
+    uint32_t have;   // bytes of it received
+    uint16_t seq;    // message_seq
+    bool complete;   // buf was handed out and is freed by the next call
     mono_t started;
-    uint8_t *joined; // the last synthetic record, owned until the next call
 };
 
 void dtls_hello_init(struct dtls_hello *h);
