@@ -50,6 +50,7 @@ struct packet_info {
     uint16_t dd_off;
     uint16_t payload_off;     // first payload byte
     uint16_t payload_len;     // without padding
+    uint16_t red_primary_off; // RED: where the primary block starts in the payload; 0 if unreadable
     uint16_t width, height;   // on key frames whose dimensions are readable, else 0
     struct vp8_desc vp8; // len 0: no VP8 descriptor (other codec, padding, malformed)
 };

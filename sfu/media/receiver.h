@@ -21,6 +21,8 @@
 
 #include "sfu/media/packet_pool.h"
 #include "sfu/media/rtcp_out.h"
+#include "sfu/media/rtp_demux.h"
+#include "sfu/media/rtp_stats.h"
 #include "sfu/wire/codec.h"
 #include "sfu/wire/rtp_ext.h"
 
@@ -29,23 +31,22 @@
 struct receiver;
 
 struct receiver_conf {
-    enum codec codec;   // primary payload: CODEC_OPUS, CODEC_VP8, ...
-    uint8_t pt;         // its payload type in the publisher's answer
-    uint8_t rtx_pt;     // 0 = no RTX
-    uint8_t red_pt;     // audio: payload type of RED around the codec; 0 = none
+    enum codec codec;   // of the track: CODEC_OPUS (its RED is accepted as well), CODEC_VP8, ...
     uint8_t encodings;  // 1..RECEIVER_MAX_ENCODINGS
     bool nack;          // generic NACK was negotiated
     bool pli;           // nack pli was negotiated
     bool screen_share;  // slower liveness: static screens send few packets
-    bool encrypted;     // end-to-end encrypted: trust descriptors only
+    bool encrypted;     // end-to-end encrypted: RED blocks cannot be told apart
     uint32_t clock_rate;
-    struct rtp_ext_map ext; // ids of the publisher
+    struct rtp_ext_map ext; // ids of the publisher's transport
+    // Stream number in the video layers allocation (order of a=simulcast) -> encoding.
+    uint8_t vla_encoding[RECEIVER_MAX_ENCODINGS];
 };
 
 // What became of a packet. Everything but RECEIVER_FORWARD is counted and the packet is of no further use.
 enum receiver_verdict {
     RECEIVER_FORWARD,          // new packet (also padding-only and recovered ones): pass on to the down tracks
-    RECEIVER_DROP_PT,          // payload type of none of ours
+    RECEIVER_DROP_CODEC,       // payload type of another codec than the track's
     RECEIVER_DROP_RTX_PADDING, // RTX without an original sequence number: a bandwidth probe
     RECEIVER_DROP_RTX_EARLY,   // RTX before the media of the encoding started
     RECEIVER_DROP_DUPLICATE,   // already there; RTX copies are mostly this (probes)
@@ -63,11 +64,11 @@ void receiver_free(struct receiver *r);
 // Binds an SSRC of an encoding (media or RTX), or moves the binding: then the sequence starts anew.
 void receiver_bind(struct receiver *r, uint8_t encoding, bool rtx, uint32_t ssrc);
 
-// One decrypted packet of an encoding; h: its header by rtp_parse. Fills the media fields of p. The history keeps its own
-// reference; the caller keeps his. p must not be shared yet. May move p->data (compaction of small packets): views taken
-// before, h->ext included, are dead afterwards.
-enum receiver_verdict receiver_input(struct receiver *r, mono_t now, uint8_t encoding, bool rtx, struct packet *p,
-                                     const struct rtp_header *h);
+// One decrypted packet; route: by rtp_demux_packet; h: its header by rtp_parse. Fills the media fields of p. The history
+// keeps its own reference; the caller keeps his. p must not be shared yet. May move p->data (compaction of small
+// packets): views taken before, h->ext included, are dead afterwards.
+enum receiver_verdict receiver_input(struct receiver *r, mono_t now, const struct rtp_demux_route *route,
+                                     struct packet *p, const struct rtp_header *h);
 
 // RTCP from the publisher. SSRCs that are not ours are ignored.
 void receiver_rtcp_sr(struct receiver *r, mono_t now, const struct rtcp_sr *sr);
@@ -97,50 +98,83 @@ int receiver_report(struct receiver *r, mono_t now, struct rtcp_out *out, uint8_
 
 // ---- what down tracks and the room read -----------------------------------------------------------------------------
 
-const struct receiver_conf *receiver_conf(const struct receiver *r);
+// The part of a receiver that is read for every packet and subscriber. Written by the receiver only.
+struct receiver_view {
+    struct receiver_conf conf;
+    uint8_t live_mask;                         // encodings that are sending (bit = rank)
+    uint32_t epoch[RECEIVER_MAX_ENCODINGS];    // increased when the sequence of an encoding starts anew
+    uint64_t highest[RECEIVER_MAX_ENCODINGS];  // highest extended sequence number; 0 before the start
+    int64_t rtt_us;                            // to the publisher
+};
 
-// Packet of the history by extended sequence number, borrowed; NULL if it is not there (any more).
+// A receiver begins with its view.
+static inline const struct receiver_view *receiver_view(const struct receiver *r)
+{
+    return (const struct receiver_view *)(const void *)r;
+}
+
+static inline const struct receiver_conf *receiver_conf(const struct receiver *r)
+{
+    return &receiver_view(r)->conf;
+}
+
+// Changes with packets, receiver_timeout and video layers allocations.
+static inline uint8_t receiver_live_mask(const struct receiver *r)
+{
+    return receiver_view(r)->live_mask;
+}
+
+static inline uint64_t receiver_highest(const struct receiver *r, uint8_t encoding)
+{
+    return receiver_view(r)->highest[encoding];
+}
+
+// Sequence state derived from an encoding must be dropped when this changes.
+static inline uint32_t receiver_epoch(const struct receiver *r, uint8_t encoding)
+{
+    return receiver_view(r)->epoch[encoding];
+}
+
+// Round trip to the publisher in use (70 ms until one is set).
+static inline int64_t receiver_rtt_us(const struct receiver *r)
+{
+    return receiver_view(r)->rtt_us;
+}
+
+// Packet of the history by extended sequence number, borrowed; NULL if it is not there (any more). Audio has no history:
+// without RTX nothing can be repeated.
 struct packet *receiver_history_get(const struct receiver *r, uint8_t encoding, uint64_t ext_sn);
-
-// Encodings that are sending (bit = rank). Changes with packets, receiver_timeout and VLA.
-uint8_t receiver_live_mask(const struct receiver *r);
-
-// Highest extended sequence number of an encoding; 0 before its start.
-uint64_t receiver_highest(const struct receiver *r, uint8_t encoding);
-
-// Increased when the sequence of an encoding starts anew: sequence state derived from it must be dropped.
-uint32_t receiver_epoch(const struct receiver *r, uint8_t encoding);
 
 // Difference ts(to) - ts(from) of the same instant, modulo 2^32. -EAGAIN: not known yet.
 int receiver_ts_offset(const struct receiver *r, uint8_t from, uint8_t to, uint32_t *ret) NODISCARD;
 
-struct receiver_sr {
-    uint32_t count;  // increased by each report; 0 = none yet
-    ntp_t ntp;
-    uint32_t rtp_ts;
-    mono_t arrival;
-};
-// Last accepted sender report of an encoding.
-const struct receiver_sr *receiver_last_sr(const struct receiver *r, uint8_t encoding);
+// Last accepted sender report of an encoding: NTP and RTP time, and when it came. NULL before the first one.
+const struct rtp_stats_sr *receiver_last_sr(const struct receiver *r, uint8_t encoding);
+
+// Loudness of an audio track (audio_level.h): smoothed linear level and whether that is speech.
+double receiver_audio_level(const struct receiver *r, mono_t now, bool *ret_active);
+
+#define RECEIVER_TEMPORAL_MAX 4
 
 struct receiver_encoding_stats {
     uint32_t ssrc, rtx_ssrc;
     bool live;
-    uint16_t width, height; // last key frame or VLA; 0 unknown
-    uint64_t packets, bytes; // distinct media packets (payload and header), recovered ones included
+    uint16_t width, height; // last key frame or layers allocation; 0 unknown
+    uint64_t packets, bytes; // distinct media packets with their headers, recovered ones included
     uint64_t padding_packets, recovered, duplicates;
-    int64_t lost; // RFC 3550, RTX not counted as received
+    uint64_t lost; // RFC 3550: RTX does not count as received
     uint32_t jitter_us;
-    uint64_t nacks_sent, plis_sent, key_frames;
-    uint32_t bitrate; // bit/s over the last second
-    uint32_t layer_bitrate[4]; // cumulative over temporal layers
+    uint64_t nacks_sent; // sequence numbers asked for
+    uint32_t key_frames;
+    uint64_t bitrate[RECEIVER_TEMPORAL_MAX]; // bit/s of temporal layers 0..i
     uint32_t fps_x10;
 };
-void receiver_get_encoding_stats(const struct receiver *r, uint8_t encoding, struct receiver_encoding_stats *ret);
+void receiver_get_encoding_stats(const struct receiver *r, mono_t now, uint8_t encoding,
+                                 struct receiver_encoding_stats *ret);
 
-// Counters by verdict over all encodings.
-const uint64_t *receiver_verdicts(const struct receiver *r); // RECEIVER_VERDICT_COUNT entries
+// Key frame requests sent.
+uint64_t receiver_plis_sent(const struct receiver *r);
+
+// Counters by verdict over all encodings, RECEIVER_VERDICT_COUNT entries.
+const uint64_t *receiver_verdicts(const struct receiver *r);
 const char *receiver_verdict_name(enum receiver_verdict v);
-
-// Round trip to the publisher in use (default 70 ms until one is set).
-int64_t receiver_rtt_us(const struct receiver *r);

@@ -26,6 +26,9 @@ struct rtcp_out {
 // sender_ssrc: of receiver reports and feedback.
 void rtcp_out_init(struct rtcp_out *o, uint32_t sender_ssrc);
 
+// Bytes that can still be added.
+size_t rtcp_out_left(const struct rtcp_out *o);
+
 // True if nothing was added.
 bool rtcp_out_is_empty(const struct rtcp_out *o);
 

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/media/forwarder.h"
+
+#include "common/base/seq.h"
+
+void forwarder_init(struct forwarder *f, enum codec codec, uint32_t clock_rate, uint16_t first_sn, uint32_t first_ts)
+{
+    *f = (struct forwarder){
+        .codec = (uint8_t)codec,
+        .video = codec_kind(codec) == MEDIA_VIDEO,
+        .clock_rate = clock_rate,
+    };
+    layer_selector_init(&f->selector, 1);
+    rtp_munger_init(&f->rtp, first_sn, first_ts);
+    vp8_munger_init(&f->vp8);
+}
+
+void forwarder_interrupt(struct forwarder *f, bool muted_by_publisher)
+{
+    f->resync = true;
+    f->muted_resync = muted_by_publisher;
+    f->refusals = 0;
+    layer_selector_restart(&f->selector);
+}
+
+static uint32_t ticks(const struct forwarder *f, int64_t us)
+{
+    return (uint32_t)(us * (int64_t)f->clock_rate / US_PER_S);
+}
+
+static int64_t ticks_to_us(const struct forwarder *f, int64_t t)
+{
+    return t * US_PER_S / (int64_t)f->clock_rate;
+}
+
+// The outgoing timestamp that incoming ts of an encoding stands for by the relation in use. False if that is not known.
+static bool reference_ts(const struct forwarder *f, const struct receiver *r, uint8_t encoding, uint32_t ts,
+                         uint32_t *ret)
+{
+    uint32_t offset = 0;
+    if (encoding != f->encoding && receiver_ts_offset(r, encoding, f->encoding, &offset) < 0) {
+        return false;
+    }
+    if (encoding == f->encoding && receiver_epoch(r, encoding) != f->epoch) {
+        return false; // the source started anew: its old relation says nothing
+    }
+    *ret = ts + offset - f->rtp.ts_offset;
+    return true;
+}
+
+// Strictly after what was sent.
+static uint32_t after_last(const struct forwarder *f, uint32_t ts)
+{
+    return seq32_newer(ts, f->rtp.last_ts) ? ts : f->rtp.last_ts + 1;
+}
+
+static uint32_t expected_ts(const struct forwarder *f, mono_t now)
+{
+    return f->rtp.last_ts + ticks(f, mono_diff_us(now, f->last_sent));
+}
+
+// Coming back after an interruption, or first start.
+static uint32_t resume_ts(const struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p)
+{
+    if (!f->rtp.started) {
+        return f->rtp.last_ts;
+    }
+    uint32_t const expected = expected_ts(f, now);
+    uint32_t ref = 0;
+    if (!reference_ts(f, r, p->info.encoding, p->ts, &ref)) {
+        return after_last(f, expected);
+    }
+    int64_t const behind = ticks_to_us(f, seq32_diff(expected, ref));
+    bool const lost = behind > FORWARDER_RESUME_HIGH_US || behind < -FORWARDER_RESUME_HIGH_US;
+    bool const stale = f->muted_resync && behind > FORWARDER_RESUME_BEHIND_US;
+    return after_last(f, lost || stale ? expected : ref);
+}
+
+// Another encoding without interruption. False if its time does not fit (now).
+static bool switch_ts(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p, uint32_t *ret)
+{
+    bool const current_live = receiver_live_mask(r) & (1u << f->encoding);
+    bool const may_refuse = current_live && f->refusals < FORWARDER_MAX_REFUSALS;
+    uint32_t const expected = expected_ts(f, now);
+    uint32_t ref = 0;
+    if (!reference_ts(f, r, p->info.encoding, p->ts, &ref)) {
+        *ret = after_last(f, expected);
+        return !may_refuse;
+    }
+    int64_t const behind = ticks_to_us(f, seq32_diff(f->rtp.last_ts, ref));
+    if (behind > FORWARDER_LAYER_BEHIND_US && may_refuse) {
+        return false;
+    }
+    int64_t const ahead = ticks_to_us(f, seq32_diff(ref, expected));
+    *ret = after_last(f, ahead > FORWARDER_RESUME_HIGH_US ? expected : ref);
+    return true;
+}
+
+// A hole in the sequence numbers keeps a receiver that finds frames by marker and timestamp alone from joining the cut
+// frame with the new one. VP8 and VP9 have start bits; there the hole would only be asked for in vain.
+static uint32_t skip_before_switch(const struct forwarder *f)
+{
+    bool const has_start_bit = f->codec == CODEC_VP8 || f->codec == CODEC_VP9;
+    return f->video && f->rtp.started && !f->rtp.last_marker && !has_start_bit ? 1 : 0;
+}
+
+static void attach(struct forwarder *f, const struct receiver *r, const struct packet *p, uint32_t ts_out)
+{
+    rtp_munger_switch(&f->rtp, p->ext_sn, p->ts, ts_out, skip_before_switch(f));
+    vp8_munger_switch(&f->vp8);
+    f->switches += f->attached && f->encoding != p->info.encoding;
+    f->encoding = p->info.encoding;
+    f->epoch = receiver_epoch(r, f->encoding);
+    f->attached = true;
+    f->resync = false;
+    f->refusals = 0;
+}
+
+// Video of another encoding than the one in use, or any before the first key frame.
+static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p)
+{
+    bool const interrupted = !f->attached || f->resync;
+    enum forwarder_result const otherwise = interrupted ? FORWARDER_WAIT_KEY : FORWARDER_LAYER;
+    if (!p->info.key_frame || !p->info.frame_start || p->ext_sn != receiver_highest(r, p->info.encoding)) {
+        return otherwise; // a late start would miss the packets that have passed already
+    }
+    if (!layer_selector_key_frame(&f->selector, now, p->info.encoding, receiver_live_mask(r))) {
+        return otherwise;
+    }
+    uint32_t ts = 0;
+    if (interrupted) {
+        ts = resume_ts(f, now, r, p);
+    } else if (!switch_ts(f, now, r, p, &ts)) {
+        f->refusals++;
+        return FORWARDER_TIMESTAMP;
+    }
+    layer_selector_switched(&f->selector, p->info.encoding);
+    attach(f, r, p, ts);
+    return FORWARDER_SEND;
+}
+
+// Finds or makes the relation between the packet and the outgoing stream. FORWARDER_SEND: it is of the current source.
+static enum forwarder_result select_source(struct forwarder *f, mono_t now, const struct receiver *r,
+                                           const struct packet *p, bool *ret_switched)
+{
+    f->selector.encodings = (int8_t)receiver_conf(r)->encodings;
+    if (f->attached && f->epoch != receiver_epoch(r, f->encoding)) {
+        forwarder_interrupt(f, false);
+    }
+    bool const current = f->attached && !f->resync && p->info.encoding == f->encoding;
+    if (current && (!f->video || f->selector.current_spatial == f->encoding)) {
+        return FORWARDER_SEND;
+    }
+    if (p->info.padding_only) {
+        return FORWARDER_PADDING;
+    }
+    if (f->video) {
+        if (current && !f->resync) {
+            f->resync = true; // the selector gave the layer up
+        }
+        enum forwarder_result const res = try_attach(f, now, r, p);
+        *ret_switched = res == FORWARDER_SEND;
+        return res;
+    }
+    if (p->ext_sn != receiver_highest(r, p->info.encoding)) {
+        return FORWARDER_LATE;
+    }
+    attach(f, r, p, resume_ts(f, now, r, p));
+    f->selector.current_spatial = 0;
+    *ret_switched = true;
+    return FORWARDER_SEND;
+}
+
+static enum forwarder_result munge_vp8(struct forwarder *f, const struct packet *p, enum rtp_munger_place place,
+                                       struct forwarder_translation *ret)
+{
+    const struct packet_info *const i = &p->info;
+    if (i->vp8.len == 0) {
+        return FORWARDER_MALFORMED;
+    }
+    uint8_t const limit = place == RTP_MUNGER_LATE
+                              ? PACKET_NO_TEMPORAL
+                              : layer_selector_temporal(&f->selector, i->vp8.has_tid ? i->vp8.tid : 0, i->frame_start,
+                                                        i->key_frame, i->vp8.has_tid && i->vp8.layer_sync);
+    switch (vp8_munger_packet(&f->vp8, &i->vp8, place, limit, &ret->desc)) {
+    case VP8_MUNGER_SEND:
+        ret->rewrite_desc = true;
+        return FORWARDER_SEND;
+    case VP8_MUNGER_LEAVE_OUT:
+        rtp_munger_left_out(&f->rtp, p->ext_sn, false);
+        return FORWARDER_TEMPORAL;
+    case VP8_MUNGER_LEAVE_OUT_GAP:
+        rtp_munger_left_out(&f->rtp, p->ext_sn, true);
+        return FORWARDER_TEMPORAL;
+    case VP8_MUNGER_LATE:
+        break;
+    }
+    return FORWARDER_LATE;
+}
+
+enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p,
+                                       struct forwarder_translation *ret)
+{
+    ret->switched = false;
+    ret->rewrite_desc = false;
+    enum forwarder_result res = select_source(f, now, r, p, &ret->switched);
+    if (res != FORWARDER_SEND) {
+        return res;
+    }
+    enum rtp_munger_place const place = rtp_munger_place(&f->rtp, p->ext_sn, &ret->sn);
+    if (UNLIKELY(place == RTP_MUNGER_DUPLICATE)) {
+        return FORWARDER_DUPLICATE;
+    }
+    if (UNLIKELY(place == RTP_MUNGER_UNKNOWN)) {
+        return FORWARDER_LATE;
+    }
+    if (UNLIKELY(p->info.padding_only)) {
+        if (place != RTP_MUNGER_LATE) {
+            rtp_munger_left_out(&f->rtp, p->ext_sn, false);
+        }
+        return FORWARDER_PADDING;
+    }
+    if (f->codec == CODEC_VP8) {
+        res = munge_vp8(f, p, place, ret);
+        if (res != FORWARDER_SEND) {
+            if (res == FORWARDER_MALFORMED && place != RTP_MUNGER_LATE) {
+                rtp_munger_left_out(&f->rtp, p->ext_sn, false);
+            }
+            return res;
+        }
+    }
+    ret->ts = p->ts - f->rtp.ts_offset;
+    f->key_frames += p->info.key_frame && p->info.frame_start;
+    if (LIKELY(place != RTP_MUNGER_LATE)) {
+        rtp_munger_sent(&f->rtp, p->ext_sn, ret->sn, ret->ts, p->marker);
+        f->last_sent = now;
+    }
+    return FORWARDER_SEND;
+}
+
+bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver *r, uint8_t *ret_encoding)
+{
+    if (!f->video) {
+        return false;
+    }
+    struct layer_selector s = f->selector;
+    s.encodings = (int8_t)receiver_conf(r)->encodings;
+    return layer_selector_wants_key_frame(&s, receiver_live_mask(r), ret_encoding);
+}
+
+int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool marker, struct forwarder_translation *ret)
+{
+    if (!f->rtp.started) {
+        return -EPROTO;
+    }
+    *ret = (struct forwarder_translation){.ts = f->rtp.last_ts + duration};
+    ret->sn = rtp_munger_insert(&f->rtp, ret->ts, marker);
+    f->last_sent = now;
+    return 0;
+}
