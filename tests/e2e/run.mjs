@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { browserVersions, closeAll, keepAllEvidence } from './lib/browsers.mjs';
 import { World } from './lib/world.mjs';
 import { killAll, logTail } from './lib/processes.mjs';
+import { scenarios as elementCall } from './scenarios/element_call.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -68,7 +69,7 @@ async function runOne(world, scenario) {
 
 async function main() {
     const options = readArguments();
-    const all = livekit;
+    const all = [...livekit, ...elementCall];
     if (options.help) return process.stdout.write(USAGE);
     if (options.list) return console.log(all.map((s) => s.name).join('\n'));
     const chosen = all.filter((s) => new RegExp(options.only).test(s.name));
@@ -77,7 +78,7 @@ async function main() {
     mkdirSync(outDir, { recursive: true });
     console.log(`browsers: ${browserVersions().join(', ')}`);
 
-    const world = new World({ here: HERE, root: ROOT, outDir, buildDir: resolve(options['build-dir']) });
+    const world = new World({ here: HERE, root: ROOT, outDir, buildDir: resolve(options['build-dir']), python: process.env.E2E_PYTHON ?? join(ROOT, 'build/e2e-venv/bin/python') });
     const results = [];
     try {
         for (const scenario of chosen) results.push(await runOne(world, scenario));

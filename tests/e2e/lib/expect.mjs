@@ -8,9 +8,9 @@ export const MEDIA_MS = 30000;
 const DRAIN_MS = 1000;
 const POLL_MS = 250;
 // Frames between two looks that prove a moving picture and not a late single frame.
-const MOVING_FRAMES = 4;
+export const MOVING_FRAMES = 4;
 // A flat picture (nothing rendered, or undecryptable garbage shown as grey) has no contrast.
-const LEAST_CONTRAST = 8;
+export const LEAST_CONTRAST = 8;
 
 /** Polls `probe` until it gives a truthy value and returns that; `what` says what was missing. */
 export async function until(what, probe, ms = MEDIA_MS) {

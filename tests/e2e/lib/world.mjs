@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The servers of a run, each started when the first scenario asks for it and kept for the others.
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { bundleWidgetHost } from './bundle.mjs';
 import { servePages } from './pages_server.mjs';
-import { startSfu } from './servers.mjs';
+import { freePorts } from './processes.mjs';
+import { startJwt, startSfu } from './servers.mjs';
+import { startSynapse } from './synapse.mjs';
 
 export class World {
     constructor(settings) {
@@ -11,15 +15,38 @@ export class World {
         this.starters = {
             pages: () => this.startPages(),
             sfu: () => startSfu(settings),
+            synapse: () => this.startSynapse(),
+            jwt: () => this.startJwt(),
         };
     }
 
-    startPages() {
-        const { here } = this.settings;
+    async startPages() {
+        const { here, outDir } = this.settings;
+        const bundle = join(outDir, 'bundle');
+        await bundleWidgetHost(here, bundle);
+        const elementCall = join(here, 'node_modules/@element-hq/element-call-embedded/dist');
+        const published = JSON.parse(readFileSync(join(elementCall, 'config.json'), 'utf8'));
         return servePages([
             ['/pages/', join(here, 'pages')],
+            ['/bundle/', bundle],
             ['/livekit/', join(here, 'node_modules/livekit-client/dist')],
+            ['/element-call/', elementCall],
+            ['/element-call-matrix-2/config.json', { ...published, matrix_rtc_mode: 'matrix_2_0' }],
+            ['/element-call-matrix-2/', elementCall],
         ]);
+    }
+
+    /** The homeserver announces foci-jwt and foci-jwt asks the homeserver: both ports come first. */
+    async startSynapse() {
+        const [port, jwtPort] = await freePorts(2);
+        this.jwtPort = jwtPort;
+        return startSynapse(this.settings, port, `http://127.0.0.1:${jwtPort}`);
+    }
+
+    async startJwt() {
+        const homeserver = await this.need('synapse');
+        const sfu = await this.need('sfu');
+        return startJwt(this.settings, this.jwtPort, sfu, homeserver);
     }
 
     async need(name) {
