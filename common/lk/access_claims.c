@@ -248,133 +248,171 @@ int access_claims_read(const struct jsonx *payload, struct arena *arena, struct 
     return r < 0 ? r : read_room_config(payload, arena, c);
 }
 
-// ---- writing
-// ------------------------------------------------------------------------------------------------------
-// Failures of the setters are remembered by the tree (jsonx.h), so that they are checked once, in
-// jsonx_dump.
+// ---- writing ------------------------------------------------------------------------------------
 
-static void write_str(struct jsonx *obj, const char *key, const char *s)
+// An object under construction that remembers the first failure, so that it is checked once.
+struct out {
+    struct jsonx *j; // NULL after a failed allocation
+    int err;
+};
+
+static struct out out_of(struct jsonx *fresh)
 {
-    if (s && *s) {
-        (void)jsonx_set_cstr(obj, key, s);
+    return (struct out){fresh, fresh ? 0 : -ENOMEM};
+}
+
+static void note(struct out *o, int r)
+{
+    if (o->err == 0) {
+        o->err = r;
     }
 }
 
-static void write_bool(struct jsonx *obj, const char *key, bool b)
+static void put_str(struct out *o, const char *key, const char *s)
 {
-    if (b) {
-        (void)jsonx_set_bool(obj, key, true);
+    if (o->err == 0 && s && *s) {
+        note(o, jsonx_set_cstr(o->j, key, s));
     }
 }
 
-static void write_tristate(struct jsonx *obj, const char *key, enum tristate t)
+static void put_bool(struct out *o, const char *key, bool b)
 {
-    if (t != TRISTATE_UNSET) {
-        (void)jsonx_set_bool(obj, key, t == TRISTATE_TRUE);
+    if (o->err == 0 && b) {
+        note(o, jsonx_set_bool(o->j, key, true));
     }
 }
 
-static struct jsonx *write_video(const struct video_grant *g)
+static void put_tristate(struct out *o, const char *key, enum tristate t)
 {
-    struct jsonx *const v = jsonx_new_object();
-    if (!v) {
-        return NULL;
+    if (o->err == 0 && t != TRISTATE_UNSET) {
+        note(o, jsonx_set_bool(o->j, key, t == TRISTATE_TRUE));
     }
-    write_bool(v, "roomCreate", g->room_create);
-    write_bool(v, "roomList", g->room_list);
-    write_bool(v, "roomRecord", g->room_record);
-    write_bool(v, "roomAdmin", g->room_admin);
-    write_bool(v, "roomJoin", g->room_join);
-    write_str(v, "room", g->room);
-    write_tristate(v, "canPublish", g->can_publish);
-    write_tristate(v, "canSubscribe", g->can_subscribe);
-    write_tristate(v, "canPublishData", g->can_publish_data);
-    if (g->can_publish_sources) {
-        struct jsonx *const list = jsonx_new_array();
-        for (unsigned k = 1; list && k < ARRAY_LEN(source_names); k++) {
-            if ((g->can_publish_sources >> k) & 1u) {
-                (void)jsonx_add_str(list, bytes_str(source_names[k]));
-            }
+}
+
+static void put_time(struct out *o, const char *key, int64_t t)
+{
+    if (o->err == 0 && t != 0) {
+        note(o, jsonx_set_int(o->j, key, t));
+    }
+}
+
+// Takes over part, whatever its state.
+static void put_part(struct out *o, const char *key, struct out part)
+{
+    note(o, part.err);
+    if (o->err == 0) {
+        note(o, jsonx_set(o->j, key, part.j));
+    } else {
+        jsonx_free(part.j);
+    }
+}
+
+static void add_str(struct out *list, const char *s)
+{
+    if (list->err == 0) {
+        note(list, jsonx_add_str(list->j, bytes_str(s)));
+    }
+}
+
+static void put_sources(struct out *v, uint32_t mask)
+{
+    if (mask == 0) {
+        return;
+    }
+    struct out list = out_of(jsonx_new_array());
+    for (unsigned k = 1; k < ARRAY_LEN(source_names); k++) {
+        if ((mask >> k) & 1u) {
+            add_str(&list, source_names[k]);
         }
-        if (list && (g->can_publish_sources & 1u)) {
-            (void)jsonx_add_str(list, bytes_str("unknown")); // an empty list would allow everything
-        }
-        (void)jsonx_set(v, "canPublishSources", list);
     }
-    write_tristate(v, "canUpdateOwnMetadata", g->can_update_own_metadata);
-    write_bool(v, "ingressAdmin", g->ingress_admin);
-    write_bool(v, "hidden", g->hidden);
-    write_bool(v, "recorder", g->recorder);
-    write_bool(v, "agent", g->agent);
-    write_tristate(v, "canSubscribeMetrics", g->can_subscribe_metrics);
-    write_tristate(v, "canManageAgentSession", g->can_manage_agent_session);
-    write_str(v, "destinationRoom", g->destination_room);
+    if (mask & 1u) {
+        add_str(&list, "unknown"); // an empty list would allow everything
+    }
+    put_part(v, "canPublishSources", list);
+}
+
+static struct out video_out(const struct video_grant *g)
+{
+    struct out v = out_of(jsonx_new_object());
+    put_bool(&v, "roomCreate", g->room_create);
+    put_bool(&v, "roomList", g->room_list);
+    put_bool(&v, "roomRecord", g->room_record);
+    put_bool(&v, "roomAdmin", g->room_admin);
+    put_bool(&v, "roomJoin", g->room_join);
+    put_str(&v, "room", g->room);
+    put_tristate(&v, "canPublish", g->can_publish);
+    put_tristate(&v, "canSubscribe", g->can_subscribe);
+    put_tristate(&v, "canPublishData", g->can_publish_data);
+    put_sources(&v, g->can_publish_sources);
+    put_tristate(&v, "canUpdateOwnMetadata", g->can_update_own_metadata);
+    put_bool(&v, "ingressAdmin", g->ingress_admin);
+    put_bool(&v, "hidden", g->hidden);
+    put_bool(&v, "recorder", g->recorder);
+    put_bool(&v, "agent", g->agent);
+    put_tristate(&v, "canSubscribeMetrics", g->can_subscribe_metrics);
+    put_tristate(&v, "canManageAgentSession", g->can_manage_agent_session);
+    put_str(&v, "destinationRoom", g->destination_room);
     return v;
 }
 
-static void write_lists(struct jsonx *p, const struct access_claims *c)
+static void put_lists(struct out *p, const struct access_claims *c)
 {
     if (c->attribute_count > 0) {
-        struct jsonx *const obj = jsonx_new_object();
-        for (size_t i = 0; obj && i < c->attribute_count; i++) {
-            (void)jsonx_set_cstr(obj, c->attributes[i].key, c->attributes[i].value);
+        struct out obj = out_of(jsonx_new_object());
+        for (size_t i = 0; obj.err == 0 && i < c->attribute_count; i++) {
+            note(&obj, jsonx_set_cstr(obj.j, c->attributes[i].key, c->attributes[i].value));
         }
-        (void)jsonx_set(p, "attributes", obj);
+        put_part(p, "attributes", obj);
     }
     if (c->kind_detail_count > 0) {
-        struct jsonx *const arr = jsonx_new_array();
-        for (size_t i = 0; arr && i < c->kind_detail_count; i++) {
-            (void)jsonx_add_str(arr, bytes_str(c->kind_details[i]));
+        struct out list = out_of(jsonx_new_array());
+        for (size_t i = 0; i < c->kind_detail_count; i++) {
+            add_str(&list, c->kind_details[i]);
         }
-        (void)jsonx_set(p, "kindDetails", arr);
+        put_part(p, "kindDetails", list);
     }
 }
 
-static void write_objects(struct jsonx *p, const struct access_claims *c)
+static void put_objects(struct out *p, const struct access_claims *c)
 {
     if (c->has_video) {
-        (void)jsonx_set(p, "video", write_video(&c->video));
+        put_part(p, "video", video_out(&c->video));
     }
     if (c->sip_admin || c->sip_call) {
-        struct jsonx *const sip = jsonx_new_object();
-        if (sip) {
-            write_bool(sip, "admin", c->sip_admin);
-            write_bool(sip, "call", c->sip_call);
-        }
-        (void)jsonx_set(p, "sip", sip);
+        struct out sip = out_of(jsonx_new_object());
+        put_bool(&sip, "admin", c->sip_admin);
+        put_bool(&sip, "call", c->sip_call);
+        put_part(p, "sip", sip);
     }
     if (c->room_config) {
-        struct jsonx *config = NULL;
-        if (jsonx_parse(bytes_str(c->room_config), &JSONX_LIMITS_DEFAULT, &config) == 0) {
-            (void)jsonx_set(p, "roomConfig", config);
-        }
+        struct out config = {0};
+        config.err = jsonx_parse(bytes_str(c->room_config), &JSONX_LIMITS_DEFAULT, &config.j);
+        put_part(p, "roomConfig", config);
     }
 }
 
-struct jsonx *access_claims_write(const struct access_claims *c, const char *iss)
+int access_claims_write(const struct access_claims *c, const char *iss, struct jsonx **ret)
 {
-    struct jsonx *const p = jsonx_new_object();
-    if (!p) {
-        return NULL;
-    }
-    write_str(p, "iss", iss);
-    write_str(p, "sub", c->identity);
-    (void)jsonx_set_int(p, "exp", c->exp);
-    if (c->nbf) {
-        (void)jsonx_set_int(p, "nbf", c->nbf);
-    }
-    if (c->iat) {
-        (void)jsonx_set_int(p, "iat", c->iat);
-    }
+    struct out p = out_of(jsonx_new_object());
+    put_str(&p, "iss", iss);
+    put_str(&p, "sub", c->identity);
+    put_time(&p, "exp", c->exp);
+    put_time(&p, "nbf", c->nbf);
+    put_time(&p, "iat", c->iat);
     if (c->with_identity) {
-        write_str(p, "identity", c->identity);
+        put_str(&p, "identity", c->identity);
     }
-    write_str(p, "name", c->name);
-    write_str(p, "kind", c->kind);
-    write_str(p, "metadata", c->metadata);
-    write_lists(p, c);
-    write_objects(p, c);
-    write_str(p, "roomPreset", c->room_preset);
-    write_str(p, "sha256", c->sha256);
-    return p;
+    put_str(&p, "name", c->name);
+    put_str(&p, "kind", c->kind);
+    put_str(&p, "metadata", c->metadata);
+    put_lists(&p, c);
+    put_objects(&p, c);
+    put_str(&p, "roomPreset", c->room_preset);
+    put_str(&p, "sha256", c->sha256);
+    if (p.err < 0) {
+        jsonx_free(p.j);
+        return p.err;
+    }
+    *ret = p.j;
+    return 0;
 }

@@ -16,6 +16,7 @@
 int access_claims_read(const struct jsonx *payload, struct arena *arena,
                        struct access_claims *ret) NODISCARD;
 
-// The payload of a token issued by `iss`. NULL without memory; text that is not UTF-8 shows in
-// jsonx_dump.
-struct jsonx *access_claims_write(const struct access_claims *c, const char *iss) NODISCARD;
+// The payload of a token issued by `iss`, the caller's to free. -EINVAL: text that is not UTF-8 or
+// a roomConfig that is no JSON; or no memory.
+int access_claims_write(const struct access_claims *c, const char *iss,
+                        struct jsonx **ret) NODISCARD;

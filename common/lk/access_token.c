@@ -112,8 +112,28 @@ static enum access_token_why check_header(struct bytes segment)
                                                                     : ACCESS_TOKEN_BAD_ALG;
 }
 
-static bool signature_is_valid(struct bytes token, const struct api_key *key)
+// Our own comparison first: libjwt before 1.17 compares signatures with strcmp, whose time tells
+// how much of a guess was right (CVE-2024-25189).
+static bool hmac_matches(const struct segments *seg, const struct api_key *key)
 {
+    uint8_t mac[DIGEST_SHA256_LEN];
+    struct bytes const head =
+        bytes_of(seg->header.p, seg->header.n + 1 + seg->payload.n); // they stand side by side
+    digest_hmac_sha256(bytes_str(key->secret), head, mac);
+    struct dynbuf got;
+    dynbuf_init(&got, DIGEST_SHA256_LEN * 2);
+    bool const ok = base64_decode(BASE64_URL_NOPAD, seg->signature, &got) == 0 &&
+                    bytes_eq_consttime(dynbuf_view(&got), bytes_of(mac, sizeof(mac)));
+    dynbuf_done(&got);
+    return ok;
+}
+
+static bool signature_is_valid(struct bytes token, const struct segments *seg,
+                               const struct api_key *key)
+{
+    if (!hmac_matches(seg, key)) {
+        return false;
+    }
     char *const text = mem_strndup((const char *)token.p, token.n);
     if (!text) {
         return false;
@@ -203,7 +223,7 @@ int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes to
     if (why != ACCESS_TOKEN_OK) {
         return refuse(refusal, why);
     }
-    if (!signature_is_valid(token, key)) {
+    if (!signature_is_valid(token, &seg, key)) {
         return refuse(refusal, ACCESS_TOKEN_BAD_SIGNATURE);
     }
     struct access_token *t = NULL;
@@ -334,16 +354,17 @@ int access_token_mint(const struct access_claims *claims, const struct api_key *
     if (claims->exp <= 0) {
         return -EINVAL;
     }
-    CLEANUP(jsonx_free) struct jsonx *payload = access_claims_write(claims, key->key);
-    if (!payload) {
-        return -ENOMEM;
+    CLEANUP(jsonx_free) struct jsonx *payload = NULL;
+    int r = access_claims_write(claims, key->key, &payload);
+    if (r < 0) {
+        return r;
     }
     size_t n = 0;
     char *const json = jsonx_dump(payload, 0, &n);
-    int r = -EINVAL; // text that is not UTF-8
-    if (json) {
-        r = n <= ACCESS_TOKEN_MAX / 2 ? mint_json(json, key, ret) : -E2BIG;
+    if (!json) {
+        return -ENOMEM;
     }
+    r = n <= ACCESS_TOKEN_MAX / 2 ? mint_json(json, key, ret) : -E2BIG;
     mem_free(json);
     return r;
 }

@@ -149,7 +149,8 @@ int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes to
 void access_token_free(struct access_token *t); // accepts NULL
 DEFINE_CLEANUP(struct access_token *, access_token_free)
 
-// Signs the claims with `key`; `iss` is key->key. exp is mandatory (-EINVAL without). The text is
+// Signs the claims with `key`; `iss` is key->key. exp is mandatory. -EINVAL without it or with text
+// that is not UTF-8, -E2BIG over half of ACCESS_TOKEN_MAX. The text is
 // the caller's (mem_free).
 int access_token_mint(const struct access_claims *claims, const struct api_key *key,
                       char **ret) NODISCARD;

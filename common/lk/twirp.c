@@ -168,28 +168,31 @@ struct twirp_error twirp_bad_body(enum twirp_format format)
                           format == TWIRP_JSON ? "json" : "protobuf");
 }
 
+static int error_json(const struct twirp_error *e, struct jsonx *j)
+{
+    int r = jsonx_set_cstr(j, "code", twirp_code_name(e->code));
+    r = r < 0 ? r : jsonx_set_cstr(j, "msg", e->msg);
+    if (r < 0 || !e->meta_key[0]) {
+        return r;
+    }
+    struct jsonx *const meta = jsonx_new_object();
+    r = meta ? jsonx_set_cstr(meta, e->meta_key, e->meta_value) : -ENOMEM;
+    if (r < 0) {
+        jsonx_free(meta);
+        return r;
+    }
+    return jsonx_set(j, "meta", meta);
+}
+
 void twirp_error_write(const struct twirp_error *e, struct dynbuf *out)
 {
     CLEANUP(jsonx_free) struct jsonx *j = jsonx_new_object();
-    char *text = NULL;
     size_t n = 0;
-    if (j) {
-        (void)jsonx_set_cstr(j, "code", twirp_code_name(e->code));
-        (void)jsonx_set_cstr(j, "msg", e->msg);
-        if (e->meta_key[0]) {
-            struct jsonx *const meta = jsonx_new_object();
-            if (meta) {
-                (void)jsonx_set_cstr(meta, e->meta_key, e->meta_value);
-            }
-            (void)jsonx_set(j, "meta", meta);
-        }
-        text = jsonx_dump(j, 0, &n);
-    }
+    char *const text = j && error_json(e, j) == 0 ? jsonx_dump(j, 0, &n) : NULL;
     if (text) {
         dynbuf_add(out, bytes_of(text, n));
     } else {
-        // No memory, or a message that is not UTF-8: the code alone still tells the client what to
-        // do.
+        // No memory, or a message that is not UTF-8: the code alone still tells what to do.
         dynbuf_addf(out, "{\"code\":\"%s\",\"msg\":\"\"}", twirp_code_name(e->code));
     }
     mem_free(text);

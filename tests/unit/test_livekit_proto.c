@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
 // What real clients and livekit-server sent, decoded by our schema and encoded back.
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
+
+#include <cmocka.h>
 
 #include "common/base/base64.h"
 #include "common/lk/livekit.h"
