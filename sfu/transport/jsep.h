@@ -70,7 +70,7 @@ struct jsep_config {
     bool no_reuse;              // Safari, protocol <= 3: jsep_add_sender_section always makes a new section
     bool playout_delay;         // the room has a playout delay: accept and offer its extension
     bool audio_transport_cc;    // also transport-cc on audio publications (livekit: video only)
-    uint32_t codecs;            // bit (1u << enum codec) per enabled codec; 0: all
+    uint32_t codecs;            // bit (1u << enum codec) per enabled codec, RTX always is; 0: all
     uint64_t session_id;        // o= line, random
     const char *fingerprint;    // "sha-256 AA:BB:..." of our certificate
     const char *ice_ufrag;
@@ -161,12 +161,13 @@ struct jsep_transceiver {
     bool negotiated;  // took part in a finished offer/answer
     bool sender_live; // the sender below was in the last finished description: media may flow (SFU: from the answer on)
 
-    // After set_remote_offer: what both can do; after the answer: what was agreed, in the order of the answer.
+    // What was agreed, in the order of the answer; between a remote offer and our answer: what both can do. A section
+    // of our own first offer has none before its answer.
     const struct jsep_codec *codecs;
     uint8_t codec_count;
-    // Header extension ids by enum rtp_ext, 0 = not negotiated: for packets we send and for packets we receive.
-    uint8_t ext_send[RTP_EXT_COUNT];
-    uint8_t ext_recv[RTP_EXT_COUNT];
+    // Header extension ids, 0 = not negotiated: for packets we send and for packets we receive.
+    struct rtp_ext_map ext_send;
+    struct rtp_ext_map ext_recv;
 
     const struct jsep_remote_media *remote; // NULL: the remote sends nothing here
     const struct jsep_sender *sender;       // NULL: none set
@@ -180,11 +181,17 @@ struct jsep_transceiver {
     // ---- internal ----
     struct jsep *j;
     struct jsep_set *set;
+    struct jsep_set *offered_set; // of our pending offer
     char *mid_storage;
     struct jsep_sender *sender_storage;
     struct jsep_remote_media *remote_storage;
-    bool offered_sender; // the pending local description carries the sender
-    bool had_sender;     // the last finished description carried a sender (this one or an earlier one)
+    uint32_t sender_serial;  // counts set_sender
+    uint32_t offered_serial; // the sender that our pending offer carries
+    enum sdp_direction offered_direction; // in our pending offer
+    bool offered_sender;     // our pending offer carries a sender
+    bool had_sender;         // the last finished description carried a sender (this one or an earlier one)
+    bool freed;              // a sender was described and is gone: answered inactive instead of spare
+    bool acceptable;         // of the pending remote offer: may be accepted
 };
 
 // What the remote side told about the transport. Strings valid until the next remote description.
