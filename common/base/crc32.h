@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// CRC-32 of ITU V.42 (polynomial 0x04C11DB7 reflected), as STUN's FINGERPRINT uses it (RFC 8489 section 14.7). Pure.
+// CRC-32 of ITU V.42 (polynomial 0x04C11DB7 reflected), as STUN's FINGERPRINT uses it (RFC 8489
+// section 14.7). Pure.
 
 #include "common/base/bytes.h"
 

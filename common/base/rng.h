@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Cryptographic random generator for the pure layers: ChaCha20 (RFC 8439) with key erasure, so that what was given out
-// cannot be computed from a later state. The owner seeds it from the system once (common/sys/random); simulations seed it
-// with a constant and get the same numbers each time.
+// Cryptographic random generator for the pure layers: ChaCha20 (RFC 8439) with key erasure, so that
+// what was given out cannot be computed from a later state. The owner seeds it from the system once
+// (common/sys/random); simulations seed it with a constant and get the same numbers each time.
 // Pure. One thread per generator.
 
 #include "common/base/bytes.h"
@@ -26,5 +26,6 @@ uint64_t rng_u64(struct rng *r);
 // Uniform in [0, n), n > 0.
 uint32_t rng_below(struct rng *r, uint32_t n);
 
-// n characters of [A-Za-z0-9] and a terminating zero (ret has n + 1 bytes): 5.95 bits each. Within ice-char and SDP tokens.
+// n characters of [A-Za-z0-9] and a terminating zero (ret has n + 1 bytes): 5.95 bits each. Within
+// ice-char and SDP tokens.
 void rng_text(struct rng *r, char *ret, size_t n);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SHA-1 (RFC 3174) and HMAC-SHA1 (RFC 2104), for STUN's MESSAGE-INTEGRITY only: its layer is pure, and a handful of
-// 100-byte messages per second and connection do not justify a library there. Bulk SRTP uses srtp_batch.
-// Pure.
+// SHA-1 (RFC 3174) and HMAC-SHA1 (RFC 2104), for STUN's MESSAGE-INTEGRITY only: its layer is pure,
+// and a handful of 100-byte messages per second and connection do not justify a library there. Bulk
+// SRTP uses srtp_batch. Pure.
 
 #include "common/base/bytes.h"
 

@@ -2,22 +2,27 @@
 #pragma once
 // One WebRTC transport (BUNDLE, rtcp-mux) as a sans-IO composition: ICE, DTLS, SRTP, SCTP.
 //
-//     datagram ─► STUN ─► ice_agent ─► answer                     egress:  path->srtp + path->dst, local ─► outbox slot
-//              ├► DTLS ─► dtls_transport ─► SCTP packet ─► sctp_transport    (written by the down track, protected at flush)
-//              └► SRTP/SRTCP from a tuple that ICE validated ─► decrypted in place, given back to the caller
+//     datagram ─► STUN ─► ice_agent ─► answer                     egress:  path->srtp + path->dst,
+//     local ─► outbox slot
+//              ├► DTLS ─► dtls_transport ─► SCTP packet ─► sctp_transport    (written by the down
+//              track, protected at flush) └► SRTP/SRTCP from a tuple that ICE validated ─►
+//              decrypted in place, given back to the caller
 //
-//     NEW ──ICE──► CONNECTING ──DTLS──► CONNECTED ◄──► DISCONNECTED        any ──► FAILED (reason)      any ──close──► CLOSED
-//                                       └── 15 s of silence, DTLS error, deadline ──► FAILED ──ICE restart──► CONNECTING/CONNECTED
+//     NEW ──ICE──► CONNECTING ──DTLS──► CONNECTED ◄──► DISCONNECTED        any ──► FAILED (reason)
+//     any ──close──► CLOSED
+//                                       └── 15 s of silence, DTLS error, deadline ──► FAILED ──ICE
+//                                       restart──► CONNECTING/CONNECTED
 //
-// It does not read SDP: credentials, fingerprints, roles and candidates come from the owner. DTLS starts when the peer's
-// fingerprint is known and ICE has a tuple; after ICE it must be done within clamp(3 x ICE duration, 10 s, 20 s) (LiveKit's
-// rule). ICE restart keeps DTLS, SRTP and SCTP as long as fingerprint and role stay (RFC 8842 section 5.5).
+// It does not read SDP: credentials, fingerprints, roles and candidates come from the owner. DTLS
+// starts when the peer's fingerprint is known and ICE has a tuple; after ICE it must be done within
+// clamp(3 x ICE duration, 10 s, 20 s) (LiveKit's rule). ICE restart keeps DTLS, SRTP and SCTP as
+// long as fingerprint and role stay (RFC 8842 section 5.5).
 //
-// Handshake steps are expensive and may run elsewhere: take_dtls_work / dtls_work_run / finish_dtls_work. Ask for work after
-// each input and timeout and after finish.
+// Handshake steps are expensive and may run elsewhere: take_dtls_work / dtls_work_run /
+// finish_dtls_work. Ask for work after each input and timeout and after finish.
 //
-// Media that arrives before the keys is held (PEER_CONNECTION_EARLY_MAX packets); after the event CONNECTED the owner fetches it
-// with peer_connection_next_early.
+// Media that arrives before the keys is held (PEER_CONNECTION_EARLY_MAX packets); after the event
+// CONNECTED the owner fetches it with peer_connection_next_early.
 //
 // Owner thread. Nothing here calls back.
 
@@ -26,8 +31,8 @@
 #include "sfu/transport/sctp_transport.h"
 #include "sfu/transport/srtp_transport.h"
 
-// SRTP that arrives before the handshake is finished here: the browser starts with its own Finished, and ours may be running on
-// another thread. More is dropped; NACK recovers it.
+// SRTP that arrives before the handshake is finished here: the browser starts with its own
+// Finished, and ours may be running on another thread. More is dropped; NACK recovers it.
 #define PEER_CONNECTION_EARLY_MAX 32
 
 // DTLS must follow ICE within clamp(3 x the time ICE took, these) (LiveKit's transport manager).
@@ -86,13 +91,15 @@ struct peer_connection_config {
     void *user;
 };
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life
+// ---------------------------------------------------------------------------------------------------------
 
 // -ENOMEM.
-int peer_connection_new(const struct peer_connection_config *cfg, mono_t now, struct peer_connection **ret) NODISCARD;
+int peer_connection_new(const struct peer_connection_config *cfg, mono_t now,
+                        struct peer_connection **ret) NODISCARD;
 
-// Slots in the outbox may still refer to its SRTP keys: flush the outbox first. A DTLS work that is out must be given to
-// dtls_work_free. Accepts NULL.
+// Slots in the outbox may still refer to its SRTP keys: flush the outbox first. A DTLS work that is
+// out must be given to dtls_work_free. Accepts NULL.
 void peer_connection_free(struct peer_connection *pc);
 
 void *peer_connection_user(const struct peer_connection *pc);
@@ -100,7 +107,8 @@ void *peer_connection_user(const struct peer_connection *pc);
 // The owner of an sctp_transport that sctp_hub_next_ready returned.
 struct peer_connection *peer_connection_of_sctp(const struct sctp_transport *t);
 
-// ---- signalling -----------------------------------------------------------------------------------------------------
+// ---- signalling
+// -----------------------------------------------------------------------------------------------------
 
 // New local credentials: ICE restart (see ice_agent_set_local).
 void peer_connection_restart(struct peer_connection *pc, mono_t now, const struct ice_creds *creds);
@@ -115,28 +123,34 @@ struct peer_connection_remote {
     enum dtls_role dtls_role; // ours
 };
 
-// The peer's description, first and later ones. The same fingerprints and role as before keep the DTLS session; other
-// fingerprints begin a new one (DTLS, SRTP, SCTP; the outbox is flushed). -EPROTO: the role would flip. -EINVAL: fingerprints or
-// ICE text. -ENOMEM.
-int peer_connection_set_remote(struct peer_connection *pc, mono_t now, const struct peer_connection_remote *remote,
+// The peer's description, first and later ones. The same fingerprints and role as before keep the
+// DTLS session; other fingerprints begin a new one (DTLS, SRTP, SCTP; the outbox is flushed).
+// -EPROTO: the role would flip. -EINVAL: fingerprints or ICE text. -ENOMEM.
+int peer_connection_set_remote(struct peer_connection *pc, mono_t now,
+                               const struct peer_connection_remote *remote,
                                struct outbox *out) NODISCARD;
 
-// ICE_ROLE_FULL: sockets and the peer's candidates; see ice_agent_set_locals, ice_agent_add_remote. LITE: ignored (0).
-int peer_connection_set_locals(struct peer_connection *pc, const struct ice_local *locals, size_t n) NODISCARD;
-int peer_connection_add_remote_candidate(struct peer_connection *pc, mono_t now, const struct addr *a, uint32_t priority)
-    NODISCARD;
+// ICE_ROLE_FULL: sockets and the peer's candidates; see ice_agent_set_locals, ice_agent_add_remote.
+// LITE: ignored (0).
+int peer_connection_set_locals(struct peer_connection *pc, const struct ice_local *locals,
+                               size_t n) NODISCARD;
+int peer_connection_add_remote_candidate(struct peer_connection *pc, mono_t now,
+                                         const struct addr *a, uint32_t priority) NODISCARD;
 
-// An application section was negotiated: SCTP starts as soon as DTLS is connected. Idempotent. max_message: the peer's
-// a=max-message-size (0: no limit; 65536 when absent). -EPROTO without a hub, -ENOMEM.
-int peer_connection_enable_sctp(struct peer_connection *pc, mono_t now, uint32_t max_message, struct outbox *out)
-    NODISCARD;
+// An application section was negotiated: SCTP starts as soon as DTLS is connected. Idempotent.
+// max_message: the peer's a=max-message-size (0: no limit; 65536 when absent). -EPROTO without a
+// hub, -ENOMEM.
+int peer_connection_enable_sctp(struct peer_connection *pc, mono_t now, uint32_t max_message,
+                                struct outbox *out) NODISCARD;
 
-// ---- four verbs -----------------------------------------------------------------------------------------------------
+// ---- four verbs
+// -----------------------------------------------------------------------------------------------------
 
-// One datagram. For RTP and RTCP the datagram is decrypted in place and *ret_packet is the part of it that is left.
-enum peer_connection_rx peer_connection_input(struct peer_connection *pc, mono_t now, uint8_t local, const struct addr *src,
-                                              struct bytes_mut datagram, struct outbox *out,
-                                              struct bytes_mut *ret_packet);
+// One datagram. For RTP and RTCP the datagram is decrypted in place and *ret_packet is the part of
+// it that is left.
+enum peer_connection_rx peer_connection_input(struct peer_connection *pc, mono_t now, uint8_t local,
+                                              const struct addr *src, struct bytes_mut datagram,
+                                              struct outbox *out, struct bytes_mut *ret_packet);
 
 void peer_connection_timeout(struct peer_connection *pc, mono_t now, struct outbox *out);
 
@@ -144,9 +158,10 @@ void peer_connection_timeout(struct peer_connection *pc, mono_t now, struct outb
 mono_t peer_connection_deadline(const struct peer_connection *pc);
 
 enum peer_connection_event_kind {
-    PEER_CONNECTION_EVENT_STATE,         // new state; FAILED with failure
-    PEER_CONNECTION_EVENT_SELECTED,      // sending moved to another tuple; transport_changed: between UDP and TCP
-    PEER_CONNECTION_EVENT_TUPLE_ADDED,   // for the owner's flow table
+    PEER_CONNECTION_EVENT_STATE,       // new state; FAILED with failure
+    PEER_CONNECTION_EVENT_SELECTED,    // sending moved to another tuple; transport_changed: between
+                                       // UDP and TCP
+    PEER_CONNECTION_EVENT_TUPLE_ADDED, // for the owner's flow table
     PEER_CONNECTION_EVENT_TUPLE_REMOVED, // likewise
     PEER_CONNECTION_EVENT_UFRAG_RETIRED, // likewise
     PEER_CONNECTION_EVENT_PEER_CLOSED,   // DTLS close_notify: changes nothing here
@@ -167,22 +182,27 @@ struct peer_connection_event {
 // Call until it returns false after each of the calls above and below that take `now`.
 bool peer_connection_poll_event(struct peer_connection *pc, struct peer_connection_event *ret);
 
-// Media that came before the keys, in order of arrival: call after the event CONNECTED until it returns NONE. The packet is
-// valid until the next call on pc.
-enum peer_connection_rx peer_connection_next_early(struct peer_connection *pc, mono_t now, struct bytes_mut *ret_packet,
+// Media that came before the keys, in order of arrival: call after the event CONNECTED until it
+// returns NONE. The packet is valid until the next call on pc.
+enum peer_connection_rx peer_connection_next_early(struct peer_connection *pc, mono_t now,
+                                                   struct bytes_mut *ret_packet,
                                                    mono_t *ret_arrival);
 
-// ---- handshake steps ------------------------------------------------------------------------------------------------
+// ---- handshake steps
+// ------------------------------------------------------------------------------------------------
 
 // See dtls_transport_take_work.
 struct dtls_work *peer_connection_take_dtls_work(struct peer_connection *pc, mono_t now);
 
 // Takes w back (also one whose session was replaced meanwhile) and goes on.
-void peer_connection_finish_dtls_work(struct peer_connection *pc, mono_t now, struct dtls_work *w, struct outbox *out);
+void peer_connection_finish_dtls_work(struct peer_connection *pc, mono_t now, struct dtls_work *w,
+                                      struct outbox *out);
 
-// ---- sending --------------------------------------------------------------------------------------------------------
+// ---- sending
+// --------------------------------------------------------------------------------------------------------
 
-// Where media goes. srtp is NULL whenever nothing may be sent (not connected, failed, closed); read it at each use.
+// Where media goes. srtp is NULL whenever nothing may be sent (not connected, failed, closed); read
+// it at each use.
 struct peer_connection_path {
     struct srtp_egress *srtp;
     struct addr dst;
@@ -192,23 +212,27 @@ struct peer_connection_path {
 // Borrowed from pc, always the current state.
 const struct peer_connection_path *peer_connection_path(const struct peer_connection *pc);
 
-// Protects a plain RTCP compound now and puts it into out. -ENOTCONN, -EMSGSIZE, or what srtp_transport_protect_rtcp says.
-int peer_connection_send_rtcp(struct peer_connection *pc, struct bytes compound, struct outbox *out) NODISCARD;
+// Protects a plain RTCP compound now and puts it into out. -ENOTCONN, -EMSGSIZE, or what
+// srtp_transport_protect_rtcp says.
+int peer_connection_send_rtcp(struct peer_connection *pc, struct bytes compound,
+                              struct outbox *out) NODISCARD;
 
-// Puts one plain RTP packet (header_len incl. extensions) into out, to be protected at flush. For tests and small senders; down
-// tracks write into the outbox themselves. -ENOTCONN, -EMSGSIZE.
-int peer_connection_send_rtp(struct peer_connection *pc, struct bytes packet, size_t header_len, uint64_t ext_sn,
-                             struct outbox *out) NODISCARD;
+// Puts one plain RTP packet (header_len incl. extensions) into out, to be protected at flush. For
+// tests and small senders; down tracks write into the outbox themselves. -ENOTCONN, -EMSGSIZE.
+int peer_connection_send_rtp(struct peer_connection *pc, struct bytes packet, size_t header_len,
+                             uint64_t ext_sn, struct outbox *out) NODISCARD;
 
-// For data channels; NULL before peer_connection_enable_sctp. After sctp_transport_open_channel, _send and _close_channel, and when
-// sctp_hub_next_ready names it, call peer_connection_flush_sctp.
+// For data channels; NULL before peer_connection_enable_sctp. After sctp_transport_open_channel,
+// _send and _close_channel, and when sctp_hub_next_ready names it, call peer_connection_flush_sctp.
 struct sctp_transport *peer_connection_sctp(const struct peer_connection *pc);
 void peer_connection_flush_sctp(struct peer_connection *pc, struct outbox *out);
 
-// close_notify (once), no more media. Nothing is received any more; free it when the outbox was flushed.
+// close_notify (once), no more media. Nothing is received any more; free it when the outbox was
+// flushed.
 void peer_connection_close(struct peer_connection *pc, struct outbox *out);
 
-// ---- state ----------------------------------------------------------------------------------------------------------
+// ---- state
+// ----------------------------------------------------------------------------------------------------------
 
 enum peer_connection_state peer_connection_state(const struct peer_connection *pc);
 enum dtls_failure peer_connection_dtls_failure(const struct peer_connection *pc);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which protocol a datagram of the shared media port belongs to (RFC 7983, RFC 5761 section 4). Pure.
+// Which protocol a datagram of the shared media port belongs to (RFC 7983, RFC 5761 section 4).
+// Pure.
 //
-//     first byte  0..3    STUN           20..63   DTLS            128..191  RTP, RTCP (second byte 192..223)
+//     first byte  0..3    STUN           20..63   DTLS            128..191  RTP, RTCP (second byte
+//     192..223)
 //                 64..79  TURN channel   others   nothing of ours (ZRTP, QUIC, ...)
 
 #include "common/base/bytes.h"

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// STUN messages (RFC 8489), with the attributes of ICE (RFC 8445 section 16.1) and TURN (RFC 8656 section 18). Pure.
+// STUN messages (RFC 8489), with the attributes of ICE (RFC 8445 section 16.1) and TURN (RFC 8656
+// section 18). Pure.
 //
 //      0                   1                   2                   3
 //      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 //     |0 0|     STUN message type     |        message length         |
 //     |                     magic cookie 0x2112A442                   |
 //     |                  transaction id (96 bits)                     |
-//     |  attribute type               |  length (without padding)     |  value, padded to 4 bytes ...
+//     |  attribute type               |  length (without padding)     |  value, padded to 4 bytes
+//     ...
 //
-// MESSAGE-INTEGRITY covers everything in front of it, with a header length that ends behind it; FINGERPRINT is last.
+// MESSAGE-INTEGRITY covers everything in front of it, with a header length that ends behind it;
+// FINGERPRINT is last.
 
 #include "common/base/addr.h"
 #include "common/base/bytes.h"
@@ -72,8 +75,9 @@ struct stun_msg {
     uint8_t cls; // enum stun_class
     uint16_t method;
     uint8_t txid[STUN_TXID_LEN];
-    uint16_t integrity_at;   // offset of MESSAGE-INTEGRITY; 0: none
-    uint16_t attrs_end;      // where the attributes that count end: at MESSAGE-INTEGRITY, FINGERPRINT or the message's end
+    uint16_t integrity_at; // offset of MESSAGE-INTEGRITY; 0: none
+    uint16_t attrs_end; // where the attributes that count end: at MESSAGE-INTEGRITY, FINGERPRINT or
+                        // the message's end
     uint16_t fingerprint_at; // offset of FINGERPRINT; 0: none
 };
 
@@ -82,14 +86,16 @@ struct stun_attr {
     struct bytes value; // without padding
 };
 
-// ---- reading ------------------------------------------------------------------------------------------------------
+// ---- reading
+// ------------------------------------------------------------------------------------------------------
 
-// Parses one whole message. -EBADMSG: not STUN, length field or an attribute past the end, FINGERPRINT not last or wrong (the
-// checksum is always verified when present). *ret untouched then.
+// Parses one whole message. -EBADMSG: not STUN, length field or an attribute past the end,
+// FINGERPRINT not last or wrong (the checksum is always verified when present). *ret untouched
+// then.
 int stun_parse(struct bytes datagram, struct stun_msg *ret) NODISCARD;
 
-// Iteration over the attributes in front of MESSAGE-INTEGRITY (later ones but FINGERPRINT do not count, RFC 8489 section 14.5):
-// *pos = 0 first. False at the end.
+// Iteration over the attributes in front of MESSAGE-INTEGRITY (later ones but FINGERPRINT do not
+// count, RFC 8489 section 14.5): *pos = 0 first. False at the end.
 bool stun_next_attr(const struct stun_msg *m, size_t *pos, struct stun_attr *ret);
 
 // The first attribute of that type; false if there is none.
@@ -106,22 +112,28 @@ int stun_decode_xor_addr(const struct stun_msg *m, struct bytes value, struct ad
 // ERROR-CODE as 300..699.
 int stun_get_error(const struct stun_msg *m, uint16_t *ret) NODISCARD;
 
-// Splits USERNAME at its first colon (RFC 8445 section 7.2.2: receiver's ufrag, sender's ufrag). -ENOENT, -EBADMSG (no colon).
-int stun_get_username(const struct stun_msg *m, struct bytes *ret_ours, struct bytes *ret_theirs) NODISCARD;
+// Splits USERNAME at its first colon (RFC 8445 section 7.2.2: receiver's ufrag, sender's ufrag).
+// -ENOENT, -EBADMSG (no colon).
+int stun_get_username(const struct stun_msg *m, struct bytes *ret_ours,
+                      struct bytes *ret_theirs) NODISCARD;
 
 // True if MESSAGE-INTEGRITY is there and is the HMAC-SHA1 under key.
 bool stun_check_integrity(const struct stun_msg *m, struct bytes key);
 
-// The comprehension-required attributes (type below 0x8000) that are not in `known`: the first cap of them go into ret; returns
-// how many went in. RFC 8489 section 6.3.1: such a request is answered with 420.
-size_t stun_unknown_attrs(const struct stun_msg *m, const uint16_t *known, size_t known_count, uint16_t *ret, size_t cap);
+// The comprehension-required attributes (type below 0x8000) that are not in `known`: the first cap
+// of them go into ret; returns how many went in. RFC 8489 section 6.3.1: such a request is answered
+// with 420.
+size_t stun_unknown_attrs(const struct stun_msg *m, const uint16_t *known, size_t known_count,
+                          uint16_t *ret, size_t cap);
 
-// ---- writing ------------------------------------------------------------------------------------------------------
+// ---- writing
+// ------------------------------------------------------------------------------------------------------
 //
-// stun_begin, attributes in any order, then stun_end_integrity and/or stun_end_fingerprint. Errors are sticky in w; nothing
-// may be written to w before stun_begin.
+// stun_begin, attributes in any order, then stun_end_integrity and/or stun_end_fingerprint. Errors
+// are sticky in w; nothing may be written to w before stun_begin.
 
-void stun_begin(struct wr *w, enum stun_class cls, enum stun_method method, const uint8_t txid[static STUN_TXID_LEN]);
+void stun_begin(struct wr *w, enum stun_class cls, enum stun_method method,
+                const uint8_t txid[static STUN_TXID_LEN]);
 void stun_put(struct wr *w, uint16_t type, struct bytes value);
 void stun_put_u32(struct wr *w, uint16_t type, uint32_t v);
 void stun_put_u64(struct wr *w, uint16_t type, uint64_t v);
@@ -136,14 +148,18 @@ void stun_put_unknown_attrs(struct wr *w, const uint16_t *types, size_t n);
 void stun_end_integrity(struct wr *w, struct bytes key);
 void stun_end_fingerprint(struct wr *w);
 
-// ---- whole messages -----------------------------------------------------------------------------------------------
+// ---- whole messages
+// -----------------------------------------------------------------------------------------------
 
-// Answers to a Binding request. key empty: without MESSAGE-INTEGRITY (plain STUN). All carry FINGERPRINT.
-void stun_write_binding_success(struct wr *w, const struct stun_msg *req, const struct addr *mapped, struct bytes key);
+// Answers to a Binding request. key empty: without MESSAGE-INTEGRITY (plain STUN). All carry
+// FINGERPRINT.
+void stun_write_binding_success(struct wr *w, const struct stun_msg *req, const struct addr *mapped,
+                                struct bytes key);
 // unknown: for code 420, else NULL and 0.
-void stun_write_binding_error(struct wr *w, const struct stun_msg *req, uint16_t code, const uint16_t *unknown,
-                              size_t unknown_count, struct bytes key);
+void stun_write_binding_error(struct wr *w, const struct stun_msg *req, uint16_t code,
+                              const uint16_t *unknown, size_t unknown_count, struct bytes key);
 
-// For the worker's lookup before any state is touched: our ufrag of a Binding request with USERNAME, a view into the datagram.
-// -EBADMSG: no valid STUN; -ENOENT: STUN of another kind (response, indication, TURN method, plain Binding).
+// For the worker's lookup before any state is touched: our ufrag of a Binding request with
+// USERNAME, a view into the datagram. -EBADMSG: no valid STUN; -ENOENT: STUN of another kind
+// (response, indication, TURN method, plain Binding).
 int stun_peek_local_ufrag(struct bytes datagram, struct bytes *ret) NODISCARD;
