@@ -43,7 +43,7 @@ struct down_track_conf {
     uint32_t first_ts; // random
     uint16_t first_sn; // random; the top bit is cleared: in [0, 2^15) (RFC 3711 section 3.3.1)
     uint16_t first_rtx_sn; // likewise
-    struct rtp_ext_map ext; // ids of the subscriber; MID, RID etc. as negotiated
+    struct rtp_ext_map ext; // ids of the subscriber's transport
     char mid[DOWN_TRACK_MID_MAX + 1];     // "" = no MID extension
     char cname[DOWN_TRACK_CNAME_MAX + 1]; // equal for all tracks of one publisher: lip sync
 };
@@ -54,6 +54,7 @@ enum down_track_result {
     DOWN_TRACK_DISABLED,    // subscriber does not want it now
     DOWN_TRACK_MUTED,       // publisher is muted
     DOWN_TRACK_PAUSED,      // no bandwidth, or no layer allowed
+    DOWN_TRACK_UNWRITABLE,  // the subscriber's transport is not up
     DOWN_TRACK_WAIT_KEY,    // nothing may be sent before a key frame
     DOWN_TRACK_LAYER,       // another layer is being sent
     DOWN_TRACK_TEMPORAL,    // temporal layer is not sent
@@ -63,7 +64,7 @@ enum down_track_result {
     DOWN_TRACK_TIMESTAMP,   // key frame of another layer whose time cannot be aligned yet
     DOWN_TRACK_MALFORMED,   // descriptor unreadable
     DOWN_TRACK_NO_SPACE,    // out.cap is too small
-    DOWN_TRACK_NOTHING,     // down_track_write_rtx: no retransmission is due
+    DOWN_TRACK_NOTHING,     // down_track_write_rtx, _write_silence: nothing is due
     DOWN_TRACK_RESULT_COUNT,
 };
 
@@ -93,6 +94,12 @@ void down_track_free(struct down_track *dt); // accepts NULL
 enum down_track_result down_track_write(struct down_track *dt, mono_t now, const struct receiver *r,
                                         const struct packet *p, uint16_t *twcc_sn, struct down_track_out *out);
 
+// One frame of Opus silence (20 ms), numbered as the continuation of the stream: 50 of them, one every 20 ms, after the
+// publisher muted let the receiver's jitter buffer settle (media-plane 5.9). sif_trailer: of the subscriber's
+// JoinResponse if the track is encrypted end to end, else empty. DOWN_TRACK_NOTHING unless audio that has been sent.
+enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now, struct bytes sif_trailer,
+                                                uint16_t *twcc_sn, struct down_track_out *out);
+
 // Hint before a down_track_write that follows soon: loads the state into the cache.
 void down_track_prefetch(const struct down_track *dt);
 
@@ -115,7 +122,8 @@ void down_track_set_writable(struct down_track *dt, mono_t now, bool writable);
 
 bool down_track_is_forwarding(const struct down_track *dt); // none of the switches is set
 
-// Encodings (bit = rank) that this subscription needs repaired: the current and the target one.
+// Encodings (bit = rank) that this subscription needs repaired: the current and the target one, as of the last
+// down_track_poll_key_frame. For receiver_set_needed.
 uint8_t down_track_needed_mask(const struct down_track *dt);
 
 struct down_track_layers {
@@ -164,10 +172,11 @@ struct down_track_stats {
     uint32_t plis;
     uint32_t key_frames;
     uint32_t layer_switches;
-    int64_t rtt_us;       // 0 unknown
+    int64_t rtt_us;        // 0 unknown
     uint8_t fraction_lost; // last report
     int64_t lost;
     uint32_t jitter_us;
+    uint32_t interval_expected, interval_lost; // between the last two reports, for quality
     uint64_t results[DOWN_TRACK_RESULT_COUNT];
 };
 void down_track_get_stats(const struct down_track *dt, struct down_track_stats *ret);

@@ -243,9 +243,7 @@ bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver 
     if (!f->video) {
         return false;
     }
-    struct layer_selector s = f->selector;
-    s.encodings = (int8_t)receiver_conf(r)->encodings;
-    return layer_selector_wants_key_frame(&s, receiver_live_mask(r), ret_encoding);
+    return layer_selector_wants_key_frame(&f->selector, receiver_live_mask(r), ret_encoding);
 }
 
 int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool marker, struct forwarder_translation *ret)
