@@ -250,7 +250,7 @@ static void take(struct rd *r, uint8_t *to, size_t n)
 // SRTP master keys (RFC 5764 section 4.2: client key, server key, client salt, server salt).
 static bool derive_srtp(struct dtls_work *w)
 {
-    uint8_t out[2 * (SRTP_MASTER_KEY_LEN + SRTP_MASTER_SALT_LEN)];
+    uint8_t out[2 * (SRTP_KEYS_KEY_LEN + SRTP_KEYS_SALT_LEN)];
     struct srtp_master *const client = w->client ? &w->result.srtp.local : &w->result.srtp.remote;
     struct srtp_master *const server = w->client ? &w->result.srtp.remote : &w->result.srtp.local;
     struct rd r = rd_init(bytes_of(out, sizeof(out)));

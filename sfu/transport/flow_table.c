@@ -169,3 +169,28 @@ void *flow_table_by_addr(const struct flow_table *t, const struct addr *a)
     struct flow_addr *const e = *find_addr(t, a);
     return e != NULL ? e->owner : NULL;
 }
+
+void flow_table_forget(struct flow_table *t, const void *owner)
+{
+    struct flow_ufrag *u = NULL;
+    struct flow_ufrag *next = NULL;
+    HASH_ITER(hh, t->ufrags, u, next)
+    {
+        if (u->owner == owner) {
+            HASH_DEL(t->ufrags, u);
+            mem_free(u);
+        }
+    }
+    for (size_t i = 0; i < t->bucket_count; i++) {
+        for (struct flow_addr **link = &t->buckets[i]; *link != NULL;) {
+            struct flow_addr *const a = *link;
+            if (a->owner == owner) {
+                *link = a->next;
+                mem_free(a);
+                t->addr_count--;
+            } else {
+                link = &a->next;
+            }
+        }
+    }
+}

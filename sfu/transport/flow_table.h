@@ -33,3 +33,6 @@ int flow_table_set_addr(struct flow_table *t, const struct addr *a, void *owner)
 // Only if it still belongs to owner.
 void flow_table_remove_addr(struct flow_table *t, const struct addr *a, const void *owner);
 void *flow_table_by_addr(const struct flow_table *t, const struct addr *a);
+
+// Removes everything that belongs to owner. Linear in the size of the table: for the end of a transport.
+void flow_table_forget(struct flow_table *t, const void *owner);

@@ -181,6 +181,17 @@ static bool is_spare(const struct jsep *j, const struct jsep_transceiver *t)
     return j->cfg.single_pc && !j->cfg.client && t->remote_direction == SDP_RECVONLY && t->sender == NULL && !t->freed;
 }
 
+// Also while the section is inactive: an answer without them reduces the sender to one encoding for good (RFC 8829
+// section 5.10, W3C WebRTC "set a session description").
+static void accept_rids(struct answer *a, const struct sdp_media *offer)
+{
+    for (size_t i = 0; i < offer->rid_count; i++) {
+        if (offer->rids[i].send) {
+            jsep_add_rid_(&a->w, offer->rids[i].id, offer->rids[i].simulcast, false);
+        }
+    }
+}
+
 static int answer_rtp(struct answer *a, const struct jsep_transceiver *t, const struct sdp_media *offer, struct plan *p)
 {
     struct jsep *const j = a->w.j;
@@ -197,9 +208,7 @@ static int answer_rtp(struct answer *a, const struct jsep_transceiver *t, const 
     }
     jsep_add_codecs_(&a->w, a->codecs, n);
     choose_exts(a, t, offer, p, send, recv, n > 0 ? (enum codec)a->codecs[0].c.codec : CODEC_NONE);
-    if (recv && t->remote != NULL) {
-        jsep_add_rids_(&a->w, t->remote->rids, t->remote->rid_count, false);
-    }
+    accept_rids(a, offer);
     if (p->sends) {
         bool rtx = false;
         for (size_t i = 0; i < n; i++) {
@@ -207,7 +216,7 @@ static int answer_rtp(struct answer *a, const struct jsep_transceiver *t, const 
         }
         jsep_add_sender_(&a->w, t->sender, rtx);
         if (j->cfg.client) {
-            jsep_add_rids_(&a->w, t->sender->rids, t->sender->rid_count, true);
+            jsep_add_sent_rids_(&a->w, t->sender);
         }
     }
     return 0;

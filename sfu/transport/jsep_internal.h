@@ -127,8 +127,9 @@ void jsep_begin_section_(struct jsep_writer *w, const struct jsep_transceiver *t
                          enum sdp_direction direction);
 void jsep_add_codecs_(struct jsep_writer *w, const struct jsep_codec_view *list, size_t n);
 void jsep_add_ext_(struct jsep_writer *w, const struct sdp_extmap *e);
-// a=rid and a=simulcast.
-void jsep_add_rids_(struct jsep_writer *w, const char *const *rids, size_t n, bool send);
+// One a=rid, with its place in a=simulcast.
+void jsep_add_rid_(struct jsep_writer *w, struct bytes id, bool simulcast, bool send);
+void jsep_add_sent_rids_(struct jsep_writer *w, const struct jsep_sender *s);
 // a=msid, a=ssrc, a=ssrc-group. with_rtx: the section has an RTX codec.
 void jsep_add_sender_(struct jsep_writer *w, const struct jsep_sender *s, bool with_rtx);
 // Writes what was put together.

@@ -65,7 +65,7 @@ static int offer_rtp(struct offer *o, const struct jsep_transceiver *t, struct p
         }
     }
     if (t->sender != NULL) {
-        jsep_add_rids_(&o->w, t->sender->rids, t->sender->rid_count, true);
+        jsep_add_sent_rids_(&o->w, t->sender);
         jsep_add_sender_(&o->w, t->sender, t->kind == JSEP_VIDEO);
     }
     return 0;

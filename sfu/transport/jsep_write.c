@@ -91,11 +91,17 @@ void jsep_add_ext_(struct jsep_writer *w, const struct sdp_extmap *e)
     }
 }
 
-void jsep_add_rids_(struct jsep_writer *w, const char *const *rids, size_t n, bool send)
+void jsep_add_rid_(struct jsep_writer *w, struct bytes id, bool simulcast, bool send)
 {
-    for (size_t i = 0; i < n && i < ARRAY_LEN(w->rids); i++) {
-        w->rids[w->m.rid_count++] =
-            (struct sdp_rid){.id = bytes_str(rids[i]), .send = send, .simulcast = true};
+    if (w->m.rid_count < ARRAY_LEN(w->rids)) {
+        w->rids[w->m.rid_count++] = (struct sdp_rid){.id = id, .send = send, .simulcast = simulcast};
+    }
+}
+
+void jsep_add_sent_rids_(struct jsep_writer *w, const struct jsep_sender *s)
+{
+    for (size_t i = 0; i < s->rid_count; i++) {
+        jsep_add_rid_(w, bytes_str(s->rids[i]), true, true);
     }
 }
 

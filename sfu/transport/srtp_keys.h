@@ -7,16 +7,16 @@
 
 #include "common/base/bytes.h"
 
-#define SRTP_MASTER_KEY_LEN 16
-#define SRTP_MASTER_SALT_LEN 14
+#define SRTP_KEYS_KEY_LEN 16
+#define SRTP_KEYS_SALT_LEN 14
 
 // Bytes that protection appends: RTP tag; RTCP E-flag + index and tag (RFC 3711 sections 3.1, 3.4).
 #define SRTP_RTP_OVERHEAD 10
 #define SRTP_RTCP_OVERHEAD 14
 
 struct srtp_master {
-    uint8_t key[SRTP_MASTER_KEY_LEN];
-    uint8_t salt[SRTP_MASTER_SALT_LEN];
+    uint8_t key[SRTP_KEYS_KEY_LEN];
+    uint8_t salt[SRTP_KEYS_SALT_LEN];
 };
 
 struct srtp_keys {

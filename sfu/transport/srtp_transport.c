@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/transport/srtp_transport.h"
+
+#include <pthread.h>
+#include <srtp2/srtp.h>
+
+#include "common/base/mem.h"
+#include "common/base/seq.h"
+#include "sfu/transport/crypto_glue.h"
+#include "sfu/transport/srtcp_session.h"
+
+#define RTP_HEADER_LEN 12
+// A sender that starts an SSRC again at a lower sequence number is behind libsrtp's window for ever. After this many packets in
+// order that were all refused as old or seen, and this long without a good one, its stream starts anew. The time keeps a
+// forger, who cannot stop the good packets, from causing it.
+#define RESTART_FAILURES 50
+#define RESTART_SILENCE_MS 1000
+
+struct ssrc_entry {
+    uint32_t ssrc;
+    bool bound;
+    uint8_t failures;  // consecutive, in order
+    uint16_t fail_seq; // of the last one
+    mono_t last_good;
+};
+
+struct srtp_transport {
+    struct srtp_egress *egress;
+    struct srtcp_session *rtcp;
+    srtp_t ingress; // made with the first RTP packet
+    struct srtp_master remote;
+    struct ssrc_entry *ssrcs; // SRTP_TRANSPORT_SSRCS_MAX, made with the first one
+    uint32_t ssrc_count;
+    uint64_t counters[SRTP_DROP_COUNT];
+};
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static srtp_err_status_t library_status;
+
+static void library_init(void)
+{
+    library_status = srtp_init();
+}
+
+int srtp_transport_new(const struct srtp_keys *keys, struct srtp_transport **ret)
+{
+    struct srtp_transport *const t = NEW(struct srtp_transport);
+    if (t == NULL) {
+        return -ENOMEM;
+    }
+    t->remote = keys->remote;
+    int e = srtp_egress_new(&keys->local, &t->egress);
+    if (e == 0) {
+        e = srtcp_session_new(keys, &t->rtcp);
+    }
+    if (e < 0) {
+        srtp_transport_free(t);
+        return e;
+    }
+    *ret = t;
+    return 0;
+}
+
+void srtp_transport_free(struct srtp_transport *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    srtp_egress_free(t->egress);
+    srtcp_session_free(t->rtcp);
+    if (t->ingress != NULL) {
+        (void)srtp_dealloc(t->ingress);
+    }
+    mem_free(t->ssrcs);
+    crypto_wipe(&t->remote, sizeof(t->remote));
+    mem_free(t);
+}
+
+static int make_ingress(struct srtp_transport *t)
+{
+    uint8_t key[SRTP_KEYS_KEY_LEN + SRTP_KEYS_SALT_LEN];
+    srtp_policy_t policy = {0};
+    (void)pthread_once(&library_once, library_init);
+    if (library_status != srtp_err_status_ok) {
+        return -EIO;
+    }
+    memcpy(key, t->remote.key, SRTP_KEYS_KEY_LEN);
+    memcpy(key + SRTP_KEYS_KEY_LEN, t->remote.salt, SRTP_KEYS_SALT_LEN);
+    srtp_crypto_policy_set_aes_cm_128_hmac_sha1_80(&policy.rtp);
+    srtp_crypto_policy_set_aes_cm_128_hmac_sha1_80(&policy.rtcp);
+    policy.ssrc.type = ssrc_any_inbound;
+    policy.key = key;
+    policy.window_size = SRTP_TRANSPORT_WINDOW;
+    srtp_err_status_t const status = srtp_create(&t->ingress, &policy);
+    crypto_wipe(key, sizeof(key));
+    if (status != srtp_err_status_ok) {
+        t->ingress = NULL;
+        return -ENOMEM;
+    }
+    crypto_wipe(&t->remote, sizeof(t->remote));
+    return 0;
+}
+
+// ---- SSRCs --------------------------------------------------------------------------------------------------------
+
+// libsrtp wants it in network order (version 2).
+static void forget_stream(struct srtp_transport *t, uint32_t ssrc)
+{
+    uint8_t be[4];
+    uint32_t network = 0;
+    struct wr w = wr_init(be, sizeof(be));
+    wr_be32(&w, ssrc);
+    memcpy(&network, be, sizeof(network));
+    if (t->ingress != NULL) {
+        (void)srtp_remove_stream(t->ingress, network); // it may have none yet
+    }
+}
+
+static struct ssrc_entry *find_entry(struct srtp_transport *t, uint32_t ssrc)
+{
+    for (uint32_t i = 0; i < t->ssrc_count; i++) {
+        if (t->ssrcs[i].ssrc == ssrc) {
+            return &t->ssrcs[i];
+        }
+    }
+    return NULL;
+}
+
+static void remove_entry(struct srtp_transport *t, struct ssrc_entry *e)
+{
+    forget_stream(t, e->ssrc);
+    *e = t->ssrcs[--t->ssrc_count];
+}
+
+// The unbound SSRC that is silent for longest, if that is long enough.
+static struct ssrc_entry *find_idle(struct srtp_transport *t, mono_t now, int64_t idle_ms)
+{
+    struct ssrc_entry *oldest = NULL;
+    for (uint32_t i = 0; i < t->ssrc_count; i++) {
+        struct ssrc_entry *const e = &t->ssrcs[i];
+        if (!e->bound && mono_diff_ms(now, e->last_good) >= idle_ms &&
+            (oldest == NULL || mono_before(e->last_good, oldest->last_good))) {
+            oldest = e;
+        }
+    }
+    return oldest;
+}
+
+static struct ssrc_entry *add_entry(struct srtp_transport *t, uint32_t ssrc, mono_t now)
+{
+    if (t->ssrcs == NULL) {
+        t->ssrcs = mem_array(SRTP_TRANSPORT_SSRCS_MAX, sizeof(*t->ssrcs));
+    }
+    if (t->ssrcs == NULL || t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
+        return NULL;
+    }
+    struct ssrc_entry *const e = &t->ssrcs[t->ssrc_count++];
+    *e = (struct ssrc_entry){.ssrc = ssrc, .last_good = now};
+    return e;
+}
+
+int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc)
+{
+    struct ssrc_entry *e = find_entry(t, ssrc);
+    if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
+        struct ssrc_entry *const victim = find_idle(t, MONO_NEVER, 0);
+        if (victim == NULL) {
+            return -ENOBUFS;
+        }
+        remove_entry(t, victim);
+    }
+    if (e == NULL) {
+        e = add_entry(t, ssrc, (mono_t){0});
+    }
+    if (e == NULL) {
+        return -ENOMEM;
+    }
+    e->bound = true;
+    return 0;
+}
+
+void srtp_transport_forget_ssrc(struct srtp_transport *t, uint32_t ssrc)
+{
+    struct ssrc_entry *const e = find_entry(t, ssrc);
+    if (e != NULL) {
+        remove_entry(t, e);
+    }
+}
+
+// ---- RTP in -------------------------------------------------------------------------------------------------------
+
+static enum srtp_drop drop_of(srtp_err_status_t s)
+{
+    switch (s) {
+    case srtp_err_status_ok:
+        return SRTP_OK;
+    case srtp_err_status_auth_fail:
+        return SRTP_DROP_AUTH;
+    case srtp_err_status_replay_fail:
+        return SRTP_DROP_REPLAY;
+    case srtp_err_status_replay_old:
+    case srtp_err_status_pkt_idx_old:
+        return SRTP_DROP_OLD;
+    case srtp_err_status_bad_param:
+    case srtp_err_status_parse_err:
+    case srtp_err_status_bad_mki:
+        return SRTP_DROP_MALFORMED;
+    default:
+        return SRTP_DROP_LIBRARY;
+    }
+}
+
+// Counts packets in order that were refused as old or seen; starts the stream anew when it has evidently restarted.
+static void note_replay(struct srtp_transport *t, struct ssrc_entry *e, uint16_t seq, mono_t now)
+{
+    bool const in_order = e->failures > 0 && seq16_newer(seq, e->fail_seq);
+    e->failures = in_order && e->failures < UINT8_MAX ? (uint8_t)(e->failures + 1) : 1;
+    e->fail_seq = seq;
+    if (e->failures > RESTART_FAILURES && mono_diff_ms(now, e->last_good) >= RESTART_SILENCE_MS) {
+        forget_stream(t, e->ssrc);
+        e->failures = 0;
+    }
+}
+
+static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct bytes_mut *packet)
+{
+    struct rd r = rd_init(bytes_of(packet->p, packet->n));
+    uint8_t const first = rd_u8(&r);
+    rd_skip(&r, 1);
+    uint16_t const seq = rd_be16(&r);
+    rd_skip(&r, 4);
+    uint32_t const ssrc = rd_be32(&r);
+    if (!rd_ok(&r) || first >> 6 != 2 || packet->n < RTP_HEADER_LEN + SRTP_RTP_OVERHEAD || packet->n > UINT16_MAX) {
+        return SRTP_DROP_MALFORMED;
+    }
+    if (t->ingress == NULL && make_ingress(t) < 0) {
+        return SRTP_DROP_LIBRARY;
+    }
+    struct ssrc_entry *e = find_entry(t, ssrc);
+    // libsrtp makes a stream of every new SSRC whose tag is right, so the limit must be checked before.
+    if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX && find_idle(t, now, SRTP_TRANSPORT_IDLE_MS) == NULL) {
+        return SRTP_DROP_SSRC_LIMIT;
+    }
+    int len = (int)packet->n;
+    enum srtp_drop const drop = drop_of(srtp_unprotect(t->ingress, packet->p, &len));
+    if (drop != SRTP_OK) {
+        if (e != NULL && (drop == SRTP_DROP_REPLAY || drop == SRTP_DROP_OLD)) {
+            note_replay(t, e, seq, now);
+        }
+        return drop;
+    }
+    if (e == NULL) {
+        if (t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
+            remove_entry(t, find_idle(t, now, SRTP_TRANSPORT_IDLE_MS));
+        }
+        e = add_entry(t, ssrc, now);
+        if (e == NULL) {
+            forget_stream(t, ssrc);
+            return SRTP_DROP_LIBRARY;
+        }
+    }
+    e->failures = 0;
+    e->last_good = now;
+    packet->n = (size_t)len;
+    return SRTP_OK;
+}
+
+enum srtp_drop srtp_transport_unprotect_rtp(struct srtp_transport *t, mono_t now, struct bytes_mut *packet)
+{
+    enum srtp_drop const drop = unprotect_rtp(t, now, packet);
+    t->counters[drop]++;
+    return drop;
+}
+
+// ---- RTCP and the rest --------------------------------------------------------------------------------------------
+
+enum srtp_drop srtp_transport_unprotect_rtcp(struct srtp_transport *t, struct bytes_mut *packet)
+{
+    enum srtp_drop const drop = srtcp_session_unprotect(t->rtcp, packet);
+    t->counters[drop]++;
+    return drop;
+}
+
+int srtp_transport_protect_rtcp(struct srtp_transport *t, uint8_t *buf, size_t cap, size_t *len)
+{
+    return srtcp_session_protect(t->rtcp, buf, cap, len);
+}
+
+struct srtp_egress *srtp_transport_egress(struct srtp_transport *t)
+{
+    return t->egress;
+}
+
+const uint64_t *srtp_transport_counters(const struct srtp_transport *t)
+{
+    return t->counters;
+}
+
+const char *srtp_drop_name(enum srtp_drop d)
+{
+    static const char *const names[SRTP_DROP_COUNT] = {
+        [SRTP_OK] = "ok",
+        [SRTP_DROP_MALFORMED] = "malformed",
+        [SRTP_DROP_AUTH] = "auth",
+        [SRTP_DROP_REPLAY] = "replay",
+        [SRTP_DROP_OLD] = "old",
+        [SRTP_DROP_SSRC_LIMIT] = "ssrc_limit",
+        [SRTP_DROP_LIBRARY] = "library",
+    };
+    return d < SRTP_DROP_COUNT ? names[d] : "unknown";
+}
