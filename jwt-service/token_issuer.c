@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jwt-service/token_issuer.h"
+
+#include <stdio.h>
+
+int token_subject_make(const struct token_request *t, const char *user_id,
+                       struct token_subject *ret)
+{
+    struct token_subject s = {0};
+    const char *const room[] = {t->room, t->slot};
+    int r = room_alias_hash(room, ARRAY_LEN(room), s.room);
+    if (r < 0) {
+        return r;
+    }
+    if (t->endpoint == TOKEN_SFU_GET) {
+        int const n = snprintf(s.identity, sizeof(s.identity), "%s:%s", user_id, t->device_id);
+        if (n < 0 || (size_t)n >= sizeof(s.identity)) {
+            return -E2BIG;
+        }
+    } else {
+        const char *const member[] = {user_id, t->device_id, t->member_id};
+        char hash[ROOM_ALIAS_SIZE];
+        r = room_alias_hash(member, ARRAY_LEN(member), hash);
+        if (r < 0) {
+            return r;
+        }
+        memcpy(s.identity, hash, sizeof(hash));
+    }
+    *ret = s;
+    return 0;
+}
+
+int token_issue_join(const struct api_key *key, wall_t now, const struct token_subject *subject,
+                     char **ret)
+{
+    int64_t const now_s = now.us / US_PER_S;
+    struct access_claims const c = {
+        .identity = subject->identity,
+        .with_identity = true,
+        .exp = now_s + TOKEN_JOIN_LIFETIME_S,
+        .nbf = now_s - TOKEN_BACKDATE_S,
+        .iat = now_s,
+        .has_video = true,
+        .video =
+            {
+                .room_join = true,
+                .room = subject->room,
+                .can_publish = TRISTATE_TRUE,
+                .can_subscribe = TRISTATE_TRUE,
+                .can_update_own_metadata = TRISTATE_TRUE,
+            },
+    };
+    return access_token_mint(&c, key, ret);
+}
+
+int token_issue_room_create(const struct api_key *key, wall_t now, char **ret)
+{
+    int64_t const now_s = now.us / US_PER_S;
+    struct access_claims const c = {
+        .exp = now_s + TOKEN_API_LIFETIME_S,
+        .nbf = now_s - TOKEN_BACKDATE_S,
+        .iat = now_s,
+        .has_video = true,
+        .video = {.room_create = true},
+    };
+    return access_token_mint(&c, key, ret);
+}
