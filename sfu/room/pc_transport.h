@@ -22,6 +22,11 @@ enum pc_target { // SignalTarget
 struct pc_ingress {
     struct rtp_demux demux;
     struct twcc_recorder twcc;
+    uint8_t section_count;
+    struct {
+        uint32_t id; // of the demultiplexer's section: the m-line
+        struct published_track *track; // NULL while no add_track claims it
+    } sections[RTP_DEMUX_SECTIONS];
 };
 
 struct pc_transport {
@@ -52,8 +57,11 @@ int pc_transport_new(struct participant *p, enum pc_target target, struct pc_tra
 // Says goodbye on the wire and frees. Accepts NULL.
 void pc_transport_close(struct pc_transport *t);
 
-// Gives what jsep learned from a remote description to the peer connection: credentials, fingerprint, roles; restarts ICE if
-// the remote did. -EINVAL: unusable, -ENOMEM.
+// Before an offer is answered: an ICE restart of the peer needs new credentials of ours in the answer. -ENOMEM.
+int pc_transport_prepare_answer(struct pc_transport *t, const struct jsep_applied *applied) NODISCARD;
+
+// After a finished exchange (only then the DTLS role is known): gives what jsep learned from the remote description to the
+// peer connection: credentials, fingerprint, role. -EINVAL: unusable, -ENOMEM.
 int pc_transport_apply_remote(struct pc_transport *t, const struct jsep_applied *applied) NODISCARD;
 
 // ICE restart asked for by us (v0 subscriber on resume): new local credentials for the next offer. -ENOMEM.
@@ -75,6 +83,19 @@ void pc_transport_dtls_done(struct pc_transport *t, struct dtls_work *work);
 
 // SCTP has something to send or to tell.
 void pc_transport_sctp_ready(struct pc_transport *t);
+
+// The demultiplexer bound an SSRC: track (NULL: not known yet) and SRTP learn it.
+void pc_transport_bound(struct pc_transport *t, struct published_track *track, const struct rtp_demux_route *route,
+                        uint32_t ssrc);
+
+// A track was published or ended: the sections know it, and what is bound already reaches its receiver.
+void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct published_track *track);
+
+// Round trip measured by extended reports.
+void pc_transport_set_rtt(struct pc_transport *t, int64_t rtt_us);
+
+// An SSRC of the peer for feedback about the transport as a whole; 0 if it sends none.
+uint32_t pc_transport_any_ssrc(const struct pc_transport *t);
 
 // Sends a plain RTCP compound.
 void pc_transport_send_rtcp(struct pc_transport *t, struct bytes compound);

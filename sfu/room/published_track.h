@@ -44,7 +44,7 @@ struct published_track {
     enum published_track_state state;
     struct track_info info;
     enum codec codec;
-    uint8_t section_id; // of the transport's demultiplexer
+    uint32_t section_id; // of the transport's demultiplexer
     struct jsep_transceiver *section;
     struct receiver *receiver; // PUBLISHED
     struct audio_level level;  // audio
@@ -77,6 +77,9 @@ void published_track_set_section(struct published_track *t, struct jsep_transcei
 // Makes a receiver from what the section negotiated, announces the track and subscribes others. Does nothing unless
 // MATCHED. -ENOTSUP: no usable codec; -ENOMEM.
 int published_track_publish(struct published_track *t) NODISCARD;
+
+// The demultiplexer learned the SSRC of an encoding: TrackInfo shows it.
+void published_track_layer_bound(struct published_track *t, uint8_t encoding, bool rtx, uint32_t ssrc);
 
 void published_track_set_muted(struct published_track *t, bool muted);
 

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/join.h"
+
+#include "common/lk/livekit.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/pc_transport.h"
+#include "sfu/room/room.h"
+#include "sfu/room/signal_dispatch.h"
+#include "sfu/room/signal_send.h"
+#include "sfu/room/subscription.h"
+
+// ---- who comes ----------------------------------------------------------------------------------------------------------
+
+static bool contains(const char *text, const char *word)
+{
+    return text != NULL && strcasestr(text, word) != NULL;
+}
+
+static struct client_traits traits_of(const Livekit__ClientInfo *info)
+{
+    struct client_traits c = {0};
+    if (info == NULL) {
+        return c;
+    }
+    c.sdk = (uint8_t)info->sdk;
+    c.protocol = info->protocol;
+    c.client_protocol = info->client_protocol;
+    for (size_t i = 0; i < info->n_capabilities; i++) {
+        unsigned const cap = (unsigned)info->capabilities[i];
+        c.capabilities |= cap < 32 ? 1u << cap : 0;
+    }
+    c.firefox = contains(info->browser, "firefox");
+    c.safari = contains(info->browser, "safari");
+    // livekit pkg/clientconfiguration/conf.go and pkg/rtc/participant_sdp.go.
+    c.only_preferred_video = c.firefox && (contains(info->os, "linux") || contains(info->os, "android"));
+    return c;
+}
+
+static struct participant_permission permission_of(const struct video_grant *g)
+{
+    return (struct participant_permission){
+        .can_subscribe = video_grant_may_subscribe(g),
+        .can_publish = video_grant_may_publish(g),
+        .can_publish_data = video_grant_may_publish_data(g),
+        .can_update_metadata = video_grant_may_update_own_metadata(g),
+        .hidden = g->hidden,
+        .recorder = g->recorder,
+        .agent = g->agent,
+        .can_subscribe_metrics = video_grant_may_subscribe_metrics(g),
+        .can_manage_agent_session = tristate_or(g->can_manage_agent_session, false),
+        .sources = g->can_publish_sources,
+    };
+}
+
+static uint8_t kind_of(const char *kind)
+{
+    static const struct {
+        const char *name;
+        uint8_t kind;
+    } kinds[] = {
+        {"ingress", LIVEKIT__PARTICIPANT_INFO__KIND__INGRESS}, {"egress", LIVEKIT__PARTICIPANT_INFO__KIND__EGRESS},
+        {"sip", LIVEKIT__PARTICIPANT_INFO__KIND__SIP},         {"agent", LIVEKIT__PARTICIPANT_INFO__KIND__AGENT},
+        {"connector", LIVEKIT__PARTICIPANT_INFO__KIND__CONNECTOR}, {"bridge", LIVEKIT__PARTICIPANT_INFO__KIND__BRIDGE},
+    };
+    for (size_t i = 0; kind != NULL && i < ARRAY_LEN(kinds); i++) {
+        if (strcmp(kind, kinds[i].name) == 0) {
+            return kinds[i].kind;
+        }
+    }
+    return LIVEKIT__PARTICIPANT_INFO__KIND__STANDARD;
+}
+
+// ---- join ---------------------------------------------------------------------------------------------------------------
+
+static const Livekit__JoinRequest *request_of(const struct channel_join *join)
+{
+    return join->request->msg;
+}
+
+static int create_participant(struct room *room, handle_t session, const struct channel_join *join,
+                              struct participant **ret)
+{
+    const Livekit__JoinRequest *const req = request_of(join);
+    const struct access_claims *const claims = &join->token->claims;
+    const Livekit__ConnectionSettings *const settings = req->connection_settings;
+    struct participant_new_args const args = {
+        .identity = claims->identity,
+        .name = claims->name,
+        // A non-empty one replaces that of the token; the permission for it was checked with the token.
+        .metadata = *lk_str(req->metadata) != 0 ? req->metadata : claims->metadata,
+        .attributes = claims->attributes,
+        .attribute_count = claims->attribute_count,
+        .kind = kind_of(claims->kind),
+        .permission = permission_of(&claims->video),
+        .client = traits_of(req->client_info),
+        .session = session,
+        .v1 = join->v1,
+        .auto_subscribe = settings != NULL && settings->auto_subscribe,
+        .adaptive_stream = settings != NULL && settings->adaptive_stream,
+    };
+    return participant_new(room, &args, ret);
+}
+
+// Attributes of the join request are merged over those of the token, empty values skipped (livekit-protocol 1.6).
+static void merge_attributes(struct participant *p, const Livekit__JoinRequest *req)
+{
+    for (size_t i = 0; i < req->n_participant_attributes; i++) {
+        struct access_attribute const a = {lk_str(req->participant_attributes[i]->key),
+                                           lk_str(req->participant_attributes[i]->value)};
+        if (a.value[0] != 0 && participant_update(p, NULL, NULL, &a, 1) < 0) {
+            return;
+        }
+    }
+}
+
+static void start_transports(struct participant *p, const Livekit__JoinRequest *req)
+{
+    int rc = 0;
+    if (p->v1) {
+        rc = pc_transport_new(p, PC_PUBLISHER, &p->publisher);
+    } else if (p->subscriber_primary) {
+        rc = negotiation_start_subscriber(p);
+    }
+    if (rc < 0) {
+        signal_send_leave(p, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT);
+        participant_close(p, DISCONNECT_JOIN_FAILURE);
+        return;
+    }
+    for (size_t i = 0; i < req->n_add_track_requests; i++) {
+        signal_dispatch_add_track(p, req->add_track_requests[i]);
+    }
+    if (req->publisher_offer != NULL) {
+        negotiation_offer(p, lk_str(req->publisher_offer->sdp), req->publisher_offer->id);
+    }
+}
+
+static void enter(struct room *room, handle_t session, const struct channel_join *join)
+{
+    struct room_env *const env = room->env;
+    const Livekit__JoinRequest *const req = request_of(join);
+    int32_t const protocol = req->client_info != NULL ? req->client_info->protocol : 0;
+    struct participant *const old = room_participant(room, join->token->claims.identity);
+    if (old != NULL) {
+        signal_send_leave(old, DISCONNECT_DUPLICATE_IDENTITY, LEAVE_DISCONNECT);
+        participant_close(old, DISCONNECT_DUPLICATE_IDENTITY);
+    }
+    struct participant *p = NULL;
+    if ((room->max_participants != 0 && HASH_COUNT(room->participants) >= room->max_participants) ||
+        create_participant(room, session, join, &p) < 0) {
+        signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT, protocol);
+        return;
+    }
+    // What others were to be told is told before the snapshot of the join response, so that nothing in it comes again as
+    // older news.
+    room_flush_updates(room);
+    merge_attributes(p, req);
+    signal_send_join(p);
+    participant_set_state(p, PARTICIPANT_JOINED);
+    room_population_changed(room);
+    start_transports(p, req);
+}
+
+// ---- resume -------------------------------------------------------------------------------------------------------------
+
+static void resume(struct participant *p, handle_t session)
+{
+    struct room_env *const env = p->room->env;
+    if (!handle_is_none(p->session)) {
+        signal_send_close(p);
+    }
+    participant_set_session(p, session);
+    if (p->state == PARTICIPANT_ACTIVE) {
+        timer_heap_cancel(env->timers, &p->timer);
+    }
+    room_flush_updates(p->room);
+    signal_send_reconnect(p);
+    signal_send_everybody(p);
+    signal_send_room_update(p->room);
+    // v1: the client offers. v0: we restart ICE on the transport that is ours to offer.
+    if (!p->v1) {
+        negotiation_restart_subscriber(p);
+    }
+}
+
+void join_session(struct room_env *env, handle_t session, const struct channel_join *join)
+{
+    const Livekit__JoinRequest *const req = request_of(join);
+    struct room *room = room_find(env, join->room_name);
+    if (req->reconnect) {
+        struct participant *const p = room != NULL ? room_participant(room, join->token->claims.identity) : NULL;
+        if (p != NULL) {
+            resume(p, session);
+        } else {
+            int32_t const protocol = req->client_info != NULL ? req->client_info->protocol : 0;
+            signal_send_refusal(env, session, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT, protocol);
+        }
+        return;
+    }
+    struct room_new_args const args = {.name = join->room_name};
+    if (room == NULL && room_new(env, &args, &room) < 0) {
+        signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT, 17);
+        return;
+    }
+    enter(room, session, join);
+}
+
+void join_session_closed(struct room_env *env, handle_t session)
+{
+    struct participant *const p = participant_by_session(env, session);
+    if (p == NULL) {
+        return;
+    }
+    participant_set_session(p, HANDLE_NONE);
+    // Alive media is no reason to leave: the client comes back, or ICE notices its end (livekit-protocol 4.13).
+    if (p->state < PARTICIPANT_ACTIVE) {
+        participant_close(p, DISCONNECT_SIGNAL_CLOSE);
+    }
+}

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/participant.h"
+
+#include "sfu/room/active_speaker.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/pc_transport.h"
+#include "sfu/room/published_track.h"
+#include "sfu/room/room.h"
+#include "sfu/room/signal_send.h"
+#include "sfu/room/subscription.h"
+
+// livekit-protocol 4.11.
+#define NAME_MAX_BYTES 256u
+#define METADATA_MAX_BYTES (512u << 10)
+#define ATTRIBUTES_MAX_BYTES (64u << 10)
+
+// Timers of one participant: its own, negotiation, and two for each of two transports.
+#define PARTICIPANT_TIMERS 6
+
+static void attributes_free(struct participant_attribute *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        mem_free(v[i].key);
+        mem_free(v[i].value);
+    }
+    mem_free(v);
+}
+
+void participant_free(struct participant *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    struct track_preference *pref = NULL;
+    struct track_preference *next = NULL;
+    HASH_ITER(hh, p->preferences, pref, next)
+    {
+        HASH_DEL(p->preferences, pref);
+        mem_free(pref);
+    }
+    mem_free(p->identity);
+    mem_free(p->name);
+    mem_free(p->metadata);
+    attributes_free(p->attributes, p->attribute_count);
+    mem_free(p);
+}
+
+static int copy_attributes(struct participant *p, const struct access_attribute *v, size_t n)
+{
+    n = MIN(n, PARTICIPANT_ATTRIBUTES_MAX);
+    p->attributes = mem_array(n, sizeof(*p->attributes));
+    if (p->attributes == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        p->attributes[i].key = mem_strdup(v[i].key);
+        p->attributes[i].value = mem_strdup(v[i].value);
+        p->attribute_count = i + 1;
+        if (p->attributes[i].key == NULL || p->attributes[i].value == NULL) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static char *dup_or_empty(const char *s)
+{
+    return mem_strdup(s != NULL ? s : "");
+}
+
+int participant_new(struct room *room, const struct participant_new_args *args, struct participant **ret)
+{
+    struct room_env *const env = room->env;
+    if (room_env_claim_timers(env, PARTICIPANT_TIMERS) < 0) {
+        return -ENOMEM;
+    }
+    struct participant *const p = NEW(struct participant);
+    if (p == NULL) {
+        goto fail;
+    }
+    p->room = room;
+    p->identity = dup_or_empty(args->identity);
+    p->name = dup_or_empty(args->name);
+    p->metadata = dup_or_empty(args->metadata);
+    if (p->identity == NULL || p->name == NULL || p->metadata == NULL ||
+        copy_attributes(p, args->attributes, args->attribute_count) < 0) {
+        goto fail;
+    }
+    (void)room_env_sid(env, SID_PARTICIPANT, p->sid);
+    p->kind = args->kind;
+    p->permission = args->permission;
+    p->client = args->client;
+    p->v1 = args->v1;
+    p->auto_subscribe = args->auto_subscribe;
+    p->adaptive_stream = args->adaptive_stream;
+    // Protocol 2 and older has the publisher as primary (livekit-protocol 3.3).
+    p->subscriber_primary = !p->v1 && p->permission.can_subscribe && p->client.protocol > 2;
+    p->joined_at = env->wall;
+    p->timer.kind = ROOM_TIMER_PARTICIPANT;
+    p->negotiation.kind = ROOM_TIMER_NEGOTIATE;
+    HASH_ADD_KEYPTR(hh, room->participants, p->identity, strlen(p->identity), p);
+    if (room_participant(room, p->identity) != p) {
+        goto fail;
+    }
+    participant_set_session(p, args->session);
+    timer_heap_set(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_JOIN_DEADLINE_MS));
+    *ret = p;
+    return 0;
+fail:
+    participant_free(p);
+    room_env_release_timers(env, PARTICIPANT_TIMERS);
+    return -ENOMEM;
+}
+
+static void close_tracks(struct participant *p)
+{
+    while (p->subscriptions != NULL) {
+        subscription_close(p->subscriptions);
+    }
+    while (p->tracks != NULL) {
+        published_track_close(p->tracks);
+    }
+}
+
+void participant_close(struct participant *p, enum disconnect_reason reason)
+{
+    struct room *const room = p->room;
+    struct room_env *const env = room->env;
+    if (p->closing) {
+        return;
+    }
+    p->closing = true;
+    // Whatever was pending of it is told first: nobody may see its end before its beginning.
+    if (p->update_pending) {
+        room_flush_updates(room);
+    }
+    close_tracks(p);
+    pc_transport_close(p->publisher);
+    pc_transport_close(p->subscriber);
+    p->publisher = NULL;
+    p->subscriber = NULL;
+    timer_heap_cancel(env->timers, &p->timer);
+    timer_heap_cancel(env->timers, &p->negotiation);
+    room_env_release_timers(env, PARTICIPANT_TIMERS);
+    signal_send_close(p);
+    participant_set_session(p, HANDLE_NONE);
+    HASH_DEL(room->participants, p);
+    active_speaker_gone(p);
+
+    bool const told = p->state != PARTICIPANT_JOINING;
+    p->state = PARTICIPANT_DISCONNECTED;
+    p->reason = reason;
+    p->version++;
+    p->update_pending = false;
+    // A session that the same identity replaces is no departure: others see the new sid (livekit-protocol 4.12).
+    if (told && reason != DISCONNECT_DUPLICATE_IDENTITY) {
+        p->gone_next = room->gone;
+        room->gone = p;
+        room_update_soon(room, false);
+    } else {
+        participant_free(p);
+    }
+    room_population_changed(room);
+}
+
+void participant_set_session(struct participant *p, handle_t session)
+{
+    struct room_env *const env = p->room->env;
+    if (!handle_is_none(p->session)) {
+        HASH_DELETE(hh_session, env->sessions, p);
+    }
+    p->session = session;
+    if (!handle_is_none(session)) {
+        HASH_ADD(hh_session, env->sessions, session, sizeof(p->session), p);
+    }
+}
+
+struct participant *participant_by_session(struct room_env *env, handle_t session)
+{
+    struct participant *p = NULL;
+    HASH_FIND(hh_session, env->sessions, &session, sizeof(session), p);
+    return p;
+}
+
+void participant_set_state(struct participant *p, enum participant_state state)
+{
+    if (state <= p->state) {
+        return;
+    }
+    p->state = state;
+    participant_changed(p, false);
+}
+
+void participant_changed(struct participant *p, bool urgent)
+{
+    p->version++;
+    p->update_pending = true;
+    room_update_soon(p->room, urgent);
+}
+
+struct pc_transport *participant_primary(const struct participant *p)
+{
+    return p->v1 || !p->subscriber_primary ? p->publisher : p->subscriber;
+}
+
+struct pc_transport *participant_sending(const struct participant *p)
+{
+    return p->v1 ? p->publisher : p->subscriber;
+}
+
+// ---- own data ---------------------------------------------------------------------------------------------------------
+
+static size_t find_attribute(const struct participant_attribute *v, size_t n, const char *key)
+{
+    size_t i = 0;
+    while (i < n && strcmp(v[i].key, key) != 0) {
+        i++;
+    }
+    return i;
+}
+
+// Merges into a fresh list so that nothing has changed when it fails.
+static int merge_attributes(const struct participant *p, const struct access_attribute *add, size_t n,
+                            struct participant_attribute **ret, size_t *ret_n)
+{
+    size_t const cap = p->attribute_count + n;
+    struct participant_attribute *const v = mem_array(cap, sizeof(*v));
+    size_t count = 0;
+    int rc = v != NULL ? 0 : -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < cap; i++) {
+        bool const old = i < p->attribute_count;
+        const char *const key = old ? p->attributes[i].key : add[i - p->attribute_count].key;
+        const char *const value = old ? p->attributes[i].value : add[i - p->attribute_count].value;
+        size_t const at = find_attribute(v, count, key);
+        if (at < count) {
+            mem_free(v[at].value);
+            v[at].value = mem_strdup(value);
+        } else {
+            v[at] = (struct participant_attribute){mem_strdup(key), mem_strdup(value)};
+            count++;
+        }
+        rc = v[at].key != NULL && v[at].value != NULL ? 0 : -ENOMEM;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; rc == 0 && i < count;) {
+        if (v[i].value[0] == 0) {
+            mem_free(v[i].key);
+            mem_free(v[i].value);
+            v[i] = v[--count];
+            continue;
+        }
+        bytes += strlen(v[i].key) + strlen(v[i].value);
+        i++;
+    }
+    if (rc == 0 && (bytes > ATTRIBUTES_MAX_BYTES || count > PARTICIPANT_ATTRIBUTES_MAX)) {
+        rc = -E2BIG;
+    }
+    if (rc < 0) {
+        if (v != NULL) {
+            attributes_free(v, count);
+        }
+        return rc;
+    }
+    *ret = v;
+    *ret_n = count;
+    return 0;
+}
+
+int participant_update(struct participant *p, const char *name, const char *metadata,
+                       const struct access_attribute *attributes, size_t attribute_count)
+{
+    if ((name != NULL && strlen(name) > NAME_MAX_BYTES) || (metadata != NULL && strlen(metadata) > METADATA_MAX_BYTES)) {
+        return -E2BIG;
+    }
+    struct participant_attribute *merged = NULL;
+    size_t merged_n = 0;
+    int const rc = merge_attributes(p, attributes, attribute_count, &merged, &merged_n);
+    if (rc < 0) {
+        return rc;
+    }
+    char *const new_name = name != NULL ? mem_strdup(name) : NULL;
+    char *const new_metadata = metadata != NULL ? mem_strdup(metadata) : NULL;
+    if ((name != NULL && new_name == NULL) || (metadata != NULL && new_metadata == NULL)) {
+        mem_free(new_name);
+        mem_free(new_metadata);
+        attributes_free(merged, merged_n);
+        return -ENOMEM;
+    }
+    if (new_name != NULL) {
+        mem_free(p->name);
+        p->name = new_name;
+    }
+    if (new_metadata != NULL) {
+        mem_free(p->metadata);
+        p->metadata = new_metadata;
+    }
+    attributes_free(p->attributes, p->attribute_count);
+    p->attributes = merged;
+    p->attribute_count = merged_n;
+    participant_changed(p, true);
+    return 0;
+}
+
+// ---- transports ---------------------------------------------------------------------------------------------------------
+
+static void publish_matched(struct participant *p)
+{
+    struct published_track *t = NULL;
+    struct published_track *next = NULL;
+    DL_FOREACH_SAFE(p->tracks, t, next)
+    {
+        if (t->state == TRACK_MATCHED && published_track_publish(t) < 0) {
+            published_track_close(t);
+        }
+    }
+}
+
+void participant_transport_connected(struct participant *p, struct pc_transport *t)
+{
+    struct room_env *const env = p->room->env;
+    if (t == participant_primary(p)) {
+        timer_heap_cancel(env->timers, &p->timer);
+        participant_set_state(p, PARTICIPANT_ACTIVE);
+    }
+    if (t == p->publisher) {
+        publish_matched(p);
+    }
+    struct subscription *s = NULL;
+    for (s = p->subscriptions; t == participant_sending(p) && s != NULL; s = s->hh.next) {
+        if (s->down_track != NULL) {
+            down_track_set_writable(s->down_track, env->now, true);
+            pc_transport_media_by(t, env->now);
+        }
+    }
+    if (subscription_reconcile(p)) {
+        negotiation_request(p);
+    }
+}
+
+void participant_transport_failed(struct participant *p, struct pc_transport *t)
+{
+    struct room_env *const env = p->room->env;
+    if (t == participant_sending(p)) {
+        for (struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
+            if (s->down_track != NULL) {
+                down_track_set_writable(s->down_track, env->now, false);
+            }
+        }
+    }
+    signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RESUME);
+    signal_send_close(p);
+    participant_set_session(p, HANDLE_NONE);
+    timer_heap_set_sooner(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_RESUME_DEADLINE_MS));
+}
+
+void participant_timeout(struct participant *p)
+{
+    if (p->state < PARTICIPANT_ACTIVE) {
+        signal_send_leave(p, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT);
+        participant_close(p, DISCONNECT_JOIN_FAILURE);
+    } else {
+        participant_close(p, DISCONNECT_CONNECTION_TIMEOUT);
+    }
+}

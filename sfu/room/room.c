@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/room.h"
+
+#include "sfu/room/active_speaker.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/pc_transport.h"
+#include "sfu/room/signal_send.h"
+
+// Timers of a room: life, updates, speakers.
+#define ROOM_TIMERS 3
+
+static void room_free(struct room *r)
+{
+    if (r != NULL) {
+        mem_free(r->name);
+        mem_free(r->metadata);
+        mem_free(r);
+    }
+}
+
+static void make_sif_trailer(struct room_env *env, char ret[static 17])
+{
+    // livekit: random text of the room that marks frames made by the server.
+    static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    for (size_t i = 0; i < 16; i++) {
+        ret[i] = alphabet[rng_u32(env->rng) % (sizeof(alphabet) - 1)];
+    }
+    ret[16] = 0;
+}
+
+struct room *room_find(struct room_env *env, const char *name)
+{
+    struct room *r = NULL;
+    HASH_FIND(hh, env->rooms, name, strlen(name), r);
+    return r;
+}
+
+int room_new(struct room_env *env, const struct room_new_args *args, struct room **ret)
+{
+    if (room_env_claim_timers(env, ROOM_TIMERS) < 0) {
+        return -ENOMEM;
+    }
+    struct room *const r = NEW(struct room);
+    if (r == NULL) {
+        goto fail;
+    }
+    r->env = env;
+    r->name = mem_strdup(args->name);
+    r->metadata = mem_strdup(args->metadata != NULL ? args->metadata : "");
+    if (r->name == NULL || r->metadata == NULL) {
+        goto fail;
+    }
+    (void)room_env_sid(env, SID_ROOM, r->sid);
+    make_sif_trailer(env, r->sif_trailer);
+    r->created = env->wall;
+    const struct room_conf *const conf = env->conf;
+    r->empty_timeout_s = args->empty_timeout_s != 0 ? args->empty_timeout_s : conf->empty_timeout_s;
+    r->departure_timeout_s = args->departure_timeout_s != 0 ? args->departure_timeout_s : conf->departure_timeout_s;
+    r->max_participants = args->max_participants != 0 ? args->max_participants : conf->max_participants;
+    r->timer.kind = ROOM_TIMER_ROOM;
+    r->updates.kind = ROOM_TIMER_UPDATES;
+    r->speakers.kind = ROOM_TIMER_SPEAKERS;
+    HASH_ADD_KEYPTR(hh, env->rooms, r->name, strlen(r->name), r);
+    if (room_find(env, r->name) != r) {
+        goto fail;
+    }
+    timer_heap_set(env->timers, &r->timer, mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
+    *ret = r;
+    return 0;
+fail:
+    room_free(r);
+    room_env_release_timers(env, ROOM_TIMERS);
+    return -ENOMEM;
+}
+
+static bool fill_info(const struct room *r, struct channel_room_info *i)
+{
+    *i = (struct channel_room_info){
+        .name = mem_strdup(r->name),
+        .sid = mem_strdup(r->sid),
+        .metadata = mem_strdup(r->metadata),
+        .created = r->created,
+        .empty_timeout_s = r->empty_timeout_s,
+        .departure_timeout_s = r->departure_timeout_s,
+        .max_participants = r->max_participants,
+        .num_participants = room_participant_count(r),
+        .num_publishers = r->publisher_count,
+    };
+    return i->name != NULL && i->sid != NULL && i->metadata != NULL;
+}
+
+static void tell_registry(struct room *r, enum channel_msg_type type)
+{
+    struct channel_msg *const m = channel_msg_new(type, HANDLE_NONE);
+    if (m == NULL || !fill_info(r, &m->u.room_info)) {
+        r->env->no_memory++;
+        channel_msg_free(m);
+        return;
+    }
+    room_env_post(r->env, m);
+}
+
+void room_close(struct room *r, enum disconnect_reason reason)
+{
+    struct room_env *const env = r->env;
+    r->closing = true;
+    while (r->participants != NULL) {
+        struct participant *const p = r->participants;
+        signal_send_leave(p, reason, LEAVE_DISCONNECT);
+        participant_close(p, reason);
+    }
+    while (r->gone != NULL) {
+        struct participant *const p = r->gone;
+        r->gone = p->gone_next;
+        participant_free(p);
+    }
+    timer_heap_cancel(env->timers, &r->timer);
+    timer_heap_cancel(env->timers, &r->updates);
+    timer_heap_cancel(env->timers, &r->speakers);
+    room_env_release_timers(env, ROOM_TIMERS);
+    tell_registry(r, CHANNEL_ROOM_ENDED);
+    HASH_DEL(env->rooms, r);
+    room_free(r);
+}
+
+struct participant *room_participant(const struct room *r, const char *identity)
+{
+    struct participant *p = NULL;
+    HASH_FIND(hh, r->participants, identity, strlen(identity), p);
+    return p;
+}
+
+struct participant *room_participant_by_sid(const struct room *r, const char *sid)
+{
+    struct participant *p = r->participants;
+    while (p != NULL && strcmp(p->sid, sid) != 0) {
+        p = p->hh.next;
+    }
+    return p;
+}
+
+uint32_t room_participant_count(const struct room *r)
+{
+    uint32_t n = 0;
+    for (const struct participant *p = r->participants; p != NULL; p = p->hh.next) {
+        n += !p->permission.hidden;
+    }
+    return n;
+}
+
+void room_update_soon(struct room *r, bool urgent)
+{
+    if (r->closing) {
+        return;
+    }
+    r->updates_pending = true;
+    if (urgent) {
+        room_flush_updates(r);
+    } else {
+        timer_heap_set_sooner(r->env->timers, &r->updates, mono_add_ms(r->env->now, ROOM_UPDATE_DELAY_MS));
+    }
+}
+
+void room_flush_updates(struct room *r)
+{
+    if (!r->updates_pending) {
+        return;
+    }
+    r->updates_pending = false;
+    timer_heap_cancel(r->env->timers, &r->updates);
+    signal_send_updates(r);
+    while (r->gone != NULL) {
+        struct participant *const p = r->gone;
+        r->gone = p->gone_next;
+        participant_free(p);
+    }
+}
+
+void room_population_changed(struct room *r)
+{
+    if (r->closing) {
+        return;
+    }
+    if (r->participants != NULL) {
+        timer_heap_cancel(r->env->timers, &r->timer);
+    } else {
+        mono_t const end = mono_add_us(r->env->now, (int64_t)r->departure_timeout_s * US_PER_S);
+        timer_heap_set(r->env->timers, &r->timer, end);
+    }
+    tell_registry(r, CHANNEL_ROOM_INFO);
+}
+
+void room_timer_expired(struct room_env *env, struct timer *t)
+{
+    (void)env;
+    switch ((enum room_timer_kind)t->kind) {
+    case ROOM_TIMER_ROOM:
+        room_close(CONTAINER_OF(t, struct room, timer), DISCONNECT_ROOM_CLOSED);
+        return;
+    case ROOM_TIMER_UPDATES:
+        room_flush_updates(CONTAINER_OF(t, struct room, updates));
+        return;
+    case ROOM_TIMER_SPEAKERS:
+        active_speaker_tick(CONTAINER_OF(t, struct room, speakers));
+        return;
+    case ROOM_TIMER_PARTICIPANT:
+        participant_timeout(CONTAINER_OF(t, struct participant, timer));
+        return;
+    case ROOM_TIMER_NEGOTIATE:
+        negotiation_timeout(CONTAINER_OF(t, struct participant, negotiation));
+        return;
+    case ROOM_TIMER_PC:
+        pc_transport_timeout(CONTAINER_OF(t, struct pc_transport, timer));
+        return;
+    case ROOM_TIMER_MEDIA:
+        pc_transport_media_timeout(CONTAINER_OF(t, struct pc_transport, media));
+        return;
+    }
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/signal_dispatch.h"
+
+#include "common/lk/livekit.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/published_track.h"
+#include "sfu/room/room.h"
+#include "sfu/room/signal_send.h"
+#include "sfu/room/subscription.h"
+
+static bool may_publish(const struct participant *p, const Livekit__AddTrackRequest *req)
+{
+    const struct participant_permission *const perm = &p->permission;
+    unsigned const source = (unsigned)req->source < 32 ? (unsigned)req->source : 0;
+    return perm->can_publish && (perm->sources == 0 || (perm->sources & (1u << source)) != 0);
+}
+
+static uint32_t pending_count(const struct participant *p)
+{
+    uint32_t n = 0;
+    const struct published_track *t = NULL;
+    DL_FOREACH(p->tracks, t)
+    {
+        n += t->state == TRACK_PENDING;
+    }
+    return n;
+}
+
+// Another codec for a track that is up. Backup codecs are not forwarded yet: the primary goes on for everybody.
+static void add_codec(struct participant *p, Livekit__AddTrackRequest *req)
+{
+    enum request_result const result =
+        published_track_by_sid(p, req->sid) != NULL ? REQUEST_UNSUPPORTED_TYPE : REQUEST_NOT_FOUND;
+    signal_send_add_track_response(p, req, result);
+}
+
+void signal_dispatch_add_track(struct participant *p, Livekit__AddTrackRequest *req)
+{
+    struct track_info info;
+    if (!may_publish(p, req)) {
+        signal_send_add_track_response(p, req, REQUEST_NOT_ALLOWED);
+        return;
+    }
+    if (*lk_str(req->sid) != 0) {
+        add_codec(p, req);
+        return;
+    }
+    if (track_info_from_request(&info, req, p->room->env->conf->codecs) < 0) {
+        signal_send_add_track_response(p, req, REQUEST_UNSUPPORTED_TYPE);
+        return;
+    }
+    struct published_track *t = NULL;
+    if (pending_count(p) >= PARTICIPANT_PENDING_TRACKS_MAX || published_track_new(p, &info, &t) < 0) {
+        signal_send_add_track_response(p, req, REQUEST_LIMIT_EXCEEDED);
+        return;
+    }
+    signal_send_track_published(p, lk_str(req->cid), t);
+    negotiation_track_added(p);
+}
+
+static void on_mute(struct participant *p, Livekit__MuteTrackRequest *req)
+{
+    struct published_track *const t = published_track_by_sid(p, lk_str(req->sid));
+    if (t == NULL) {
+        signal_send_mute_response(p, req, REQUEST_NOT_FOUND);
+        return;
+    }
+    published_track_set_muted(t, req->muted);
+}
+
+static void on_subscription(struct participant *p, const Livekit__UpdateSubscription *req)
+{
+    for (size_t i = 0; i < req->n_track_sids; i++) {
+        subscription_set_desired(p, req->track_sids[i], req->subscribe);
+    }
+    // The same sids once more, or instead (livekit-protocol 4.8.2): a union.
+    for (size_t i = 0; i < req->n_participant_tracks; i++) {
+        const Livekit__ParticipantTracks *const pt = req->participant_tracks[i];
+        for (size_t k = 0; k < pt->n_track_sids; k++) {
+            subscription_set_desired(p, pt->track_sids[k], req->subscribe);
+        }
+    }
+    if (subscription_reconcile(p)) {
+        negotiation_request(p);
+    }
+}
+
+static void on_track_setting(struct participant *p, const Livekit__UpdateTrackSettings *req)
+{
+    for (size_t i = 0; i < req->n_track_sids; i++) {
+        subscription_set_settings(p, req->track_sids[i], req->disabled, (uint8_t)req->quality, req->width, req->height,
+                                  req->fps);
+    }
+}
+
+static void on_leave(struct participant *p, const Livekit__LeaveRequest *req)
+{
+    enum disconnect_reason reason = DISCONNECT_CLIENT_INITIATED;
+    if (req->reason == LIVEKIT__DISCONNECT_REASON__USER_UNAVAILABLE) {
+        reason = DISCONNECT_USER_UNAVAILABLE;
+    } else if (req->reason == LIVEKIT__DISCONNECT_REASON__USER_REJECTED) {
+        reason = DISCONNECT_USER_REJECTED;
+    } else if (req->reason == LIVEKIT__DISCONNECT_REASON__AGENT_ERROR) {
+        reason = DISCONNECT_AGENT_ERROR;
+    }
+    signal_send_leave(p, DISCONNECT_CLIENT_INITIATED, LEAVE_DISCONNECT);
+    participant_close(p, reason);
+}
+
+static bool knows_published(struct participant *p, const Livekit__SyncState *req)
+{
+    for (size_t i = 0; i < req->n_publish_tracks; i++) {
+        const Livekit__TrackInfo *const t = req->publish_tracks[i]->track;
+        if (t != NULL && published_track_by_sid(p, lk_str(t->sid)) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// After a resume: what the client believes (livekit-protocol 4.10).
+static void on_sync_state(struct participant *p, const Livekit__SyncState *req)
+{
+    if (!knows_published(p, req)) {
+        signal_send_leave(p, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT);
+        participant_close(p, DISCONNECT_STATE_MISMATCH);
+        return;
+    }
+    for (size_t i = 0; i < req->n_track_sids_disabled; i++) {
+        subscription_set_settings(p, req->track_sids_disabled[i], true, LIVEKIT__VIDEO_QUALITY__HIGH, 0, 0, 0);
+    }
+    if (req->subscription != NULL) {
+        on_subscription(p, req->subscription);
+    }
+}
+
+static void send_pongs(struct participant *p, const Livekit__SignalRequest *req)
+{
+    int64_t const unix_ms = p->room->env->wall.us / US_PER_MS;
+    if (req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING) {
+        signal_send_pong(p, unix_ms);
+    } else {
+        signal_send_pong_resp(p, req->ping_req->timestamp, unix_ms);
+    }
+}
+
+static const char *update_error(int rc)
+{
+    return rc == -E2BIG ? "exceeds name, metadata or attributes size limit" : "out of memory";
+}
+
+static void on_update_metadata(struct participant *p, const Livekit__UpdateParticipantMetadata *req)
+{
+    if (!p->permission.can_update_metadata) {
+        signal_send_request_response(p, req->request_id, REQUEST_NOT_ALLOWED,
+                                     "does not have permission to update own metadata");
+        return;
+    }
+    struct access_attribute attributes[PARTICIPANT_ATTRIBUTES_MAX];
+    size_t const n = MIN(req->n_attributes, (size_t)PARTICIPANT_ATTRIBUTES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        attributes[i] = (struct access_attribute){lk_str(req->attributes[i]->key), lk_str(req->attributes[i]->value)};
+    }
+    const char *const name = *lk_str(req->name) ? req->name : NULL;
+    const char *const metadata = *lk_str(req->metadata) ? req->metadata : NULL;
+    int const rc = participant_update(p, name, metadata, attributes, n);
+    signal_send_request_response(p, req->request_id, rc == 0 ? REQUEST_OK : REQUEST_LIMIT_EXCEEDED,
+                                 rc == 0 ? NULL : update_error(rc));
+}
+
+static void on_update_audio_track(struct participant *p, const Livekit__UpdateLocalAudioTrack *req)
+{
+    struct published_track *const t = published_track_by_sid(p, lk_str(req->track_sid));
+    if (t == NULL) {
+        signal_send_request_response(p, 0, REQUEST_NOT_FOUND, NULL);
+        return;
+    }
+    t->info.feature_count = 0;
+    for (size_t i = 0; i < req->n_features && t->info.feature_count < TRACK_INFO_FEATURES_MAX; i++) {
+        t->info.features[t->info.feature_count++] = (uint8_t)req->features[i];
+    }
+    participant_changed(p, true);
+}
+
+static void on_update_video_track(struct participant *p, const Livekit__UpdateLocalVideoTrack *req)
+{
+    struct published_track *const t = published_track_by_sid(p, lk_str(req->track_sid));
+    if (t == NULL) {
+        signal_send_request_response(p, 0, REQUEST_NOT_FOUND, NULL);
+        return;
+    }
+    t->info.width = req->width;
+    t->info.height = req->height;
+    participant_changed(p, true);
+}
+
+void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
+{
+    switch (req->message_case) {
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER:
+        negotiation_offer(p, lk_str(req->offer->sdp), req->offer->id);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_ANSWER:
+        negotiation_answer(p, lk_str(req->answer->sdp), req->answer->id);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_ADD_TRACK:
+        signal_dispatch_add_track(p, req->add_track);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_MUTE:
+        on_mute(p, req->mute);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION:
+        on_subscription(p, req->subscription);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRACK_SETTING:
+        on_track_setting(p, req->track_setting);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_LEAVE:
+        on_leave(p, req->leave);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SYNC_STATE:
+        on_sync_state(p, req->sync_state);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING:
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ:
+        send_pongs(p, req);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_METADATA:
+        on_update_metadata(p, req->update_metadata);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_AUDIO_TRACK:
+        on_update_audio_track(p, req->update_audio_track);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_VIDEO_TRACK:
+        on_update_video_track(p, req->update_video_track);
+        break;
+    // A lite agent sends no checks: the client's candidates are learned from its requests (media-plane 1.3).
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE:
+    default:
+        break;
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a client asks for: one function per SignalRequest member (livekit-protocol 3.2). Wrong requests get the answer of
+// the specification or none, and have no effect on anyone else.
+//
+// Owner thread: the room's worker. Upstream: livekit pkg/rtc/signalling/signalhandler.go.
+
+#include "sfu/room/participant.h"
+
+typedef struct Livekit__AddTrackRequest Livekit__AddTrackRequest;
+typedef struct Livekit__SignalRequest Livekit__SignalRequest;
+
+// p may be gone when this returns.
+void signal_dispatch(struct participant *p, Livekit__SignalRequest *req);
+
+// add_track, also those that came with a join request.
+void signal_dispatch_add_track(struct participant *p, Livekit__AddTrackRequest *req);

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/signal_send.h"
+
+#include "common/lk/livekit.h"
+#include "sfu/room/proto_map.h"
+#include "sfu/room/published_track.h"
+
+// livekit pkg/rtc/room.go: the client's keep-alive, and when it declares the link dead.
+#define PING_INTERVAL_S 5
+#define PING_TIMEOUT_S 15
+
+// Largest encoded message: clients refuse more than 2 MiB, updates of large rooms are split long before.
+#define SIGNAL_MESSAGE_MAX ((size_t)2 << 20)
+
+// Arena for building one message (descriptions and joins of large rooms are the largest).
+#define SIGNAL_ARENA_FIRST 4096
+#define SIGNAL_ARENA_CAP ((size_t)8 << 20)
+
+// livekit splits participant updates around this size.
+#define UPDATE_SPLIT 128
+
+static void post(struct room_env *env, handle_t session, struct shared_buf *data)
+{
+    struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, session);
+    if (m == NULL) {
+        env->no_memory++;
+        shared_buf_unref(data);
+        return;
+    }
+    m->u.send.data = data;
+    room_env_post(env, m);
+}
+
+// Encodes rsp and sends it to one session.
+static void send_to(struct room_env *env, handle_t session, const Livekit__SignalResponse *rsp)
+{
+    struct shared_buf *data = NULL;
+    if (pbuf_pack_shared(&rsp->base, SIGNAL_MESSAGE_MAX, &data) < 0) {
+        env->no_memory++;
+        return;
+    }
+    post(env, session, data);
+}
+
+static void send_msg(struct participant *p, const Livekit__SignalResponse *rsp)
+{
+    if (!handle_is_none(p->session)) {
+        send_to(p->room->env, p->session, rsp);
+    }
+}
+
+static Livekit__SignalResponse response(Livekit__SignalResponse__MessageCase kind)
+{
+    Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
+    rsp.message_case = kind;
+    return rsp;
+}
+
+static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct arena *a)
+{
+    const struct room_env *const env = p->room->env;
+    j->room = proto_map_room(p->room, a);
+    j->participant = proto_map_participant(p, a);
+    j->other_participants = proto_map_others(p->room, p, a, &j->n_other_participants);
+    j->server_info = proto_map_server(env, a);
+    j->enabled_publish_codecs = proto_map_codecs(env->conf->codecs, a, &j->n_enabled_publish_codecs);
+    LK_SET_STR(j, server_version, env->conf->server_version);
+    LK_SET_STR(j, server_region, env->conf->region);
+    LK_SET(j, subscriber_primary, p->subscriber_primary);
+    LK_SET(j, ping_timeout, PING_TIMEOUT_S);
+    LK_SET(j, ping_interval, PING_INTERVAL_S);
+    LK_SET_BYTES(j, sif_trailer, bytes_str(p->room->sif_trailer));
+    LK_SET(j, fast_publish, p->permission.can_publish);
+    return j->room != NULL && j->participant != NULL && j->other_participants != NULL && j->server_info != NULL &&
+           j->enabled_publish_codecs != NULL;
+}
+
+void signal_send_join(struct participant *p)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__JoinResponse j = LIVEKIT__JOIN_RESPONSE__INIT;
+    if (fill_join(p, &j, &a)) {
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
+        rsp.join = &j;
+        send_msg(p, &rsp);
+    } else {
+        p->room->env->no_memory++;
+    }
+    arena_done(&a);
+}
+
+void signal_send_reconnect(struct participant *p)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__ReconnectResponse r = LIVEKIT__RECONNECT_RESPONSE__INIT;
+    r.server_info = proto_map_server(p->room->env, &a);
+    if (r.server_info != NULL) {
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT);
+        rsp.reconnect = &r;
+        send_msg(p, &rsp);
+    } else {
+        p->room->env->no_memory++;
+    }
+    arena_done(&a);
+}
+
+void signal_send_everybody(struct participant *p)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
+    u.participants = proto_map_others(p->room, p->permission.hidden ? p : NULL, &a, &u.n_participants);
+    if (u.participants != NULL) {
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
+        rsp.update = &u;
+        send_msg(p, &rsp);
+    } else {
+        p->room->env->no_memory++;
+    }
+    arena_done(&a);
+}
+
+void signal_send_description(struct participant *p, bool offer, const char *sdp, uint32_t id, const struct jsep *j)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__SessionDescription *const d = proto_map_description(offer ? "offer" : "answer", sdp, id, j, &a);
+    if (d != NULL) {
+        Livekit__SignalResponse rsp = response(offer ? LIVEKIT__SIGNAL_RESPONSE__MESSAGE_OFFER
+                                                     : LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER);
+        if (offer) {
+            rsp.offer = d;
+        } else {
+            rsp.answer = d;
+        }
+        send_msg(p, &rsp);
+    } else {
+        p->room->env->no_memory++;
+    }
+    arena_done(&a);
+}
+
+void signal_send_track_published(struct participant *p, const char *cid, const struct published_track *t)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__TrackPublishedResponse r = LIVEKIT__TRACK_PUBLISHED_RESPONSE__INIT;
+    LK_SET_STR(&r, cid, cid);
+    r.track = track_info_to_proto(&t->info, &a);
+    if (r.track != NULL) {
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_PUBLISHED);
+        rsp.track_published = &r;
+        send_msg(p, &rsp);
+    } else {
+        p->room->env->no_memory++;
+    }
+    arena_done(&a);
+}
+
+void signal_send_track_unpublished(struct participant *p, const char *track_sid)
+{
+    Livekit__TrackUnpublishedResponse r = LIVEKIT__TRACK_UNPUBLISHED_RESPONSE__INIT;
+    LK_SET_STR(&r, track_sid, track_sid);
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_UNPUBLISHED);
+    rsp.track_unpublished = &r;
+    send_msg(p, &rsp);
+}
+
+void signal_send_track_subscribed(struct participant *p, const char *track_sid)
+{
+    // SDK RUST with a protocol before 10 does not know it (livekit-protocol 3.3).
+    if (p->client.sdk == LIVEKIT__CLIENT_INFO__SDK__RUST && p->client.protocol < 10) {
+        return;
+    }
+    Livekit__TrackSubscribed r = LIVEKIT__TRACK_SUBSCRIBED__INIT;
+    LK_SET_STR(&r, track_sid, track_sid);
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_SUBSCRIBED);
+    rsp.track_subscribed = &r;
+    send_msg(p, &rsp);
+}
+
+void signal_send_subscription_error(struct participant *p, const char *track_sid, enum subscription_error error)
+{
+    Livekit__SubscriptionResponse r = LIVEKIT__SUBSCRIPTION_RESPONSE__INIT;
+    LK_SET_STR(&r, track_sid, track_sid);
+    LK_SET(&r, err, (Livekit__SubscriptionError)error);
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_RESPONSE);
+    rsp.subscription_response = &r;
+    send_msg(p, &rsp);
+}
+
+void signal_send_sections_requirement(struct participant *p, uint32_t audios, uint32_t videos)
+{
+    Livekit__MediaSectionsRequirement r = LIVEKIT__MEDIA_SECTIONS_REQUIREMENT__INIT;
+    LK_SET(&r, num_audios, audios);
+    LK_SET(&r, num_videos, videos);
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT);
+    rsp.media_sections_requirement = &r;
+    send_msg(p, &rsp);
+}
+
+static void leave_to(struct room_env *env, handle_t session, enum disconnect_reason reason, enum leave_action action,
+                     int32_t protocol)
+{
+    Livekit__LeaveRequest r = LIVEKIT__LEAVE_REQUEST__INIT;
+    LK_SET(&r, reason, (Livekit__DisconnectReason)reason);
+    // Clients before protocol 13 know no action, only whether to come back (livekit-protocol 3.3).
+    if (protocol > 12) {
+        LK_SET(&r, action, (Livekit__LeaveRequest__Action)action);
+    } else {
+        LK_SET(&r, can_reconnect, action != LEAVE_DISCONNECT);
+    }
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_LEAVE);
+    rsp.leave = &r;
+    send_to(env, session, &rsp);
+}
+
+void signal_send_leave(struct participant *p, enum disconnect_reason reason, enum leave_action action)
+{
+    if (!handle_is_none(p->session)) {
+        leave_to(p->room->env, p->session, reason, action, p->client.protocol);
+    }
+}
+
+static void close_session(struct room_env *env, handle_t session)
+{
+    struct channel_msg *const m = channel_msg_new(CHANNEL_CLOSE, session);
+    if (m == NULL) {
+        env->no_memory++;
+        return;
+    }
+    m->u.close.code = 1000;
+    room_env_post(env, m);
+}
+
+void signal_send_close(struct participant *p)
+{
+    if (!handle_is_none(p->session)) {
+        close_session(p->room->env, p->session);
+    }
+}
+
+void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect_reason reason, enum leave_action action,
+                         int32_t protocol)
+{
+    leave_to(env, session, reason, action, protocol);
+    close_session(env, session);
+}
+
+void signal_send_pong(struct participant *p, int64_t unix_ms)
+{
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
+    rsp.pong = unix_ms;
+    send_msg(p, &rsp);
+}
+
+void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms)
+{
+    Livekit__Pong r = LIVEKIT__PONG__INIT;
+    LK_SET(&r, last_ping_timestamp, last_ping);
+    LK_SET(&r, timestamp, unix_ms);
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP);
+    rsp.pong_resp = &r;
+    send_msg(p, &rsp);
+}
+
+void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__SpeakersChanged r = LIVEKIT__SPEAKERS_CHANGED__INIT;
+    r.speakers = arena_array(&a, n, sizeof(*r.speakers));
+    Livekit__SpeakerInfo *const m = arena_array(&a, n, sizeof(*m));
+    if (r.speakers != NULL && m != NULL) {
+        for (size_t i = 0; i < n; i++) {
+            livekit__speaker_info__init(&m[i]);
+            LK_SET_STR(&m[i], sid, v[i].sid);
+            m[i].level = v[i].level;
+            m[i].has_level = v[i].level > 0;
+            LK_SET(&m[i], active, v[i].active);
+            r.speakers[i] = &m[i];
+        }
+        r.n_speakers = n;
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SPEAKERS_CHANGED);
+        rsp.speakers_changed = &r;
+        send_msg(p, &rsp);
+    } else {
+        p->room->env->no_memory++;
+    }
+    arena_done(&a);
+}
+
+static void request_response(struct participant *p, Livekit__RequestResponse *r, enum request_result result)
+{
+    if (p->client.sdk == LIVEKIT__CLIENT_INFO__SDK__RUST && p->client.protocol < 10) {
+        return;
+    }
+    // OK is told to newer clients only (livekit-protocol 3.3).
+    if (result == REQUEST_OK && p->client.protocol <= 14) {
+        return;
+    }
+    LK_SET(r, reason, (Livekit__RequestResponse__Reason)result);
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE);
+    rsp.request_response = r;
+    send_msg(p, &rsp);
+}
+
+void signal_send_request_response(struct participant *p, uint32_t request_id, enum request_result result, const char *text)
+{
+    Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
+    LK_SET(&r, request_id, request_id);
+    LK_SET_STR(&r, message, text);
+    request_response(p, &r, result);
+}
+
+void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo, enum request_result result)
+{
+    Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
+    r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_ADD_TRACK;
+    r.add_track = echo;
+    request_response(p, &r, result);
+}
+
+void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo, enum request_result result)
+{
+    Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
+    r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_MUTE;
+    r.mute = echo;
+    request_response(p, &r, result);
+}
+
+// Sends one message to everybody who has a session.
+static void broadcast(struct room *r, const Livekit__SignalResponse *rsp)
+{
+    struct shared_buf *data = NULL;
+    if (pbuf_pack_shared(&rsp->base, SIGNAL_MESSAGE_MAX, &data) < 0) {
+        r->env->no_memory++;
+        return;
+    }
+    for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
+        if (!handle_is_none(p->session) && p->state != PARTICIPANT_JOINING) {
+            post(r->env, p->session, shared_buf_ref(data));
+        }
+    }
+    shared_buf_unref(data);
+}
+
+void signal_send_room_update(struct room *r)
+{
+    struct arena a;
+    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    Livekit__RoomUpdate u = LIVEKIT__ROOM_UPDATE__INIT;
+    u.room = proto_map_room(r, &a);
+    if (u.room != NULL) {
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE);
+        rsp.room_update = &u;
+        broadcast(r, &rsp);
+    }
+    arena_done(&a);
+}
+
+struct update_builder {
+    struct room *room;
+    struct arena arena;
+    Livekit__ParticipantInfo *list[UPDATE_SPLIT];
+    size_t n;
+};
+
+static void builder_send(struct update_builder *b)
+{
+    if (b->n > 0) {
+        Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
+        u.participants = b->list;
+        u.n_participants = b->n;
+        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
+        rsp.update = &u;
+        broadcast(b->room, &rsp);
+    }
+    b->n = 0;
+    arena_done(&b->arena);
+    arena_init(&b->arena, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+}
+
+static void builder_add(struct update_builder *b, struct participant *p)
+{
+    if (b->n == UPDATE_SPLIT) {
+        builder_send(b);
+    }
+    Livekit__ParticipantInfo *const info = proto_map_participant(p, &b->arena);
+    if (info == NULL) {
+        b->room->env->no_memory++;
+        return;
+    }
+    if (!p->permission.hidden) {
+        b->list[b->n++] = info;
+        return;
+    }
+    Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
+    u.participants = (Livekit__ParticipantInfo *[]){info};
+    u.n_participants = 1;
+    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
+    rsp.update = &u;
+    send_msg(p, &rsp);
+}
+
+void signal_send_updates(struct room *r)
+{
+    struct update_builder b = {.room = r};
+    arena_init(&b.arena, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    for (struct participant *p = r->gone; p != NULL; p = p->gone_next) {
+        builder_add(&b, p);
+    }
+    for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
+        if (p->update_pending) {
+            p->update_pending = false;
+            builder_add(&b, p);
+        }
+    }
+    builder_send(&b);
+    arena_done(&b.arena);
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/subscription.h"
+
+#include <stdio.h>
+
+#include "sfu/room/active_speaker.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/pc_transport.h"
+#include "sfu/room/room.h"
+#include "sfu/room/router.h"
+#include "sfu/room/signal_send.h"
+#include "sfu/transport/peer_connection.h"
+
+// ---- preferences --------------------------------------------------------------------------------------------------------
+
+static struct track_preference *find_preference(struct participant *p, const char *sid)
+{
+    struct track_preference *pref = NULL;
+    HASH_FIND(hh, p->preferences, sid, strlen(sid), pref);
+    return pref;
+}
+
+// Finds or makes one; NULL if the client has spoken about too many, the sid is none, or without memory.
+static struct track_preference *need_preference(struct participant *p, const char *sid)
+{
+    struct track_preference *pref = find_preference(p, sid);
+    if (pref != NULL || !sid_has_prefix(sid, SID_TRACK) || strlen(sid) >= SID_SIZE ||
+        HASH_COUNT(p->preferences) >= TRACK_PREFERENCES_MAX) {
+        return pref;
+    }
+    pref = NEW(struct track_preference);
+    if (pref == NULL) {
+        return NULL;
+    }
+    (void)snprintf(pref->sid, sizeof(pref->sid), "%s", sid);
+    HASH_ADD_KEYPTR(hh, p->preferences, pref->sid, strlen(pref->sid), pref);
+    return find_preference(p, sid) == pref ? pref : NULL;
+}
+
+static struct published_track *find_track(struct participant *p, const char *sid)
+{
+    for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
+        struct published_track *const t = published_track_by_sid(o, sid);
+        if (t != NULL && t->state == TRACK_PUBLISHED) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+void subscription_set_desired(struct participant *p, const char *track_sid, bool desired)
+{
+    struct track_preference *const pref = need_preference(p, track_sid);
+    if (pref != NULL) {
+        pref->has_desired = true;
+        pref->desired = desired;
+    }
+}
+
+void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled, uint8_t quality,
+                               uint32_t width, uint32_t height, uint32_t fps)
+{
+    struct track_preference *const pref = need_preference(p, track_sid);
+    if (pref == NULL) {
+        return;
+    }
+    pref->has_settings = true;
+    pref->disabled = disabled;
+    pref->quality = quality;
+    pref->width = width;
+    pref->height = height;
+    pref->fps = fps;
+    struct published_track *const t = find_track(p, track_sid);
+    struct subscription *const s = t != NULL ? subscription_find(p, t) : NULL;
+    if (s != NULL) {
+        subscription_apply_settings(s);
+    }
+}
+
+// Frame rates of the temporal layers are unknown without measuring; L1T3 halves each time, and livekit assumes 30 at the top.
+static int temporal_for_fps(uint32_t fps)
+{
+    if (fps == 0 || fps > 15) {
+        return DOWN_TRACK_TEMPORAL_MAX;
+    }
+    return fps > 7 ? 1 : 0;
+}
+
+static int layer_for(const struct published_track *t, const struct track_preference *pref)
+{
+    if (pref->width == 0 && pref->height == 0) {
+        return pref->quality > 2 ? DOWN_TRACK_NO_LAYER : track_info_layer_for_quality(&t->info, pref->quality);
+    }
+    uint32_t heights[TRACK_INFO_LAYERS_MAX] = {0};
+    size_t n = 0;
+    for (uint8_t i = 0; t->info.codec_count > 0 && i < t->info.codecs[0].layer_count; i++) {
+        heights[n++] = t->info.codecs[0].layers[i].height;
+    }
+    return down_track_layer_for_size(heights, n, t->info.width, t->info.height, pref->width, pref->height);
+}
+
+void subscription_apply_settings(struct subscription *s)
+{
+    struct room_env *const env = s->subscriber->room->env;
+    if (s->down_track == NULL || s->track->info.type != TRACK_VIDEO) {
+        return;
+    }
+    const struct track_preference *const pref = find_preference(s->subscriber, s->track->info.sid);
+    if (pref != NULL && pref->has_settings) {
+        down_track_set_max_layers(s->down_track, layer_for(s->track, pref), temporal_for_fps(pref->fps));
+        down_track_set_disabled(s->down_track, env->now, pref->disabled);
+    } else {
+        // livekit-protocol 4.9.1: LOW until an adaptive client says what it shows.
+        down_track_set_max_layers(s->down_track, s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX,
+                                  DOWN_TRACK_TEMPORAL_MAX);
+    }
+    published_track_update_needed(s->track);
+    pc_transport_media_by(participant_sending(s->subscriber), env->now);
+}
+
+// ---- life ---------------------------------------------------------------------------------------------------------------
+
+struct subscription *subscription_find(struct participant *p, const struct published_track *t)
+{
+    struct subscription *s = NULL;
+    HASH_FIND(hh, p->subscriptions, &t->handle, sizeof(t->handle), s);
+    return s;
+}
+
+static bool wanted(struct participant *p, const struct published_track *t)
+{
+    if (!p->permission.can_subscribe || t->publisher == p || t->state != TRACK_PUBLISHED) {
+        return false;
+    }
+    const struct track_preference *const pref = find_preference(p, t->info.sid);
+    return pref != NULL && pref->has_desired ? pref->desired : p->auto_subscribe;
+}
+
+static bool open_subscription(struct participant *p, struct published_track *t)
+{
+    struct room_env *const env = p->room->env;
+    struct subscription *const s = NEW(struct subscription);
+    if (s == NULL || handle_table_add(&env->subscriptions, s, &s->handle) < 0) {
+        mem_free(s);
+        env->no_memory++;
+        return false;
+    }
+    s->subscriber = p;
+    s->track = t;
+    s->track_key = t->handle;
+    HASH_ADD(hh, p->subscriptions, track_key, sizeof(s->track_key), s);
+    if (subscription_find(p, t) != s) {
+        (void)handle_table_remove(&env->subscriptions, s->handle);
+        mem_free(s);
+        env->no_memory++;
+        return false;
+    }
+    return true;
+}
+
+void subscription_close(struct subscription *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    struct participant *const p = s->subscriber;
+    struct room_env *const env = p->room->env;
+    struct pc_transport *const t = participant_sending(p);
+    if (s->down_track != NULL) {
+        published_track_remove_output(s->track, s);
+        HASH_DELETE(hh_ssrc, t->outputs, s);
+        if (s->rtx_ssrc != 0) {
+            HASH_DELETE(hh_rtx, t->outputs_rtx, s);
+        }
+        down_track_free(s->down_track);
+        if (s->track->receiver != NULL) {
+            published_track_update_needed(s->track);
+        }
+    }
+    if (s->section != NULL) {
+        s->section->send_owner = HANDLE_NONE;
+        jsep_transceiver_clear_sender(s->section);
+    }
+    HASH_DEL(p->subscriptions, s);
+    (void)handle_table_remove(&env->subscriptions, s->handle);
+    mem_free(s);
+}
+
+static bool reconcile_one(struct participant *p, struct published_track *t)
+{
+    struct subscription *const s = subscription_find(p, t);
+    bool const want = wanted(p, t);
+    if (want && s == NULL) {
+        return open_subscription(p, t);
+    }
+    if (!want && s != NULL) {
+        subscription_close(s);
+        return true;
+    }
+    return false;
+}
+
+bool subscription_reconcile(struct participant *p)
+{
+    // Nothing to send on yet: v0 publisher-only sessions before their subscriber transport, closed ones.
+    if (p->closing || participant_sending(p) == NULL) {
+        return false;
+    }
+    bool changed = false;
+    for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
+        struct published_track *t = NULL;
+        DL_FOREACH(o->tracks, t)
+        {
+            changed |= reconcile_one(p, t);
+        }
+    }
+    return changed;
+}
+
+void subscription_reconcile_track(struct published_track *t)
+{
+    for (struct participant *p = t->publisher->room->participants; p != NULL; p = p->hh.next) {
+        if (!p->closing && participant_sending(p) != NULL && p->state == PARTICIPANT_ACTIVE && reconcile_one(p, t)) {
+            negotiation_request(p);
+        }
+    }
+}
+
+// ---- negotiation --------------------------------------------------------------------------------------------------------
+
+// The codec of the subscriber's section that can carry what the publisher sends.
+static const struct jsep_codec *match_codec(const struct subscription *s, const struct jsep_transceiver *section)
+{
+    const struct jsep_codec *const source = jsep_codec_find(s->track->section, (uint8_t)s->track->codec);
+    return source != NULL ? jsep_codec_match(section, source) : NULL;
+}
+
+static uint32_t draw_ssrc(struct pc_transport *t)
+{
+    for (;;) {
+        uint32_t const ssrc = rng_u32(t->env->rng);
+        struct subscription *s = NULL;
+        struct subscription *x = NULL;
+        HASH_FIND(hh_ssrc, t->outputs, &ssrc, sizeof(ssrc), s);
+        HASH_FIND(hh_rtx, t->outputs_rtx, &ssrc, sizeof(ssrc), x);
+        if (ssrc != 0 && ssrc != t->rtcp_ssrc && s == NULL && x == NULL) {
+            return ssrc;
+        }
+    }
+}
+
+int subscription_assign(struct subscription *s, struct jsep_transceiver *section)
+{
+    struct pc_transport *const t = participant_sending(s->subscriber);
+    // In our own offer (v0) the section has no codecs of the peer yet: subscription_start finds out.
+    if (section->negotiated && section->codec_count > 0 && match_codec(s, section) == NULL) {
+        return -ENOTSUP;
+    }
+    char stream[2 * SID_SIZE + 2];
+    (void)snprintf(stream, sizeof(stream), "%s|%s", s->track->publisher->sid, s->track->info.sid);
+    s->ssrc = draw_ssrc(t);
+    s->rtx_ssrc = s->track->info.type == TRACK_VIDEO ? draw_ssrc(t) : 0;
+    struct jsep_sender const sender = {
+        .stream_id = stream,
+        .track_id = s->track->info.sid,
+        .cname = stream,
+        .ssrc = s->ssrc,
+        .rtx_ssrc = s->rtx_ssrc,
+        .stereo = s->track->info.stereo,
+    };
+    int const rc = jsep_transceiver_set_sender(section, &sender);
+    if (rc < 0) {
+        return rc;
+    }
+    s->section = section;
+    section->send_owner = s->handle;
+    s->state = SUBSCRIPTION_ASSIGNED;
+    return 0;
+}
+
+static int make_down_track(struct subscription *s, const struct jsep_codec *c)
+{
+    struct rng *const rng = s->subscriber->room->env->rng;
+    struct down_track_conf conf = {
+        .codec = s->track->codec,
+        .clock_rate = codec_clock(s->track->codec),
+        .pt = c->pt,
+        .rtx_pt = c->rtx_pt,
+        .ssrc = s->ssrc,
+        .rtx_ssrc = s->rtx_ssrc,
+        .first_ts = rng_u32(rng),
+        .first_sn = (uint16_t)rng_u32(rng),
+        .first_rtx_sn = (uint16_t)rng_u32(rng),
+        .ext = s->section->ext_send,
+    };
+    (void)snprintf(conf.mid, sizeof(conf.mid), "%.16s", s->section->mid);
+    (void)snprintf(conf.cname, sizeof(conf.cname), "%s|%s", s->track->publisher->sid, s->track->info.sid);
+    return down_track_new(&conf, &s->down_track);
+}
+
+int subscription_start(struct subscription *s)
+{
+    struct pc_transport *const t = participant_sending(s->subscriber);
+    struct room_env *const env = s->subscriber->room->env;
+    const struct jsep_codec *const c = match_codec(s, s->section);
+    if (c == NULL) {
+        return -ENOTSUP;
+    }
+    int rc = make_down_track(s, c);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = published_track_add_output(s->track, s);
+    if (rc < 0) {
+        down_track_free(s->down_track);
+        s->down_track = NULL;
+        return rc;
+    }
+    HASH_ADD(hh_ssrc, t->outputs, ssrc, sizeof(s->ssrc), s);
+    if (s->rtx_ssrc != 0) {
+        HASH_ADD(hh_rtx, t->outputs_rtx, rtx_ssrc, sizeof(s->rtx_ssrc), s);
+    }
+    s->state = SUBSCRIPTION_LIVE;
+    down_track_set_publisher_muted(s->down_track, env->now, s->track->info.muted);
+    subscription_apply_settings(s);
+    if (t->connected) {
+        down_track_set_writable(s->down_track, env->now, true);
+    }
+    active_speaker_tell_subscriber(s);
+    pc_transport_media_by(t, env->now);
+    return 0;
+}
