@@ -80,9 +80,9 @@ bool jsonx_next(const struct jsonx *obj, const void **pos, const char **ret_key,
 // True if obj has no key beside those in keys (NULL-terminated); else *ret_unknown names one.
 bool jsonx_only_keys(const struct jsonx *obj, const char *const *keys, const char **ret_unknown);
 
-// ---- building: setters take ownership of value roots also when they fail
-// ------------------------------------------ A failure (no memory, text that is not UTF-8) is
-// remembered in the root given to the setter and shows in jsonx_dump.
+// ---- building -----------------------------------------------------------------------------------
+// Setters return 0 or -EINVAL (no memory, text that is not UTF-8, a NULL value). They take
+// ownership of value roots, also when they fail, so calls may be nested.
 
 struct jsonx *jsonx_new_object(void) NODISCARD;
 struct jsonx *jsonx_new_array(void) NODISCARD;

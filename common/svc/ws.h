@@ -33,8 +33,6 @@ struct ws_conf {
     // The connection is over, once; the socket is released. Call ws_free (here or later). Not
     // called after ws_free.
     void (*on_end)(void *user, const struct ws_end *end);
-    // Queued bytes went below half of queue_max after ws_send had said -EAGAIN. May be NULL.
-    void (*on_drained)(void *user);
     // How to give the socket back; NULL: close(fd).
     void (*release)(void *arg, int fd);
     void *release_arg;
@@ -58,6 +56,6 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data) NODISCARD;
 // Bytes that wait to be written.
 size_t ws_queued(const struct ws *w);
 
-// Sends what is queued, then a close frame with this code, then waits for the peer's, at most
-// close_ms in all. on_end follows. Does nothing if it is closing already.
-void ws_close(struct ws *w, uint16_t code, const char *reason);
+// Sends what is queued, then a close frame with this code and no reason, then waits for the peer's,
+// at most close_ms in all. on_end follows. Does nothing if it is closing already.
+void ws_close(struct ws *w, uint16_t code);
