@@ -273,8 +273,9 @@ static void step(struct ws *w, bool readable)
     if (readable && w->draining) {
         drain(w);
     } else if (readable && wslay_event_want_read(w->wslay)) {
-        int const r = wslay_event_recv(w->wslay);
-        if (r != 0 && w->failed == NULL) {
+        // Its other errors are a broken socket (w->failed is set) or a broken frame, for which it
+        // has queued a close frame.
+        if (wslay_event_recv(w->wslay) == WSLAY_ERR_NOMEM) {
             w->failed = "out of memory";
         }
         w->kick = w->early_at < w->early.n;
