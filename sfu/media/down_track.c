@@ -160,8 +160,8 @@ uint8_t down_track_needed_mask(const struct down_track *dt)
         return (1u << RECEIVER_MAX_ENCODINGS) - 1; // the number of encodings is not known yet
     }
     int const target = layer_selector_target(s, dt->live);
-    uint8_t const wanted = target >= 0 ? (uint8_t)(1u << target) : 0;
-    uint8_t const current = s->current_spatial >= 0 ? (uint8_t)(1u << s->current_spatial) : 0;
+    uint8_t const wanted = (uint8_t)(target >= 0 ? 1u << target : 0u);
+    uint8_t const current = (uint8_t)(s->current_spatial >= 0 ? 1u << s->current_spatial : 0u);
     return wanted | current;
 }
 
@@ -398,7 +398,7 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
     if (dt->block != DOWN_TRACK_SENT) {
         return count(dt, (enum down_track_result)dt->block);
     }
-    if (UNLIKELY(out->cap < (size_t)p->info.payload_len + DOWN_TRACK_HEADER_MAX)) {
+    if (UNLIKELY(out->cap < down_track_room_(p))) {
         return count(dt, DOWN_TRACK_NO_SPACE);
     }
     struct down_track_packet pkt = {.ssrc = dt->conf.ssrc, .marker = p->marker, .source = p};

@@ -30,7 +30,8 @@
 // As spatial layer: nothing at all.
 #define DOWN_TRACK_NO_LAYER (-1)
 
-// Headers and extensions that down_track_write may add to a payload: cap of out must be payload + this to be safe.
+// Header, extensions but the dependency descriptor, and descriptor growth: 12 + 4 + mid 18 + transport-cc 4 + abs-send-time
+// 5 + audio level 3 + capture time 18 + OSN 2 + padding. out.cap must hold payload, dependency descriptor and this.
 #define DOWN_TRACK_HEADER_MAX 128
 
 struct down_track_conf {

@@ -65,6 +65,12 @@ struct down_track_packet {
     const struct packet *source; // extensions to carry over; NULL if made here
 };
 
+// Bytes that a packet may take on its way out.
+static inline size_t down_track_room_(const struct packet *p)
+{
+    return (size_t)p->info.payload_len + p->info.dd_len + DOWN_TRACK_HEADER_MAX;
+}
+
 // Writes header, extensions and payload. out->cap was checked.
 void down_track_write_packet_(struct down_track *dt, mono_t now, const struct down_track_packet *pkt, uint16_t *twcc_sn,
                               struct down_track_out *out);

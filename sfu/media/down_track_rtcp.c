@@ -39,7 +39,7 @@ void down_track_rtcp_nack(struct down_track *dt, mono_t now, const uint16_t *sns
             dt->nacks_missed += n - i;
             return;
         }
-        dt->nack_sns[(dt->nack_head + dt->nack_count) % DOWN_TRACK_NACKS] = sns[i];
+        dt->nack_sns[((size_t)dt->nack_head + dt->nack_count) % DOWN_TRACK_NACKS] = sns[i];
         dt->nack_count++;
     }
 }
@@ -128,7 +128,7 @@ enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now, c
         dt->nack_head = (uint16_t)((dt->nack_head + 1u) % DOWN_TRACK_NACKS);
         dt->nack_count--;
         const struct packet *const p = find_source(dt, now, r, sn, &e);
-        if (!p || out->cap < (size_t)p->info.payload_len + DOWN_TRACK_HEADER_MAX) {
+        if (!p || out->cap < down_track_room_(p)) {
             dt->nacks_missed++;
             continue;
         }
