@@ -13,6 +13,7 @@
 #if MBEDTLS_VERSION_MAJOR >= 3
 #include <psa/crypto.h>
 #endif
+#include <stdio.h>
 
 #include "common/base/mem.h"
 
@@ -20,6 +21,8 @@
 // A DER certificate of ours has about 280 bytes.
 #define DER_MAX 1024
 #define SERIAL_LEN 16
+// 14 digits; more than that only because the compiler cannot know the range of the numbers.
+#define TIME_STRLEN 72
 
 struct dtls_cert {
     mbedtls_entropy_context entropy;
@@ -63,7 +66,7 @@ static const mbedtls_ecp_group_id groups[] = {
 #endif
 
 // "YYYYMMDDhhmmss" of a time in seconds since 1970 (days to civil date after Howard Hinnant's algorithm).
-static void format_time(int64_t unix_s, char *ret, size_t cap)
+static void format_time(int64_t unix_s, char ret[static TIME_STRLEN])
 {
     int64_t const days = unix_s / DAY_S;
     int64_t const rest = unix_s % DAY_S;
@@ -76,7 +79,7 @@ static void format_time(int64_t unix_s, char *ret, size_t cap)
     int64_t const day = doy - (153 * mp + 2) / 5 + 1;
     int64_t const month = mp < 10 ? mp + 3 : mp - 9;
     int64_t const year = yoe + era * 400 + (month <= 2 ? 1 : 0);
-    (void)snprintf(ret, cap, "%04d%02d%02d%02d%02d%02d", (int)(year % 10000), (int)month, (int)day, (int)(rest / 3600),
+    (void)snprintf(ret, TIME_STRLEN, "%04d%02d%02d%02d%02d%02d", (int)(year % 10000), (int)month, (int)day, (int)(rest / 3600),
                    (int)(rest / 60 % 60), (int)(rest % 60));
 }
 
@@ -101,14 +104,14 @@ static int set_serial(mbedtls_x509write_cert *w, const uint8_t *serial)
 // Writes and self-signs the certificate, then parses it into c->crt.
 static int make_certificate(struct dtls_cert *c, int64_t now_unix_s)
 {
-    char not_before[16];
-    char not_after[16];
+    char not_before[TIME_STRLEN];
+    char not_after[TIME_STRLEN];
     uint8_t serial[SERIAL_LEN];
     uint8_t der[DER_MAX];
     mbedtls_x509write_cert w;
 
-    format_time(now_unix_s - DAY_S, not_before, sizeof(not_before));
-    format_time(now_unix_s + 30 * DAY_S, not_after, sizeof(not_after));
+    format_time(now_unix_s - DAY_S, not_before);
+    format_time(now_unix_s + 30 * DAY_S, not_after);
     if (mbedtls_ctr_drbg_random(&c->drbg, serial, sizeof(serial)) != 0) {
         return -EIO;
     }
