@@ -240,3 +240,8 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         break;
     }
 }
+
+void signal_dispatch_pbuf(struct participant *p, struct pbuf *req)
+{
+    signal_dispatch(p, req->msg);
+}

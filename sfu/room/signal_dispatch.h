@@ -13,5 +13,8 @@ typedef struct Livekit__SignalRequest Livekit__SignalRequest;
 // p may be gone when this returns.
 void signal_dispatch(struct participant *p, Livekit__SignalRequest *req);
 
+// The same for a decoded message as it comes through the mailbox (pbuf->msg is a Livekit__SignalRequest). Borrowed.
+void signal_dispatch_pbuf(struct participant *p, struct pbuf *req);
+
 // add_track, also those that came with a join request.
 void signal_dispatch_add_track(struct participant *p, Livekit__AddTrackRequest *req);
