@@ -20,7 +20,6 @@
 #define RTP_DEMUX_PTS 24u   // payload types of one section
 #define RTP_DEMUX_SSRCS 64u // per transport (appendix C: SSRCs per publisher transport)
 #define RTP_DEMUX_SSRC_SLOTS 128u
-#define RTP_DEMUX_SECTION_SSRCS 10u // 3 encodings x (media, RTX) + 4 spare
 #define RTP_DEMUX_ID_MAX                                                                           \
     32u // longest mid or rid taken (browsers: 1 to 2 characters, RFC 8852: short)
 #define RTP_DEMUX_HELD 128u // packets held in total
@@ -83,8 +82,7 @@ struct rtp_demux_binding_ {
     uint32_t section_id;
     uint8_t encoding;
     bool rtx;
-    bool stopped;  // BYE
-    bool reported; // for the owner of receiver reports: may be named in report blocks
+    bool stopped; // BYE
     mono_t last_seen;
 };
 
@@ -95,7 +93,7 @@ struct rtp_demux {
     uint8_t ssrc_count;
     uint8_t slot_of_[RTP_DEMUX_SSRC_SLOTS]; // open addressing: binding index + 1, 0 = empty
     struct rtp_demux_binding_ binding[RTP_DEMUX_SSRCS];
-    uint8_t held_count;
+    uint16_t held_count;
     struct packet
         *held[RTP_DEMUX_HELD]; // oldest first; data, len and arrival are set, nothing else
     uint64_t held_dropped;

@@ -70,8 +70,9 @@ struct rtp_stats_rx {
     uint64_t late;
     uint64_t strays;
     uint64_t restarts;
-    uint64_t lost_before; // expected - received of the time before the last restart
-    uint64_t frames;      // distinct timestamps in order
+    uint64_t lost_before;  // expected - received of the time before the last restart
+    uint64_t base_packets; // packets at the last restart
+    uint64_t frames;       // distinct timestamps in order
 
     // Jitter (A.8), once a frame.
     bool has_transit;

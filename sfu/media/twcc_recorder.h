@@ -29,8 +29,8 @@ struct twcc_recorder {
     uint64_t highest; // highest number received
     uint32_t pending; // arrivals not reported
     mono_t last_sent;
-    mono_t first_pending; // arrival of the oldest one not reported
-    uint64_t bytes;       // since last_sent
+    uint64_t bytes; // since last_sent
+    bool flushing;  // a report was begun that takes several packets
     bool has_late;
     uint64_t late_first;
     uint64_t late_last;

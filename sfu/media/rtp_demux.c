@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/media/rtp_demux.h"
+
+#include <string.h>
+
+void rtp_demux_init(struct rtp_demux *d)
+{
+    memset(d, 0, sizeof(*d));
+}
+
+void rtp_demux_done(struct rtp_demux *d)
+{
+    for (size_t i = 0; i < d->held_count; i++) {
+        packet_unref(d->held[i]);
+    }
+    d->held_count = 0;
+}
+
+void rtp_demux_set_extensions(struct rtp_demux *d, const struct rtp_ext_map *map)
+{
+    d->ext = *map;
+}
+
+// ---- SSRC table: open addressing over at most 64 bindings in 128 slots
+// ---------------------------
+
+// The peer chooses the SSRCs, but of its own table only: the longest probe is bounded by
+// RTP_DEMUX_SSRCS.
+static uint32_t slot_for(uint32_t ssrc)
+{
+    return (ssrc * UINT32_C(0x9e3779b1)) >> 25; // Fibonacci hashing to 7 bits
+}
+
+static struct rtp_demux_binding_ *binding_find(const struct rtp_demux *d, uint32_t ssrc)
+{
+    for (uint32_t i = slot_for(ssrc); d->slot_of_[i] != 0; i = (i + 1) % RTP_DEMUX_SSRC_SLOTS) {
+        const struct rtp_demux_binding_ *const b = &d->binding[d->slot_of_[i] - 1];
+        if (b->ssrc == ssrc) {
+            return (struct rtp_demux_binding_ *)(uintptr_t)b;
+        }
+    }
+    return NULL;
+}
+
+static void slot_enter(struct rtp_demux *d, uint8_t index)
+{
+    uint32_t i = slot_for(d->binding[index].ssrc);
+    while (d->slot_of_[i] != 0) {
+        i = (i + 1) % RTP_DEMUX_SSRC_SLOTS;
+    }
+    d->slot_of_[i] = (uint8_t)(index + 1);
+}
+
+// Removal moves the last binding into the gap and enters all anew: it happens with signalling, not
+// with packets.
+static void binding_remove(struct rtp_demux *d, struct rtp_demux_binding_ *b)
+{
+    *b = d->binding[--d->ssrc_count];
+    memset(d->slot_of_, 0, sizeof(d->slot_of_));
+    for (uint8_t i = 0; i < d->ssrc_count; i++) {
+        slot_enter(d, i);
+    }
+}
+
+static struct rtp_demux_binding_ *binding_of(const struct rtp_demux *d, uint32_t section_id,
+                                             uint8_t encoding, bool rtx)
+{
+    for (uint8_t i = 0; i < d->ssrc_count; i++) {
+        const struct rtp_demux_binding_ *const b = &d->binding[i];
+        if (b->section_id == section_id && b->encoding == encoding && b->rtx == rtx) {
+            return (struct rtp_demux_binding_ *)(uintptr_t)b;
+        }
+    }
+    return NULL;
+}
+
+// ---- sections -----------------------------------------------------------------------------------
+
+static struct rtp_demux_section *section_find(const struct rtp_demux *d, uint32_t id)
+{
+    for (uint8_t i = 0; i < d->section_count; i++) {
+        if (d->section[i].id == id) {
+            return (struct rtp_demux_section *)(uintptr_t)&d->section[i];
+        }
+    }
+    return NULL;
+}
+
+int rtp_demux_set_section(struct rtp_demux *d, const struct rtp_demux_section *s)
+{
+    struct rtp_demux_section *at = section_find(d, s->id);
+    if (!at) {
+        if (d->section_count == RTP_DEMUX_SECTIONS) {
+            return -ENOBUFS;
+        }
+        at = &d->section[d->section_count++];
+    }
+    *at = *s;
+    return 0;
+}
+
+void rtp_demux_remove_section(struct rtp_demux *d, uint32_t id)
+{
+    struct rtp_demux_section *const s = section_find(d, id);
+    if (!s) {
+        return;
+    }
+    for (uint8_t i = d->ssrc_count; i-- > 0;) {
+        if (d->binding[i].section_id == id) {
+            binding_remove(d, &d->binding[i]);
+        }
+    }
+    *s = d->section[--d->section_count];
+}
+
+static bool id_eq(const struct rtp_demux_id *id, struct bytes b)
+{
+    return id->len > 0 && bytes_eq(bytes_of(id->text, id->len), b);
+}
+
+static const struct rtp_demux_pt *pt_find(const struct rtp_demux_section *s, uint8_t pt)
+{
+    for (uint8_t i = 0; i < s->pt_count; i++) {
+        if (s->pt[i].pt == pt) {
+            return &s->pt[i];
+        }
+    }
+    return NULL;
+}
+
+static uint8_t encoding_count(const struct rtp_demux_section *s)
+{
+    return s->rid_count > 0 ? s->rid_count : 1;
+}
+
+// ---- where does a packet of an unknown SSRC belong
+// -----------------------------------------------
+
+struct target {
+    const struct rtp_demux_section *section;
+    uint8_t encoding;
+};
+
+static bool by_rid(const struct rtp_demux_section *s, struct bytes rid, struct target *t)
+{
+    for (uint8_t i = 0; i < s->rid_count; i++) {
+        if (id_eq(&s->rid[i], rid)) {
+            *t = (struct target){s, i};
+            return true;
+        }
+    }
+    return false;
+}
+
+// MID, with RID or repaired RID where the section has several encodings (RFC 8843 section 9.2, RFC
+// 8853 section 5.5).
+static bool by_mid(const struct rtp_demux *d, const struct rtp_header *h, struct target *t)
+{
+    struct bytes mid;
+    struct bytes rid;
+    if (!rtp_ext_find(h, d->ext.id[RTP_EXT_MID], &mid)) {
+        return false;
+    }
+    for (uint8_t i = 0; i < d->section_count; i++) {
+        const struct rtp_demux_section *const s = &d->section[i];
+        if (!id_eq(&s->mid, mid)) {
+            continue;
+        }
+        if (rtp_ext_find(h, d->ext.id[RTP_EXT_RRID], &rid) ||
+            rtp_ext_find(h, d->ext.id[RTP_EXT_RID], &rid)) {
+            if (by_rid(s, rid, t)) {
+                return true;
+            }
+        }
+        // A rid on a section without simulcast says nothing; simulcast without a rid cannot be told
+        // apart.
+        *t = (struct target){s, 0};
+        return s->rid_count <= 1;
+    }
+    return false;
+}
+
+static bool by_declaration(const struct rtp_demux *d, uint32_t ssrc, struct target *t)
+{
+    for (uint8_t i = 0; i < d->section_count; i++) {
+        const struct rtp_demux_section *const s = &d->section[i];
+        for (uint8_t k = 0; k < MIN(s->declared_count, encoding_count(s)); k++) {
+            if (s->declared[k].ssrc == ssrc || (s->declared[k].rtx_ssrc == ssrc && ssrc != 0)) {
+                *t = (struct target){s, k};
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Last resort: the payload type belongs to one section only, and that one has one encoding. Not if
+// the sections name their SSRCs: then this one is nobody's yet.
+static bool by_payload_type(const struct rtp_demux *d, uint8_t pt, struct target *t)
+{
+    unsigned found = 0;
+    for (uint8_t i = 0; i < d->section_count; i++) {
+        const struct rtp_demux_section *const s = &d->section[i];
+        if (pt_find(s, pt)) {
+            *t = (struct target){s, 0};
+            found++;
+        }
+    }
+    return found == 1 && t->section->rid_count <= 1 && t->section->declared_count == 0;
+}
+
+static void fill_route(const struct rtp_demux *d, const struct rtp_demux_section *s,
+                       const struct rtp_demux_binding_ *b, const struct rtp_demux_pt *pt,
+                       struct rtp_demux_route *ret)
+{
+    *ret = (struct rtp_demux_route){
+        .section_id = b->section_id,
+        .encoding = b->encoding,
+        .rtx = b->rtx,
+        .media_ssrc = b->ssrc,
+    };
+    if (b->rtx) {
+        ret->media_ssrc = rtp_demux_ssrc_of(d, b->section_id, b->encoding, false);
+    }
+    if (pt) {
+        const struct rtp_demux_pt *const media = pt->codec == CODEC_RTX ? pt_find(s, pt->apt) : pt;
+        ret->codec = media ? media->codec : CODEC_NONE;
+        ret->media_pt = pt->codec == CODEC_RTX ? pt->apt : pt->pt;
+    }
+}
+
+// Room for one more SSRC of this encoding: a new one takes the place of one that said goodbye or
+// fell silent.
+static bool make_room(struct rtp_demux *d, mono_t now, const struct target *t, bool rtx)
+{
+    struct rtp_demux_binding_ *const old = binding_of(d, t->section->id, t->encoding, rtx);
+    if (old) {
+        if (!old->stopped && mono_diff_us(now, old->last_seen) < RTP_DEMUX_SILENT_US) {
+            return false;
+        }
+        binding_remove(d, old);
+    }
+    return d->ssrc_count < RTP_DEMUX_SSRCS;
+}
+
+static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const struct rtp_header *h,
+                                      struct rtp_demux_route *ret)
+{
+    struct target t = {NULL, 0};
+    if (!by_mid(d, h, &t) && !by_declaration(d, h->ssrc, &t) && !by_payload_type(d, h->pt, &t)) {
+        return RTP_DEMUX_UNKNOWN;
+    }
+    const struct rtp_demux_pt *const pt = pt_find(t.section, h->pt);
+    if (!pt) {
+        return RTP_DEMUX_UNKNOWN_PT;
+    }
+    bool const rtx = pt->codec == CODEC_RTX;
+    if (!make_room(d, now, &t, rtx)) {
+        return RTP_DEMUX_FULL;
+    }
+    uint8_t const index = d->ssrc_count++;
+    d->binding[index] = (struct rtp_demux_binding_){
+        .ssrc = h->ssrc,
+        .section_id = t.section->id,
+        .encoding = t.encoding,
+        .rtx = rtx,
+        .last_seen = now,
+    };
+    slot_enter(d, index);
+    fill_route(d, t.section, &d->binding[index], pt, ret);
+    return RTP_DEMUX_BOUND;
+}
+
+enum rtp_demux_result rtp_demux_packet(struct rtp_demux *d, mono_t now, const struct rtp_header *h,
+                                       struct rtp_demux_route *ret)
+{
+    if (h->ssrc == 0) {
+        return RTP_DEMUX_PROBE;
+    }
+    struct rtp_demux_binding_ *const b = binding_find(d, h->ssrc);
+    if (!b) {
+        return bind_new(d, now, h, ret);
+    }
+    b->last_seen = now;
+    const struct rtp_demux_section *const s = section_find(d, b->section_id);
+    const struct rtp_demux_pt *const pt = s ? pt_find(s, h->pt) : NULL;
+    // Media and RTX do not share an SSRC (RFC 4588 section 4: session or SSRC multiplexing).
+    if (!pt || (pt->codec == CODEC_RTX) != b->rtx) {
+        return RTP_DEMUX_UNKNOWN_PT;
+    }
+    b->stopped = false;
+    fill_route(d, s, b, pt, ret);
+    return RTP_DEMUX_KNOWN;
+}
+
+void rtp_demux_bye(struct rtp_demux *d, uint32_t ssrc)
+{
+    struct rtp_demux_binding_ *const b = ssrc != 0 ? binding_find(d, ssrc) : NULL;
+    if (b) {
+        b->stopped = true;
+    }
+}
+
+bool rtp_demux_find(const struct rtp_demux *d, uint32_t ssrc, struct rtp_demux_route *ret)
+{
+    const struct rtp_demux_binding_ *const b = ssrc != 0 ? binding_find(d, ssrc) : NULL;
+    if (!b) {
+        return false;
+    }
+    fill_route(d, section_find(d, b->section_id), b, NULL, ret);
+    return true;
+}
+
+uint32_t rtp_demux_ssrc_of(const struct rtp_demux *d, uint32_t section_id, uint8_t encoding,
+                           bool rtx)
+{
+    const struct rtp_demux_binding_ *const b = binding_of(d, section_id, encoding, rtx);
+    return b ? b->ssrc : 0;
+}
+
+// ---- packets that came before their SDP
+// ----------------------------------------------------------
+
+static void held_remove(struct rtp_demux *d, size_t at)
+{
+    d->held_count--;
+    memmove(&d->held[at], &d->held[at + 1], (d->held_count - at) * sizeof(d->held[0]));
+}
+
+static void held_expire(struct rtp_demux *d, mono_t now)
+{
+    while (d->held_count > 0 && mono_diff_us(now, d->held[0]->arrival) > RTP_DEMUX_HOLD_US) {
+        packet_unref(d->held[0]);
+        held_remove(d, 0);
+        d->held_dropped++;
+    }
+}
+
+static uint32_t ssrc_in(const struct packet *p)
+{
+    struct rtp_header h;
+    return rtp_parse(packet_bytes(p), &h) == 0 ? h.ssrc : 0;
+}
+
+void rtp_demux_hold(struct rtp_demux *d, mono_t now, struct packet *p)
+{
+    held_expire(d, now);
+    uint32_t const ssrc = ssrc_in(p);
+    unsigned same = 0;
+    for (size_t i = 0; i < d->held_count; i++) {
+        same += ssrc_in(d->held[i]) == ssrc;
+    }
+    if (ssrc == 0 || same >= RTP_DEMUX_HELD_PER_SSRC || d->held_count == RTP_DEMUX_HELD) {
+        d->held_dropped++;
+        return;
+    }
+    d->held[d->held_count++] = packet_ref(p);
+}
+
+struct packet *rtp_demux_take_held(struct rtp_demux *d, mono_t now)
+{
+    held_expire(d, now);
+    for (size_t i = 0; i < d->held_count; i++) {
+        struct packet *const p = d->held[i];
+        struct rtp_header h;
+        struct target t;
+        if (rtp_parse(packet_bytes(p), &h) == 0 &&
+            (binding_find(d, h.ssrc) || by_mid(d, &h, &t) || by_declaration(d, h.ssrc, &t) ||
+             by_payload_type(d, h.pt, &t))) {
+            held_remove(d, i);
+            return p;
+        }
+    }
+    return NULL;
+}
