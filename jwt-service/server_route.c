@@ -79,20 +79,27 @@ static int parse_well_known(struct bytes body, struct server_name *ret)
     return server_name_parse(name, ret);
 }
 
+void server_lookup_delegate(struct server_lookup *l, const struct server_name *delegated)
+{
+    assert(l->step == SERVER_ROUTE_WELL_KNOWN);
+    l->name = *delegated; // never looked up by well-known again
+    if (is_direct(delegated)) {
+        finish(l, port_of(delegated));
+    } else {
+        l->step = SERVER_ROUTE_SRV_FED;
+    }
+}
+
 bool server_lookup_well_known(struct server_lookup *l, struct bytes body)
 {
     assert(l->step == SERVER_ROUTE_WELL_KNOWN);
     struct server_name delegated;
-    bool const found = parse_well_known(body, &delegated) == 0;
-    if (found) {
-        l->name = delegated; // never looked up by well-known again
-    }
-    if (found && is_direct(&delegated)) {
-        finish(l, port_of(&delegated));
-    } else {
+    if (parse_well_known(body, &delegated) < 0) {
         l->step = SERVER_ROUTE_SRV_FED;
+        return false;
     }
-    return found;
+    server_lookup_delegate(l, &delegated);
+    return true;
 }
 
 void server_lookup_srv(struct server_lookup *l, const struct dns_srvs *srvs)

@@ -53,6 +53,10 @@ void server_lookup_begin(struct server_lookup *l, const struct server_name *name
 // Anything that is no usable document counts as none. Returns true if m.server was taken from it.
 bool server_lookup_well_known(struct server_lookup *l, struct bytes body);
 
+// The same with a name that was delegated to before and is known to be good: for a document that
+// cannot be fetched any more.
+void server_lookup_delegate(struct server_lookup *l, const struct server_name *delegated);
+
 // The answer to one of the SRV steps.
 void server_lookup_srv(struct server_lookup *l, const struct dns_srvs *srvs);
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The settings of foci-jwt: names and meaning of authorization-service section 2, and ours beside
+// them. Start-up only; read-only afterwards.
+
+#include "common/lk/keys.h"
+#include "common/svc/conf.h"
+#include "common/sys/log.h"
+#include "jwt-service/openid_verifier.h"
+
+enum auth_item {
+    AUTH_LIVEKIT_URL,
+    AUTH_INTERNAL_URL,
+    AUTH_KEY,
+    AUTH_SECRET,
+    AUTH_KEY_FILE,
+    AUTH_FULL_ACCESS,
+    AUTH_BIND,
+    AUTH_PORT,
+    AUTH_OPENID_OVERRIDES,
+    AUTH_CS_API_OVERRIDES,
+    AUTH_CA_FILE,
+    AUTH_SSL_CERT_FILE,
+    AUTH_SSL_CERT_DIR,
+    AUTH_INSECURE,
+    AUTH_IGNORE_UNKNOWN,
+    AUTH_SANITY_INTERVAL,
+    AUTH_REDIS_URL,
+    AUTH_LOG_LEVEL,
+    AUTH_LOG_FORMAT,
+    AUTH_DEV,
+    AUTH_HEALTHCHECK,
+    AUTH_ITEM_COUNT,
+};
+
+#define AUTH_OVERRIDES_MAX 256
+
+struct auth_config {
+    struct conf *conf;
+    struct api_keys *keys;
+    const char *livekit_url; // for clients, exactly as configured
+    const char *api_url;     // for our own calls
+    struct addr bind[CONF_BIND_MAX];
+    size_t bind_count;
+    size_t bind_item; // which setting gave it
+    struct openid_override *overrides;
+    size_t override_count;
+    char *override_text; // memory of the overrides
+    bool everybody;      // "*": every server has full access
+    bool insecure;
+    bool ignore_unknown;
+    bool dev;
+    bool keys_generated;
+    struct log_settings log;
+    bool log_level_unknown;
+};
+
+// The table, for --help and tests.
+const struct conf_spec *auth_config_spec(void);
+
+// Reads flags, environment and file and checks what the table cannot. -EINVAL: err holds one line
+// for the operator. With --help and --version only (*ret)->conf is filled.
+int auth_config_load(int argc, const char *const *argv, const char *const *envp,
+                     struct auth_config **ret, char err[static CONF_ERROR_MAX]) NODISCARD;
+void auth_config_free(struct auth_config *c); // accepts NULL
+DEFINE_CLEANUP(struct auth_config *, auth_config_free)
+
+// True if users of this server may create rooms (authorization-service 6.1).
+bool auth_config_full_access(const struct auth_config *c, const char *server_name);
+
+// True if the operator named this server, so that it may be on a private address.
+bool auth_config_names_server(const struct auth_config *c, const char *server_name);
+
+// Writes what the operator should know at start to the log.
+void auth_config_log(const struct auth_config *c);
