@@ -121,7 +121,7 @@ static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const s
 {
     bool const interrupted = !f->attached || f->resync;
     enum forwarder_result const otherwise = interrupted ? FORWARDER_WAIT_KEY : FORWARDER_LAYER;
-    if (!p->info.key_frame || !p->info.frame_start || p->ext_sn != receiver_highest(r, p->info.encoding)) {
+    if (!p->info.key_frame || !p->info.frame_start || p->info.late) {
         return otherwise; // a late start would miss the packets that have passed already
     }
     if (!layer_selector_key_frame(&f->selector, now, p->info.encoding, receiver_live_mask(r))) {
@@ -143,6 +143,9 @@ static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const s
 static enum forwarder_result select_source(struct forwarder *f, mono_t now, const struct receiver *r,
                                            const struct packet *p, bool *ret_switched)
 {
+    if (UNLIKELY(p->info.epoch != (uint8_t)receiver_epoch(r, p->info.encoding))) {
+        return FORWARDER_LATE; // of a sequence that ended later in the same batch
+    }
     f->selector.encodings = (int8_t)receiver_conf(r)->encodings;
     if (f->attached && f->epoch != receiver_epoch(r, f->encoding)) {
         forwarder_interrupt(f, false);
@@ -162,7 +165,7 @@ static enum forwarder_result select_source(struct forwarder *f, mono_t now, cons
         *ret_switched = res == FORWARDER_SEND;
         return res;
     }
-    if (p->ext_sn != receiver_highest(r, p->info.encoding)) {
+    if (p->info.late) {
         return FORWARDER_LATE;
     }
     attach(f, r, p, resume_ts(f, now, r, p));

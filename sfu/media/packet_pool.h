@@ -41,7 +41,9 @@ struct packet_info {
     bool layer_sync : 1;     // switching up to this temporal layer is possible here (VP8 Y, VP9 U)
     bool padding_only : 1;   // no payload: consumes a sequence number, is never forwarded
     bool recovered : 1;      // came by RTX
+    bool late : 1;           // newer packets of the encoding had come before it
     bool audio_voice : 1;    // V bit of the audio level extension
+    uint8_t epoch;           // of the encoding's sequence (receiver_epoch, low bits)
     uint8_t audio_level;     // -dBov 0..127, or PACKET_NO_AUDIO_LEVEL
     uint8_t capture_time_len; // abs-capture-time: 8 or 16, 0 if absent
     uint8_t dd_len;           // dependency descriptor, 0 if absent

@@ -256,6 +256,8 @@ static enum receiver_verdict store(struct receiver *r, mono_t now, uint8_t encod
             r->housekeeping = mono_add_us(now, RECEIVER_HOUSEKEEPING_US);
         }
     }
+    p->info.late = p->ext_sn < r->view.highest[encoding];
+    p->info.epoch = (uint8_t)r->view.epoch[encoding];
     r->view.highest[encoding] = MAX(r->view.highest[encoding], p->ext_sn);
     e->packets++;
     e->bytes += p->len;
