@@ -74,8 +74,7 @@ DEFINE_CLEANUP(struct httpd *, httpd_free)
 // Where listener i really listens.
 struct addr httpd_address(const struct httpd *h, size_t i);
 
-// ---- the request; everything is valid until it is answered
-// --------------------------------------------------------
+// ---- the request; everything is valid until it is answered --------------------------------------
 
 const char *httpd_method(const struct httpd_req *r);
 // The cleaned path: percent-decoded, double slashes collapsed, dot segments resolved, no trailing
@@ -93,13 +92,12 @@ struct bytes httpd_body(const struct httpd_req *r);
 // The socket's peer (a reverse proxy, if there is one).
 struct addr httpd_peer(const struct httpd_req *r);
 
-// Told when the request ends before it was answered because the server stops (the object is gone
-// afterwards). A client that leaves while an answer is awaited is noticed only when the answer is
-// sent.
+// Told when the request ends unanswered: the server stops, or its connection was found broken. r is
+// gone afterwards and must not be answered. (A client that leaves while an answer is awaited is
+// noticed only when the answer is sent.)
 void httpd_on_gone(struct httpd_req *r, void (*fn)(void *user), void *user);
 
-// ---- the answer
-// ---------------------------------------------------------------------------------------------------
+// ---- the answer ---------------------------------------------------------------------------------
 
 // Adds a response header (up to 24; more are left out). Copied.
 void httpd_add_header(struct httpd_req *r, const char *name, const char *value);

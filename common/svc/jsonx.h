@@ -44,8 +44,8 @@ enum jsonx_type {
 
 enum jsonx_type jsonx_type(const struct jsonx *j);
 
-// ---- members of an object: -ENOENT if absent or null, -EINVAL if of another type (or if obj is no
-// object) ---------
+// ---- members of an object -----------------------------------------------------------------------
+// -ENOENT if absent or null, -EINVAL if of another type, or if obj is no object.
 
 int jsonx_get_str(const struct jsonx *obj, const char *key,
                   struct bytes *ret) NODISCARD; // may hold zero bytes
@@ -62,8 +62,8 @@ const struct jsonx *jsonx_get(const struct jsonx *obj, const char *key); // anyt
 // integers.
 int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret) NODISCARD;
 
-// ---- values themselves: -EINVAL if of another type
-// ----------------------------------------------------------------
+// ---- values themselves --------------------------------------------------------------------------
+// -EINVAL if of another type.
 
 int jsonx_str(const struct jsonx *j, struct bytes *ret) NODISCARD;
 int jsonx_int(const struct jsonx *j, int64_t *ret) NODISCARD;
