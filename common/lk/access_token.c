@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/lk/access_token.h"
 
+#include <stdatomic.h>
+
 #include <jwt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 
 // A verified token and the memory of its strings.
 struct token_box {
+    atomic_uint refs;
     struct access_token token;
     struct arena arena;
 };
@@ -185,6 +188,7 @@ static int read_claims(const struct jsonx *payload, const struct api_key *key,
     if (!box) {
         return -ENOMEM;
     }
+    atomic_init(&box->refs, 1);
     arena_init(&box->arena, 1024, ACCESS_TOKEN_CLAIMS_MAX);
     int r = access_claims_read(payload, &box->arena, &box->token.claims);
     if (r == 0) {
@@ -240,10 +244,20 @@ int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes to
     return 0;
 }
 
+struct access_token *access_token_ref(struct access_token *t)
+{
+    struct token_box *const box = CONTAINER_OF(t, struct token_box, token);
+    (void)atomic_fetch_add_explicit(&box->refs, 1, memory_order_relaxed);
+    return t;
+}
+
 void access_token_free(struct access_token *t)
 {
-    if (t) {
-        struct token_box *const box = CONTAINER_OF(t, struct token_box, token);
+    if (!t) {
+        return;
+    }
+    struct token_box *const box = CONTAINER_OF(t, struct token_box, token);
+    if (atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel) == 1) {
         arena_done(&box->arena);
         mem_free(box);
     }

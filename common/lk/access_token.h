@@ -146,7 +146,10 @@ struct access_token {
 // -ENOMEM.
 int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes token,
                         struct access_token **ret, struct access_token_refusal *refusal) NODISCARD;
-void access_token_free(struct access_token *t); // accepts NULL
+// Gives one reference up; accepts NULL.
+void access_token_free(struct access_token *t);
+// Another owner, on any thread: claims are immutable. Returns t.
+struct access_token *access_token_ref(struct access_token *t);
 DEFINE_CLEANUP(struct access_token *, access_token_free)
 
 // Signs the claims with `key`; `iss` is key->key. exp is mandatory. -EINVAL without it or with text

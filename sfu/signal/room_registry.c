@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/signal/room_registry.h"
+
+#include <string.h>
+
+void room_registry_init(struct room_registry *r, uint32_t worker_count)
+{
+    *r = (struct room_registry){.worker_count = MIN(worker_count, WORKERS_MAX)};
+}
+
+static void info_done(struct channel_room_info *i)
+{
+    mem_free(i->name);
+    mem_free(i->sid);
+    mem_free(i->metadata);
+    *i = (struct channel_room_info){0};
+}
+
+static void entry_free(struct room_registry *r, struct room_entry *e)
+{
+    HASH_DEL(r->rooms, e);
+    info_done(&e->info);
+    mem_free(e->name);
+    mem_free(e);
+}
+
+void room_registry_done(struct room_registry *r)
+{
+    while (r->rooms != NULL) {
+        entry_free(r, r->rooms);
+    }
+}
+
+struct room_entry *room_registry_find(struct room_registry *r, const char *name)
+{
+    struct room_entry *e = NULL;
+    HASH_FIND(hh, r->rooms, name, strlen(name), e);
+    return e;
+}
+
+static uint32_t least_loaded(const struct room_registry *r)
+{
+    uint32_t rooms[WORKERS_MAX] = {0};
+    for (const struct room_entry *e = r->rooms; e != NULL; e = e->hh.next) {
+        rooms[e->worker]++;
+    }
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < r->worker_count; i++) {
+        // Rooms that nobody has joined yet count as well, or a burst of new ones would land on one worker.
+        if (r->load[i] < r->load[best] || (r->load[i] == r->load[best] && rooms[i] < rooms[best])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+struct room_entry *room_registry_need(struct room_registry *r, const char *name)
+{
+    struct room_entry *e = room_registry_find(r, name);
+    if (e != NULL) {
+        return e;
+    }
+    e = NEW(struct room_entry);
+    if (e == NULL) {
+        return NULL;
+    }
+    e->name = mem_strdup(name);
+    e->worker = least_loaded(r);
+    if (e->name != NULL) {
+        HASH_ADD_KEYPTR(hh, r->rooms, e->name, strlen(e->name), e);
+    }
+    if (e->name == NULL || room_registry_find(r, name) != e) {
+        mem_free(e->name);
+        mem_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+void room_registry_update(struct room_registry *r, uint32_t worker, struct channel_room_info *info)
+{
+    struct room_entry *const e = room_registry_find(r, info->name);
+    if (e == NULL || e->worker != worker) {
+        return;
+    }
+    r->load[worker] += info->num_participants - e->info.num_participants;
+    info_done(&e->info);
+    e->info = *info;
+    e->known = true;
+    *info = (struct channel_room_info){0};
+}
+
+void room_registry_ended(struct room_registry *r, uint32_t worker, const char *name)
+{
+    struct room_entry *const e = room_registry_find(r, name);
+    if (e == NULL || e->worker != worker) {
+        return;
+    }
+    r->load[worker] -= e->info.num_participants;
+    if (e->pending > 0) {
+        // A join is on its way and will make the room again on the same worker.
+        info_done(&e->info);
+        e->known = false;
+        return;
+    }
+    entry_free(r, e);
+}

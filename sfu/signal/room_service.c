@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/signal/room_service.h"
+
+#include "common/lk/livekit.h"
+#include "common/lk/twirp.h"
+#include "sfu/signal/auth.h"
+
+// Calls that wait for a worker; more are refused.
+#define CALLS_MAX 4096u
+
+// A worker answers within microseconds; this only ends calls to one that is stuck.
+#define CALL_TIMEOUT_MS 5000
+
+// Texts of clients (livekit-protocol 6.2).
+#define NAME_MAX_BYTES 256u
+#define METADATA_MAX_BYTES (512u << 10)
+#define REPLY_MAX ((size_t)16 << 20)
+
+struct call {
+    struct room_service *service;
+    handle_t handle;
+    struct httpd_req *req;
+    struct loop_timer *timer;
+    char *room; // its registry entry is pending while the call is
+};
+
+void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,
+                       const struct api_keys *keys, void (*post)(void *, uint32_t, struct channel_msg *), void *user)
+{
+    *s = (struct room_service){.loop = loop, .registry = registry, .keys = keys, .post = post, .user = user};
+    handle_table_init(&s->calls, CALLS_MAX);
+}
+
+static void respond_error(struct httpd_req *r, const struct twirp_error *e)
+{
+    struct dynbuf body;
+    dynbuf_init(&body, 4096);
+    twirp_error_write(e, &body);
+    httpd_respond(r, (unsigned)twirp_code_http(e->code), TWIRP_CONTENT_JSON, dynbuf_view(&body));
+    dynbuf_done(&body);
+}
+
+static void call_free(struct call *c)
+{
+    struct room_entry *const e = c->room != NULL ? room_registry_find(c->service->registry, c->room) : NULL;
+    if (e != NULL) {
+        e->pending--;
+    }
+    (void)handle_table_remove(&c->service->calls, c->handle);
+    loop_timer_free(c->timer);
+    mem_free(c->room);
+    mem_free(c);
+}
+
+void room_service_done(struct room_service *s)
+{
+    uint32_t pos = 0;
+    for (struct call *c = NULL; (c = handle_table_next(&s->calls, &pos)) != NULL;) {
+        struct twirp_error const e = twirp_error_of(TWIRP_UNAVAILABLE, "server is shutting down");
+        respond_error(c->req, &e);
+        call_free(c);
+    }
+    handle_table_done(&s->calls);
+}
+
+static void on_timeout(void *user)
+{
+    struct call *const c = user;
+    struct twirp_error const e = twirp_error_of(TWIRP_UNAVAILABLE, "no response from servers");
+    respond_error(c->req, &e);
+    call_free(c);
+}
+
+static void on_gone(void *user)
+{
+    call_free(user);
+}
+
+// ---- methods ------------------------------------------------------------------------------------------------------------
+
+enum grant {
+    GRANT_CREATE,
+    GRANT_LIST,
+    GRANT_ADMIN,
+};
+
+static const struct method {
+    const char *name;
+    enum grant grant;
+    enum room_api_method api; // ROOM_API_METHOD_COUNT: answered here
+    const ProtobufCMessageDescriptor *request;
+} methods[] = {
+    {"CreateRoom", GRANT_CREATE, ROOM_API_CREATE_ROOM, &livekit__create_room_request__descriptor},
+    {"DeleteRoom", GRANT_CREATE, ROOM_API_DELETE_ROOM, &livekit__delete_room_request__descriptor},
+    {"ListRooms", GRANT_LIST, ROOM_API_METHOD_COUNT, &livekit__list_rooms_request__descriptor},
+    {"ListParticipants", GRANT_ADMIN, ROOM_API_LIST_PARTICIPANTS, &livekit__list_participants_request__descriptor},
+    {"GetParticipant", GRANT_ADMIN, ROOM_API_GET_PARTICIPANT, &livekit__room_participant_identity__descriptor},
+    {"RemoveParticipant", GRANT_ADMIN, ROOM_API_REMOVE_PARTICIPANT, &livekit__room_participant_identity__descriptor},
+};
+
+static const struct method *find_method(struct bytes name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (bytes_eq_str(name, methods[i].name)) {
+            return &methods[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *room_of(const struct method *m, const struct pbuf *req)
+{
+    switch (m->api) {
+    case ROOM_API_CREATE_ROOM:
+        return lk_str(((const Livekit__CreateRoomRequest *)req->msg)->name);
+    case ROOM_API_DELETE_ROOM:
+        return lk_str(((const Livekit__DeleteRoomRequest *)req->msg)->room);
+    case ROOM_API_LIST_PARTICIPANTS:
+        return lk_str(((const Livekit__ListParticipantsRequest *)req->msg)->room);
+    case ROOM_API_GET_PARTICIPANT:
+    case ROOM_API_REMOVE_PARTICIPANT:
+        return lk_str(((const Livekit__RoomParticipantIdentity *)req->msg)->room);
+    case ROOM_API_METHOD_COUNT:
+        break;
+    }
+    return "";
+}
+
+static bool granted(const struct access_token *t, const struct method *m, const char *room)
+{
+    if (t == NULL || !t->claims.has_video) {
+        return false;
+    }
+    const struct video_grant *const g = &t->claims.video;
+    switch (m->grant) {
+    case GRANT_CREATE:
+        return g->room_create;
+    case GRANT_LIST:
+        return g->room_list;
+    case GRANT_ADMIN:
+        return g->room_admin && strcmp(lk_str(g->room), room) == 0;
+    }
+    return false;
+}
+
+// ---- ListRooms ----------------------------------------------------------------------------------------------------------
+
+static bool listed(const Livekit__ListRoomsRequest *req, const char *name)
+{
+    for (size_t i = 0; i < req->n_names; i++) {
+        if (strcmp(req->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return req->n_names == 0;
+}
+
+static Livekit__Room *room_message(const struct room_entry *e, struct arena *a)
+{
+    const struct channel_room_info *const i = &e->info;
+    Livekit__Room *const m = arena_alloc(a, sizeof(*m));
+    if (m == NULL) {
+        return NULL;
+    }
+    livekit__room__init(m);
+    LK_SET_STR(m, name, e->name);
+    LK_SET_STR(m, sid, i->sid);
+    LK_SET_STR(m, metadata, i->metadata);
+    LK_SET(m, empty_timeout, i->empty_timeout_s);
+    LK_SET(m, departure_timeout, i->departure_timeout_s);
+    LK_SET(m, max_participants, i->max_participants);
+    LK_SET(m, creation_time, i->created.us / US_PER_S);
+    LK_SET(m, creation_time_ms, i->created.us / US_PER_MS);
+    LK_SET(m, num_participants, i->num_participants);
+    LK_SET(m, num_publishers, i->num_publishers);
+    return m;
+}
+
+static void list_rooms(struct room_service *s, struct httpd_req *r, const Livekit__ListRoomsRequest *req)
+{
+    struct arena a;
+    arena_init(&a, 4096, REPLY_MAX);
+    Livekit__ListRoomsResponse rsp = LIVEKIT__LIST_ROOMS_RESPONSE__INIT;
+    rsp.rooms = arena_array(&a, HASH_COUNT(s->registry->rooms), sizeof(*rsp.rooms));
+    bool ok = rsp.rooms != NULL;
+    for (const struct room_entry *e = s->registry->rooms; ok && e != NULL; e = e->hh.next) {
+        if (e->known && listed(req, e->name)) {
+            rsp.rooms[rsp.n_rooms] = room_message(e, &a);
+            ok = rsp.rooms[rsp.n_rooms++] != NULL;
+        }
+    }
+    struct shared_buf *body = NULL;
+    if (ok && pbuf_pack_shared(&rsp.base, REPLY_MAX, &body) == 0) {
+        httpd_respond(r, 200, TWIRP_CONTENT_PROTOBUF, shared_buf_view(body));
+        shared_buf_unref(body);
+    } else {
+        struct twirp_error const e = twirp_error_of(TWIRP_INTERNAL, "out of memory");
+        respond_error(r, &e);
+    }
+    arena_done(&a);
+}
+
+// ---- calls to a worker --------------------------------------------------------------------------------------------------
+
+static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_error *e)
+{
+    size_t const n = strlen(lk_str(req->name));
+    if (n == 0) {
+        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "room name is required");
+    } else if (n > NAME_MAX_BYTES) {
+        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "room name length exceeds limits: max length %u", NAME_MAX_BYTES);
+    } else if (strlen(lk_str(req->metadata)) > METADATA_MAX_BYTES) {
+        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "metadata size exceeds limits: max size %u", METADATA_MAX_BYTES);
+    } else {
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static int start_call(struct room_service *s, struct httpd_req *r, struct room_entry *e, struct call **ret)
+{
+    struct call *const c = NEW(struct call);
+    if (c == NULL) {
+        return -ENOMEM;
+    }
+    c->service = s;
+    c->req = r;
+    c->timer = loop_timer_new(s->loop, on_timeout, c);
+    if (c->timer == NULL || handle_table_add(&s->calls, c, &c->handle) < 0) {
+        call_free(c);
+        return -ENOBUFS;
+    }
+    c->room = mem_strdup(e->name);
+    if (c->room == NULL) {
+        call_free(c);
+        return -ENOMEM;
+    }
+    e->pending++;
+    loop_timer_set_ms(c->timer, CALL_TIMEOUT_MS);
+    httpd_on_gone(r, on_gone, c);
+    *ret = c;
+    return 0;
+}
+
+static int post_call(struct room_service *s, const struct call *c, const struct room_entry *e, enum room_api_method api,
+                     struct bytes body)
+{
+    struct channel_msg *const m = channel_msg_new(CHANNEL_API, c->handle);
+    if (m == NULL) {
+        return -ENOMEM;
+    }
+    m->u.api.method = api;
+    m->u.api.room_name = mem_strdup(e->name);
+    m->u.api.request = mem_alloc(body.n);
+    m->u.api.request_len = body.n;
+    if (m->u.api.room_name == NULL || m->u.api.request == NULL) {
+        channel_msg_free(m);
+        return -ENOMEM;
+    }
+    if (body.n > 0) {
+        memcpy(m->u.api.request, body.p, body.n);
+    }
+    s->post(s->user, e->worker, m);
+    return 0;
+}
+
+// What an absent room means, without asking anybody. True if answered.
+static bool answer_absent(struct httpd_req *r, enum room_api_method api)
+{
+    struct twirp_error e;
+    switch (api) {
+    case ROOM_API_LIST_PARTICIPANTS:
+        httpd_respond(r, 200, TWIRP_CONTENT_PROTOBUF, (struct bytes){NULL, 0});
+        return true;
+    case ROOM_API_DELETE_ROOM:
+        e = twirp_error_of(TWIRP_NOT_FOUND, "requested room does not exist");
+        break;
+    default:
+        e = twirp_error_of(TWIRP_NOT_FOUND, "participant does not exist");
+        break;
+    }
+    respond_error(r, &e);
+    return true;
+}
+
+static void call_worker(struct room_service *s, struct httpd_req *r, const struct method *m, const struct pbuf *req)
+{
+    const char *const name = room_of(m, req);
+    struct twirp_error err;
+    if (m->api == ROOM_API_CREATE_ROOM && check_create(req->msg, &err) < 0) {
+        respond_error(r, &err);
+        return;
+    }
+    struct room_entry *const e = m->api == ROOM_API_CREATE_ROOM ? room_registry_need(s->registry, name)
+                                                                : room_registry_find(s->registry, name);
+    if (e == NULL && m->api != ROOM_API_CREATE_ROOM) {
+        (void)answer_absent(r, m->api);
+        return;
+    }
+    struct call *c = NULL;
+    if (e == NULL || start_call(s, r, e, &c) < 0) {
+        err = twirp_error_of(TWIRP_RESOURCE_EXHAUSTED, "too many calls");
+        respond_error(r, &err);
+        return;
+    }
+    if (post_call(s, c, e, m->api, httpd_body(r)) < 0) {
+        err = twirp_error_of(TWIRP_INTERNAL, "out of memory");
+        respond_error(r, &err);
+        call_free(c);
+    }
+}
+
+void room_service_request(struct room_service *s, struct httpd_req *r)
+{
+    CLEANUP(access_token_free) struct access_token *token = NULL;
+    struct auth_refusal refusal;
+    if (auth_request(r, s->keys, loop_wall(s->loop), &token, &refusal) < 0) {
+        httpd_respond(r, refusal.status, "text/plain; charset=utf-8", bytes_str(refusal.text));
+        return;
+    }
+    struct bytes const path = bytes_str(httpd_path(r));
+    const char *const type = httpd_header(r, "Content-Type");
+    struct twirp_call call;
+    struct twirp_error err;
+    struct bytes service;
+    struct bytes method;
+    if (twirp_split_path(path, &service, &method) < 0 || !bytes_eq_str(service, "livekit.RoomService")) {
+        httpd_respond(r, 404, "text/plain; charset=utf-8", bytes_str("404 page not found\n"));
+        return;
+    }
+    if (twirp_parse_request(httpd_method(r), path, bytes_str(lk_str(type)), &call, &err) < 0) {
+        respond_error(r, &err);
+        return;
+    }
+    const struct method *const m = find_method(call.method);
+    if (m == NULL) {
+        err = twirp_no_handler(path);
+        respond_error(r, &err);
+        return;
+    }
+    if (call.format == TWIRP_JSON) {
+        err = twirp_error_of(TWIRP_UNIMPLEMENTED, "JSON bodies are not supported: send application/protobuf");
+        respond_error(r, &err);
+        return;
+    }
+    CLEANUP(pbuf_free) struct pbuf *req = NULL;
+    if (pbuf_unpack(m->request, httpd_body(r), REPLY_MAX, &req) < 0) {
+        err = twirp_bad_body(call.format);
+        respond_error(r, &err);
+        return;
+    }
+    if (!granted(token, m, room_of(m, req))) {
+        err = twirp_error_of(TWIRP_UNAUTHENTICATED, "permissions denied");
+        respond_error(r, &err);
+        return;
+    }
+    if (m->api == ROOM_API_METHOD_COUNT) {
+        list_rooms(s, r, req->msg);
+    } else {
+        call_worker(s, r, m, req);
+    }
+}
+
+void room_service_reply(struct room_service *s, const struct channel_msg *m)
+{
+    struct call *const c = handle_table_get(&s->calls, m->handle);
+    if (c == NULL) {
+        return;
+    }
+    const struct channel_api_reply *const reply = &m->u.api_reply;
+    if (reply->error == NULL) {
+        httpd_respond(c->req, 200, TWIRP_CONTENT_PROTOBUF, shared_buf_view(reply->body));
+    } else {
+        struct twirp_error const e =
+            twirp_error_of(twirp_code_of_name(bytes_str(reply->error)), "%s", lk_str(reply->error_msg));
+        respond_error(c->req, &e);
+    }
+    call_free(c);
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// One client's WebSocket: frames in become decoded requests for the worker of its room, encoded responses go out as frames
+// (livekit-protocol 1.7). Sends fresh tokens: right after the first response and every five minutes (2.4).
+//
+//   upgrade ──► OPEN ──CHANNEL_CLOSE (flush, close frame)──► CLOSING ──► gone
+//                └── peer closes, undecodable message, too slow ──► gone (the worker is told)
+//
+// Signalling thread.
+
+#include "common/lk/keys.h"
+#include "common/svc/httpd.h"
+#include "common/svc/pbuf.h"
+#include "sfu/base/channel_msg.h"
+
+struct rtc_session;
+
+struct rtc_sessions {
+    struct loop *loop;
+    struct handle_table table;
+    const struct api_keys *keys; // borrowed; the first signs refresh tokens
+    void (*post)(void *user, uint32_t worker, struct channel_msg *m); // to a worker; takes m
+    void *user;
+};
+
+void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, const struct api_keys *keys,
+                       void (*post)(void *, uint32_t, struct channel_msg *), void *user);
+// Ends all sessions at once.
+void rtc_sessions_done(struct rtc_sessions *s);
+
+// What a session is about; everything pointed to is taken, also on failure.
+struct rtc_session_args {
+    uint32_t worker;
+    char *room_name;
+    struct access_token *token;
+    struct pbuf *request; // Livekit__JoinRequest
+    bool v1;
+    char *client_address;
+};
+
+// Upgrades the request and joins the room. Answers the request in any case.
+void rtc_session_start(struct rtc_sessions *s, struct httpd_req *r, const char *accept_key,
+                       const struct rtc_session_args *args);
+
+// CHANNEL_SEND, CHANNEL_CLOSE, CHANNEL_CLAIMS for a session of the table; others are ignored. The message stays the
+// caller's, except for what it says it takes.
+void rtc_sessions_deliver(struct rtc_sessions *s, struct channel_msg *m);
+
+size_t rtc_sessions_count(const struct rtc_sessions *s);
