@@ -49,6 +49,7 @@ void rx_buffer_flush(struct rx_buffer *b)
     b->started = false;
     b->crowded = false;
     b->lowest = 0;
+    b->oldest = 0;
     b->highest = 0;
 }
 
@@ -70,6 +71,7 @@ static void raise_lowest(struct rx_buffer *b, uint64_t lowest, mono_t now)
             release(b, &b->slot[i]);
         }
         b->lowest = lowest;
+        b->oldest = lowest;
         return;
     }
     for (; b->lowest < lowest; b->lowest++) {
@@ -80,21 +82,23 @@ static void raise_lowest(struct rx_buffer *b, uint64_t lowest, mono_t now)
             release(b, slot);
         }
     }
+    b->oldest = MAX(b->oldest, b->lowest);
 }
 
 // The window is a time, but it moves in the order of numbers: a repaired packet keeps its
-// successors a little longer.
+// successors a little longer. Missing numbers stay welcome until something newer than them has
+// left.
 static void expire(struct rx_buffer *b, mono_t now)
 {
-    while (b->lowest < b->highest) {
-        struct packet **const slot = slot_of(b, b->lowest);
+    for (; b->oldest < b->highest; b->oldest++) {
+        struct packet **const slot = slot_of(b, b->oldest);
         if (*slot) {
             if (mono_diff_us(now, (*slot)->arrival) < RX_BUFFER_WINDOW_US) {
                 return;
             }
             release(b, slot);
+            b->lowest = b->oldest + 1;
         }
-        b->lowest++;
     }
 }
 
@@ -107,6 +111,7 @@ enum rx_buffer_result rx_buffer_put(struct rx_buffer *b, mono_t now, struct pack
         b->highest = sn;
         // Packets that were overtaken by the first one are welcome.
         b->lowest = sn > b->cap / 2 ? sn - b->cap / 2 : 1;
+        b->oldest = sn;
     }
     if (sn < b->lowest) {
         return RX_BUFFER_TOO_OLD;
@@ -123,6 +128,7 @@ enum rx_buffer_result rx_buffer_put(struct rx_buffer *b, mono_t now, struct pack
     }
     *slot = packet_ref(p);
     b->count++;
+    b->oldest = MIN(b->oldest, sn);
     expire(b, now);
     return RX_BUFFER_STORED;
 }

@@ -26,7 +26,8 @@ struct rx_buffer {
     uint32_t count;
     bool started;
     bool crowded;     // a packet younger than the window was pushed out since the last timeout
-    uint64_t lowest;  // no packet below
+    uint64_t lowest;  // numbers below are too old
+    uint64_t oldest;  // no packet in [lowest, oldest)
     uint64_t highest; // highest number put
 };
 
