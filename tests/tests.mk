@@ -17,3 +17,9 @@ lint:
 	$(Q)tests/lint/run.sh $(BUILD)
 
 .PHONY: test-programs check-unit fuzz-smoke lint
+
+## e2e: real browsers, Element Call and Synapse against both services (MODE=release); writes build/e2e.json
+e2e:
+	$(Q)$(MAKE) --no-print-directory MODE=release sfu jwt-service
+	$(Q)tests/e2e/run.sh --build-dir $(BUILD)/release
+.PHONY: e2e

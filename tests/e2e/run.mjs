@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { browserVersions, closeAll, keepAllEvidence } from './lib/browsers.mjs';
 import { World } from './lib/world.mjs';
 import { killAll, logTail } from './lib/processes.mjs';
+import { scenarios as demoPage } from './scenarios/demo_page.mjs';
 import { scenarios as elementCall } from './scenarios/element_call.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
 
@@ -48,7 +49,8 @@ async function runOne(world, scenario) {
     const result = { name: scenario.name, ok: false, first_frame_ms: null };
     try {
         const context = await world.context(scenario);
-        const ms = await withDeadline(scenario.run(context), SCENARIO_MS);
+        const died = world.anyDies();
+        const ms = await withDeadline(Promise.race([scenario.run(context), died]), SCENARIO_MS);
         result.first_frame_ms = Math.round(ms);
         result.ok = true;
     } catch (error) {
@@ -57,19 +59,22 @@ async function runOne(world, scenario) {
     }
     await closeAll().catch(() => {});
     const seconds = ((Date.now() - began) / 1000).toFixed(1);
-    const frame = result.ok ? `first frame ${String(result.first_frame_ms).padStart(5)} ms` : result.error;
-    console.log(`${result.ok ? 'ok  ' : 'FAIL'} ${scenario.name.padEnd(24)} ${seconds.padStart(5)} s  ${frame}`);
     const dead = world.deadServers();
-    for (const proc of dead) {
-        result.ok = false;
-        console.log(`     ${proc.name} died during ${scenario.name}; its last words:\n${logTail(proc.logFile)}`);
+    if (dead.length) result.ok = false;
+    const line = result.ok
+        ? `first frame ${String(result.first_frame_ms).padStart(5)} ms`
+        : (result.error ?? '');
+    const verdict = result.ok ? 'ok  ' : 'FAIL';
+    console.log(`${verdict} ${scenario.name.padEnd(24)} ${seconds.padStart(5)} s  ${line}`);
+    for (const { name, logFile } of dead) {
+        console.log(`     ${name} died during it; its last words:\n${logTail(logFile)}`);
     }
     return result;
 }
 
 async function main() {
     const options = readArguments();
-    const all = [...livekit, ...elementCall];
+    const all = [...livekit, ...elementCall, ...demoPage];
     if (options.help) return process.stdout.write(USAGE);
     if (options.list) return console.log(all.map((s) => s.name).join('\n'));
     const chosen = all.filter((s) => new RegExp(options.only).test(s.name));
@@ -78,18 +83,30 @@ async function main() {
     mkdirSync(outDir, { recursive: true });
     console.log(`browsers: ${browserVersions().join(', ')}`);
 
-    const world = new World({ here: HERE, root: ROOT, outDir, buildDir: resolve(options['build-dir']), python: process.env.E2E_PYTHON ?? join(ROOT, 'build/e2e-venv/bin/python') });
+    const world = new World({
+        here: HERE,
+        root: ROOT,
+        outDir,
+        buildDir: resolve(options['build-dir']),
+        python: process.env.E2E_PYTHON ?? join(ROOT, 'build/e2e-venv/bin/python'),
+    });
     const results = [];
+    let odd = [];
     try {
         for (const scenario of chosen) results.push(await runOne(world, scenario));
     } finally {
-        await world.stop();
+        odd = await world.stop();
+    }
+    for (const { name, exit, logFile } of odd) {
+        console.log(
+            `FAIL ${name} did not end well (${exit}); its last words:\n${logTail(logFile)}`,
+        );
     }
     const table = results.map(({ name, ok, first_frame_ms }) => ({ name, ok, first_frame_ms }));
     writeFileSync(options.out, `${JSON.stringify(table, null, 2)}\n`);
-    const failed = results.filter((r) => !r.ok).length;
+    const failed = results.filter((r) => !r.ok).length + odd.length;
     if (failed) console.log(`logs and pictures of what failed: ${outDir}`);
-    console.log(`${results.length - failed} passed, ${failed} failed`);
+    console.log(`${results.filter((r) => r.ok).length} passed, ${failed} failed`);
     process.exitCode = failed || !results.length ? 1 : 0;
 }
 

@@ -38,6 +38,14 @@ const FIREFOX_PREFERENCES = {
 };
 
 const open = new Set();
+// Counts closeAll(): a browser that was still starting then is not wanted any more.
+let round = 0;
+
+async function unlessLate(began, peer) {
+    if (began === round) return peer;
+    await peer.close();
+    throw new Error(`${peer.name}'s browser started too late`);
+}
 
 class Peer {
     constructor(name, page, end, kill) {
@@ -83,6 +91,7 @@ class Peer {
 }
 
 export async function launchChromium(name, prepare) {
+    const began = round;
     const server = await chromium.launchServer({
         executablePath: process.env.E2E_CHROMIUM ?? '/usr/bin/chromium',
         args: CHROMIUM_ARGS,
@@ -98,10 +107,19 @@ export async function launchChromium(name, prepare) {
     });
     if (prepare) await context.addInitScript(prepare);
     const page = await context.newPage();
-    return new Peer(name, page, () => server.close(), () => server.kill());
+    return unlessLate(
+        began,
+        new Peer(
+            name,
+            page,
+            () => server.close(),
+            () => server.kill(),
+        ),
+    );
 }
 
 export async function launchFirefox(name) {
+    const began = round;
     const browser = await puppeteer.launch({
         browser: 'firefox',
         executablePath: process.env.E2E_FIREFOX ?? '/usr/bin/firefox-esr',
@@ -119,10 +137,11 @@ export async function launchFirefox(name) {
     const kill = async () => {
         child?.kill('SIGKILL');
     };
-    return new Peer(name, page, () => browser.close(), kill);
+    return unlessLate(began, new Peer(name, page, () => browser.close(), kill));
 }
 
 export async function closeAll() {
+    round++;
     await Promise.all([...open].map((peer) => peer.close()));
 }
 

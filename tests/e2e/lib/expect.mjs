@@ -32,7 +32,10 @@ export function must(what, condition, detail) {
 
 function videoMoves(before, now) {
     return (
-        now?.inbound && now.element && before?.inbound && before.element &&
+        now?.inbound &&
+        now.element &&
+        before?.inbound &&
+        before.element &&
         now.inbound.framesDecoded >= before.inbound.framesDecoded + MOVING_FRAMES &&
         now.element.currentTime > before.element.currentTime &&
         now.element.hash !== before.element.hash &&
@@ -42,7 +45,8 @@ function videoMoves(before, now) {
 
 function soundGrows(before, now) {
     return (
-        now?.inbound && before?.inbound &&
+        now?.inbound &&
+        before?.inbound &&
         now.inbound.totalAudioEnergy > before.inbound.totalAudioEnergy
     );
 }
@@ -52,17 +56,23 @@ export async function seesAndHears(peer, from, { sound = true, ms = MEDIA_MS } =
     const what = `${peer.name} sees${sound ? ' and hears' : ''} ${from}`;
     const first = (await peer.call('report')).remotes[from];
     let base = first;
-    return until(what, async () => {
-        const report = await peer.call('report');
-        const now = report.remotes[from];
-        base = { camera: base?.camera?.element ? base.camera : now?.camera,
-                 microphone: base?.microphone?.inbound ? base.microphone : now?.microphone };
-        const ok =
-            report.firstFrames[from] >= 0 &&
-            videoMoves(base.camera, now?.camera) &&
-            (!sound || soundGrows(base.microphone, now?.microphone));
-        return { ok, report, now };
-    }, ms);
+    return until(
+        what,
+        async () => {
+            const report = await peer.call('report');
+            const now = report.remotes[from];
+            base = {
+                camera: base?.camera?.element ? base.camera : now?.camera,
+                microphone: base?.microphone?.inbound ? base.microphone : now?.microphone,
+            };
+            const ok =
+                report.firstFrames[from] >= 0 &&
+                videoMoves(base.camera, now?.camera) &&
+                (!sound || soundGrows(base.microphone, now?.microphone));
+            return { ok, report, now };
+        },
+        ms,
+    );
 }
 
 /** Throws if `field` of what `peer` receives from `from` still grows within `ms`. */
@@ -73,21 +83,30 @@ export async function standsStill(peer, from, source, field, ms) {
     const before = await read();
     await delay(ms);
     const after = await read();
-    must(`${peer.name} still gets ${source} of ${from} (${field})`, before === after, [before, after]);
+    must(`${peer.name} still gets ${source} of ${from} (${field})`, before === after, [
+        before,
+        after,
+    ]);
 }
 
 /** Waits until `peer` has encoded frames of at least `count` simulcast layers. */
 export async function sendsLayers(peer, count) {
     return until(`${peer.name} sends ${count} simulcast layers`, async () => {
         const { sent } = await peer.call('report');
-        const layers = sent.filter((s) => s.kind === 'video' && s.framesEncoded > 0 && s.packetsSent > 0);
+        const layers = sent.filter(
+            (s) => s.kind === 'video' && s.framesEncoded > 0 && s.packetsSent > 0,
+        );
         return { ok: layers.length >= count, sent };
     });
 }
 
 export async function hasLeft(peer, who, ms) {
-    return until(`${peer.name} notices that ${who} left`, async () => {
-        const { events, remotes } = await peer.call('report');
-        return !(who in remotes) && events.some((e) => e.type === 'left' && e.who === who);
-    }, ms);
+    return until(
+        `${peer.name} notices that ${who} left`,
+        async () => {
+            const { events, remotes } = await peer.call('report');
+            return !(who in remotes) && events.some((e) => e.type === 'left' && e.who === who);
+        },
+        ms,
+    );
 }

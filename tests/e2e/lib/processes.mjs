@@ -8,6 +8,10 @@ import { createServer } from 'node:net';
 // A server that got SIGTERM has this long for a clean end before SIGKILL.
 const STOP_MS = 5000;
 
+// What of a log is shown when its server failed; all of it is in the file.
+const TAIL_LINES = 15;
+const TAIL_COLUMNS = 200;
+
 const running = new Set();
 
 export function delay(ms) {
@@ -81,9 +85,10 @@ export async function waitHttp(proc, url, ms) {
     throw new Error(`${proc.name} ${why}; its last words:\n${logTail(proc.logFile)}`);
 }
 
-export function logTail(file, lines = 15) {
+export function logTail(file) {
     try {
-        return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+        const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-TAIL_LINES);
+        return lines.map((line) => `     | ${line.slice(0, TAIL_COLUMNS)}`).join('\n');
     } catch {
         return '(no log)';
     }

@@ -3,7 +3,7 @@
 // E2E_SFU_CMD and E2E_JWT_CMD put other programs in their place (shell words; {port}, {udp_port},
 // {tcp_port}, {key}, {secret} are filled in; foci-jwt's settings come by environment in any case).
 import { join } from 'node:path';
-import { freePorts, start, stop, waitHttp } from './processes.mjs';
+import { start, stop, waitHttp } from './processes.mjs';
 
 const START_MS = 15000;
 const KEY = 'devkey';
@@ -21,24 +21,34 @@ function sfuCommand(settings, ports) {
     return {
         file: join(settings.buildDir, 'foci-sfu'),
         args: [
-            '--bind', '127.0.0.1',
-            '--port', String(ports.port),
-            '--udp-port', String(ports.udp_port),
-            '--keys', `${KEY}: ${SECRET}`,
+            '--bind',
+            '127.0.0.1',
+            '--port',
+            String(ports.port),
+            '--udp-port',
+            String(ports.udp_port),
+            '--keys',
+            `${KEY}: ${SECRET}`,
         ],
     };
 }
 
-export async function startSfu(settings) {
-    const [port, udpPort, tcpPort] = await freePorts(3);
-    const ports = { port, udp_port: udpPort, tcp_port: tcpPort };
+/** `ports` is {port, udp_port, tcp_port}. */
+export async function startSfu(settings, ports) {
+    const { port } = ports;
     const proc = start({
         name: 'foci-sfu',
         ...sfuCommand(settings, ports),
         logFile: join(settings.outDir, 'foci-sfu.log'),
     });
     await waitHttp(proc, `http://127.0.0.1:${port}/`, START_MS);
-    return { proc, url: `ws://127.0.0.1:${port}`, key: KEY, secret: SECRET, stop: () => stop(proc) };
+    return {
+        proc,
+        url: `ws://127.0.0.1:${port}`,
+        key: KEY,
+        secret: SECRET,
+        stop: () => stop(proc),
+    };
 }
 
 /** `homeserver` is {serverName, url}; its OpenID tokens are asked for over plain HTTP. */

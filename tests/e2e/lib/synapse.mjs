@@ -18,12 +18,14 @@ function configuration(dir, port, livekitServiceUrl) {
     return {
         server_name: SERVER_NAME,
         public_baseurl: `http://127.0.0.1:${port}/`,
-        listeners: [{
-            port,
-            type: 'http',
-            bind_addresses: ['127.0.0.1'],
-            resources: [{ names: ['client', 'federation', 'openid'], compress: false }],
-        }],
+        listeners: [
+            {
+                port,
+                type: 'http',
+                bind_addresses: ['127.0.0.1'],
+                resources: [{ names: ['client', 'federation', 'openid'], compress: false }],
+            },
+        ],
         database: { name: 'sqlite3', args: { database: join(dir, 'homeserver.db') } },
         media_store_path: join(dir, 'media'),
         signing_key_path: join(dir, 'signing.key'),
@@ -33,6 +35,9 @@ function configuration(dir, port, livekitServiceUrl) {
         trusted_key_servers: [],
         federation_verify_certificates: false,
         ip_range_blacklist: [],
+        // The demo page registers by itself.
+        enable_registration: true,
+        enable_registration_without_verification: true,
         registration_shared_secret: REGISTRATION_SECRET,
         macaroon_secret_key: 'e2e-macaroon',
         form_secret: 'e2e-form',
@@ -99,7 +104,8 @@ async function request(homeserver, method, path, body, accessToken) {
         body: method === 'GET' ? undefined : JSON.stringify(body ?? {}),
     });
     const result = await answer.json();
-    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(result)}`);
+    if (!answer.ok)
+        throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(result)}`);
     return result;
 }
 
@@ -110,25 +116,39 @@ export async function registerUser(homeserver, username) {
     const mac = createHmac('sha1', REGISTRATION_SECRET)
         .update([nonce, username, PASSWORD, 'notadmin'].join('\0'))
         .digest('hex');
-    return request(homeserver, 'POST', path, { nonce, username, password: PASSWORD, admin: false, mac });
+    return request(homeserver, 'POST', path, {
+        nonce,
+        username,
+        password: PASSWORD,
+        admin: false,
+        mac,
+    });
 }
 
 /** An encrypted room of `users`, the first its creator, in which everybody may join a call. */
 export async function createCallRoom(homeserver, users) {
     const [creator, ...others] = users;
-    const { room_id: roomId } = await request(homeserver, 'POST', '/_matrix/client/v3/createRoom', {
-        preset: 'private_chat',
-        name: 'End-to-end call',
-        invite: others.map((user) => user.user_id),
-        initial_state: [{
-            type: 'm.room.encryption',
-            state_key: '',
-            content: { algorithm: 'm.megolm.v1.aes-sha2' },
-        }],
-        power_level_content_override: {
-            events: { 'org.matrix.msc3401.call.member': 0, 'org.matrix.msc4143.rtc.member': 0 },
+    const { room_id: roomId } = await request(
+        homeserver,
+        'POST',
+        '/_matrix/client/v3/createRoom',
+        {
+            preset: 'private_chat',
+            name: 'End-to-end call',
+            invite: others.map((user) => user.user_id),
+            initial_state: [
+                {
+                    type: 'm.room.encryption',
+                    state_key: '',
+                    content: { algorithm: 'm.megolm.v1.aes-sha2' },
+                },
+            ],
+            power_level_content_override: {
+                events: { 'org.matrix.msc3401.call.member': 0, 'org.matrix.msc4143.rtc.member': 0 },
+            },
         },
-    }, creator.access_token);
+        creator.access_token,
+    );
     const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/join`;
     for (const user of others) await request(homeserver, 'POST', path, {}, user.access_token);
     return roomId;

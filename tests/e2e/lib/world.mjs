@@ -8,13 +8,16 @@ import { freePorts } from './processes.mjs';
 import { startJwt, startSfu } from './servers.mjs';
 import { startSynapse } from './synapse.mjs';
 
+// A sanitizer's report or a crash on the way out shows in the exit status.
+const CLEAN_EXITS = ['status 0', 'SIGTERM'];
+
 export class World {
     constructor(settings) {
         this.settings = settings;
         this.servers = {};
         this.starters = {
             pages: () => this.startPages(),
-            sfu: () => startSfu(settings),
+            sfu: async () => startSfu(settings, await this.ports()),
             synapse: () => this.startSynapse(),
             jwt: () => this.startJwt(),
         };
@@ -36,17 +39,24 @@ export class World {
         ]);
     }
 
-    /** The homeserver announces foci-jwt and foci-jwt asks the homeserver: both ports come first. */
+    /** The same for the whole run: the servers know each other by them, and may be restarted. */
+    async ports() {
+        if (!this.allPorts) {
+            const [port, udpPort, tcpPort, synapse, jwt] = await freePorts(5);
+            this.allPorts = { port, udp_port: udpPort, tcp_port: tcpPort, synapse, jwt };
+        }
+        return this.allPorts;
+    }
+
     async startSynapse() {
-        const [port, jwtPort] = await freePorts(2);
-        this.jwtPort = jwtPort;
-        return startSynapse(this.settings, port, `http://127.0.0.1:${jwtPort}`);
+        const { synapse, jwt } = await this.ports();
+        return startSynapse(this.settings, synapse, `http://127.0.0.1:${jwt}`);
     }
 
     async startJwt() {
         const homeserver = await this.need('synapse');
         const sfu = await this.need('sfu');
-        return startJwt(this.settings, this.jwtPort, sfu, homeserver);
+        return startJwt(this.settings, (await this.ports()).jwt, sfu, homeserver);
     }
 
     async need(name) {
@@ -63,12 +73,31 @@ export class World {
         return context;
     }
 
+    /** Rejects as soon as one of the servers is gone: no use to wait for media then. */
+    async anyDies() {
+        const processes = Object.values(this.servers)
+            .map((server) => server.proc)
+            .filter(Boolean);
+        const name = await Promise.race(processes.map((proc) => proc.exit.then(() => proc.name)));
+        throw new Error(`${name} ended`);
+    }
+
+    /** The servers that ended by themselves since this was last asked. */
     deadServers() {
         const processes = Object.values(this.servers).map((server) => server.proc);
         return processes.filter((proc) => proc?.exited && !proc.told && (proc.told = true));
     }
 
+    /** Ends all servers and gives those that did not end as asked, as [{name, exit, logFile}]. */
     async stop() {
-        for (const server of Object.values(this.servers).reverse()) await server.stop();
+        const odd = [];
+        for (const server of Object.values(this.servers).reverse()) {
+            const told = server.proc?.told;
+            await server.stop();
+            if (!server.proc || told) continue;
+            const exit = await server.proc.exit;
+            if (!CLEAN_EXITS.includes(exit)) odd.push({ ...server.proc, exit });
+        }
+        return odd;
     }
 }

@@ -30,8 +30,13 @@ export class CallWidgetDriver extends WidgetDriver {
 
     async sendStickyEvent(duration, type, content, roomId = null) {
         const room = roomId ?? this.roomId;
-        const { event_id: eventId } =
-            await this.client._unstable_sendStickyEvent(room, duration, null, type, content);
+        const { event_id: eventId } = await this.client._unstable_sendStickyEvent(
+            room,
+            duration,
+            null,
+            type,
+            content,
+        );
         return { roomId: room, eventId };
     }
 
@@ -41,14 +46,25 @@ export class CallWidgetDriver extends WidgetDriver {
             stateKey === null
                 ? await this.client._unstable_sendDelayedEvent(room, { delay }, null, type, content)
                 : await this.client._unstable_sendDelayedStateEvent(
-                      room, { delay }, type, content, stateKey);
+                      room,
+                      { delay },
+                      type,
+                      content,
+                      stateKey,
+                  );
         return { roomId: room, delayId };
     }
 
     async sendDelayedStickyEvent(delay, duration, type, content, roomId = null) {
         const room = roomId ?? this.roomId;
         const { delay_id: delayId } = await this.client._unstable_sendStickyDelayedEvent(
-            room, duration, { delay }, null, type, content);
+            room,
+            duration,
+            { delay },
+            null,
+            type,
+            content,
+        );
         return { roomId: room, delayId };
     }
 
@@ -66,7 +82,8 @@ export class CallWidgetDriver extends WidgetDriver {
 
     async sendToDevice(eventType, encrypted, contentMap) {
         const messages = Object.entries(contentMap).flatMap(([userId, devices]) =>
-            Object.entries(devices).map(([deviceId, payload]) => ({ userId, deviceId, payload })));
+            Object.entries(devices).map(([deviceId, payload]) => ({ userId, deviceId, payload })),
+        );
         if (!encrypted) {
             await this.client.queueToDevice({ eventType, batch: messages });
             return;
@@ -81,15 +98,20 @@ export class CallWidgetDriver extends WidgetDriver {
     async readRoomState(roomId, eventType, stateKey) {
         const state = this.client.getRoom(roomId)?.getLiveTimeline().getState(Direction.Forward);
         const found = state?.getStateEvents(eventType, stateKey) ?? [];
-        return [found].flat().filter(Boolean).map((event) => event.getEffectiveEvent());
+        return [found]
+            .flat()
+            .filter(Boolean)
+            .map((event) => event.getEffectiveEvent());
     }
 
     async readRoomTimeline(roomId, eventType, msgtype, stateKey, limit) {
         const events = this.client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? [];
-        const wanted = events.filter((event) =>
-            event.getType() === eventType &&
-            (stateKey === undefined || event.getStateKey() === stateKey) &&
-            (msgtype === undefined || event.getContent().msgtype === msgtype));
+        const wanted = events.filter(
+            (event) =>
+                event.getType() === eventType &&
+                (stateKey === undefined || event.getStateKey() === stateKey) &&
+                (msgtype === undefined || event.getContent().msgtype === msgtype),
+        );
         return wanted.slice(limit > 0 ? -limit : 0).map((event) => event.getEffectiveEvent());
     }
 

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The smallest Matrix client that can host Element Call: signs in with a given access token, syncs,
 // encrypts, and passes between the widget and the homeserver. The scenarios call `client.*`.
-import { ClientEvent, MatrixEventEvent, RoomStateEvent, SyncState, createClient } from 'matrix-js-sdk';
+import {
+    ClientEvent,
+    MatrixEventEvent,
+    RoomStateEvent,
+    SyncState,
+    createClient,
+} from 'matrix-js-sdk';
 import { ClientWidgetApi, Widget } from 'matrix-widget-api';
 import { CallWidgetDriver } from './widget-driver.js';
 

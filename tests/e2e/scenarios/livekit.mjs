@@ -41,7 +41,9 @@ async function call(context, options = {}) {
 async function noReconnects(...peers) {
     for (const peer of peers) {
         const { events, state } = await peer.call('report');
-        const odd = events.filter((e) => ['reconnecting', 'disconnected', 'encryption'].includes(e.type));
+        const odd = events.filter((e) =>
+            ['reconnecting', 'disconnected', 'encryption'].includes(e.type),
+        );
         must(`${peer.name} had an undisturbed call`, state === 'connected' && !odd.length, odd);
     }
 }
@@ -52,7 +54,11 @@ async function audioAndVideo(context, options) {
     if (options.e2eeKey) {
         const { remotes } = await bob.call('report');
         const tracks = Object.values(remotes.alice);
-        must('tracks are marked encrypted', tracks.every((t) => t.encrypted), tracks);
+        must(
+            'tracks are marked encrypted',
+            tracks.every((t) => t.encrypted),
+            tracks,
+        );
     }
     await noReconnects(alice, bob);
     await bob.call('leave');
@@ -62,13 +68,19 @@ async function audioAndVideo(context, options) {
 
 /** With another key nothing may be decodable, though the packets arrive: it was encrypted. */
 async function wrongKey(context, { singlePeerConnection }) {
-    const { alice, bob, firstFrameMs } = await call(context, { singlePeerConnection, e2eeKey: 'a' });
+    const { alice, bob, firstFrameMs } = await call(context, {
+        singlePeerConnection,
+        e2eeKey: 'a',
+    });
     await bob.call('setKey', 'b');
     const camera = async () => (await bob.call('report')).remotes.alice.camera.inbound;
     await standsStill(bob, 'alice', 'camera', 'framesDecoded', STILL_MS);
     const before = await camera();
-    await until('packets go on', async () =>
-        (await camera()).packetsReceived > before.packetsReceived, LEAVE_MS);
+    await until(
+        'packets go on',
+        async () => (await camera()).packetsReceived > before.packetsReceived,
+        LEAVE_MS,
+    );
     await bob.call('setKey', 'a');
     await seesAndHears(bob, 'alice');
     await seesAndHears(alice, 'bob');
@@ -78,8 +90,10 @@ async function wrongKey(context, { singlePeerConnection }) {
 async function mute(context, options) {
     const { alice, bob, firstFrameMs } = await call(context, options);
     const muted = (source, want) =>
-        until(`bob is told that the ${source} is ${want ? 'muted' : 'unmuted'}`, async () =>
-            (await bob.call('report')).remotes.alice[source]?.muted === want);
+        until(
+            `bob is told that the ${source} is ${want ? 'muted' : 'unmuted'}`,
+            async () => (await bob.call('report')).remotes.alice[source]?.muted === want,
+        );
 
     await alice.call('setMicrophone', false);
     await muted('microphone', true);
@@ -101,8 +115,10 @@ async function resubscribe(context, options) {
     const { alice, bob, firstFrameMs } = await call(context, options);
     const camera = { from: 'alice', source: 'camera' };
     await bob.call('setSubscribed', { ...camera, subscribed: false });
-    await until('bob has no track any more', async () =>
-        !(await bob.call('report')).remotes.alice.camera.inbound);
+    await until(
+        'bob has no track any more',
+        async () => !(await bob.call('report')).remotes.alice.camera.inbound,
+    );
     await seesAndHears(alice, 'bob');
     await bob.call('setSubscribed', { ...camera, subscribed: true });
     await seesAndHears(bob, 'alice');
@@ -116,7 +132,11 @@ async function quality(context, options) {
     const shows = (width) =>
         until(`bob sees a picture ${width} wide`, async () => {
             const { element, inbound } = (await bob.call('report')).remotes.alice.camera;
-            return { ok: element.width === width && inbound.frameWidth === width, element, inbound };
+            return {
+                ok: element.width === width && inbound.frameWidth === width,
+                element,
+                inbound,
+            };
         });
     await shows(PICTURE.width);
     await bob.call('setQuality', { from: 'alice', quality: 'LOW' });
