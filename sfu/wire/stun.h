@@ -8,8 +8,8 @@
 //     |0 0|     STUN message type     |        message length         |
 //     |                     magic cookie 0x2112A442                   |
 //     |                  transaction id (96 bits)                     |
-//     |  attribute type               |  length (without padding)     |  value, padded to 4 bytes
-//     ...
+//     |        attribute type         |    length without padding     |
+//     |                    value, padded to 4 bytes                   | ...
 //
 // MESSAGE-INTEGRITY covers everything in front of it, with a header length that ends behind it;
 // FINGERPRINT is last.
@@ -21,8 +21,9 @@
 #define STUN_HEADER_LEN 20
 #define STUN_TXID_LEN 12
 
-// The largest message that this program writes.
-#define STUN_MAX_LEN 548
+// The largest message that this program writes: a check with both user names at their limit has
+// 600.
+#define STUN_MAX_LEN 640
 
 enum stun_class {
     STUN_REQUEST = 0,
