@@ -152,32 +152,31 @@ static bool by_rid(const struct rtp_demux_section *s, struct bytes rid, struct t
     return false;
 }
 
-// MID, with RID or repaired RID where the section has several encodings (RFC 8843 section 9.2, RFC
-// 8853 section 5.5).
-static bool by_mid(const struct rtp_demux *d, const struct rtp_header *h, struct target *t)
+// The section with this MID, NULL if there is none (yet).
+static const struct rtp_demux_section *section_by_mid(const struct rtp_demux *d, struct bytes mid)
 {
-    struct bytes mid;
-    struct bytes rid;
-    if (!rtp_ext_find(h, d->ext.id[RTP_EXT_MID], &mid)) {
-        return false;
-    }
     for (uint8_t i = 0; i < d->section_count; i++) {
-        const struct rtp_demux_section *const s = &d->section[i];
-        if (!id_eq(&s->mid, mid)) {
-            continue;
+        if (id_eq(&d->section[i].mid, mid)) {
+            return &d->section[i];
         }
-        if (rtp_ext_find(h, d->ext.id[RTP_EXT_RRID], &rid) ||
-            rtp_ext_find(h, d->ext.id[RTP_EXT_RID], &rid)) {
-            if (by_rid(s, rid, t)) {
-                return true;
-            }
-        }
-        // A rid on a section without simulcast says nothing; simulcast without a rid cannot be told
-        // apart.
-        *t = (struct target){s, 0};
-        return s->rid_count <= 1;
     }
-    return false;
+    return NULL;
+}
+
+// RID or repaired RID names the encoding (RFC 8853 section 5.5). One encoding needs no name; among
+// several nothing can be told without.
+static bool by_encoding_name(const struct rtp_demux *d, const struct rtp_header *h,
+                             const struct rtp_demux_section *s, struct target *t)
+{
+    struct bytes rid;
+    if (rtp_ext_find(h, d->ext.id[RTP_EXT_RRID], &rid) ||
+        rtp_ext_find(h, d->ext.id[RTP_EXT_RID], &rid)) {
+        if (by_rid(s, rid, t)) {
+            return true;
+        }
+    }
+    *t = (struct target){s, 0};
+    return s->rid_count <= 1;
 }
 
 static bool by_declaration(const struct rtp_demux *d, uint32_t ssrc, struct target *t)
@@ -207,6 +206,19 @@ static bool by_payload_type(const struct rtp_demux *d, uint8_t pt, struct target
         }
     }
     return found == 1 && t->section->rid_count <= 1 && t->section->declared_count == 0;
+}
+
+// RFC 8843 section 9.2: a packet that carries a MID belongs there or nowhere; then SSRCs of the
+// SDP, then payload types.
+static bool resolve(const struct rtp_demux *d, const struct rtp_header *h, struct target *t)
+{
+    struct bytes mid;
+    if (rtp_ext_find(h, d->ext.id[RTP_EXT_MID], &mid)) {
+        const struct rtp_demux_section *const s = section_by_mid(d, mid);
+        return s &&
+               (by_encoding_name(d, h, s, t) || (by_declaration(d, h->ssrc, t) && t->section == s));
+    }
+    return by_declaration(d, h->ssrc, t) || by_payload_type(d, h->pt, t);
 }
 
 static void fill_route(const struct rtp_demux *d, const struct rtp_demux_section *s,
@@ -247,7 +259,7 @@ static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const str
                                       struct rtp_demux_route *ret)
 {
     struct target t = {NULL, 0};
-    if (!by_mid(d, h, &t) && !by_declaration(d, h->ssrc, &t) && !by_payload_type(d, h->pt, &t)) {
+    if (!resolve(d, h, &t)) {
         return RTP_DEMUX_UNKNOWN;
     }
     const struct rtp_demux_pt *const pt = pt_find(t.section, h->pt);
@@ -365,8 +377,7 @@ struct packet *rtp_demux_take_held(struct rtp_demux *d, mono_t now)
         struct rtp_header h;
         struct target t;
         if (rtp_parse(packet_bytes(p), &h) == 0 &&
-            (binding_find(d, h.ssrc) || by_mid(d, &h, &t) || by_declaration(d, h.ssrc, &t) ||
-             by_payload_type(d, h.pt, &t))) {
+            (binding_find(d, h.ssrc) || resolve(d, &h, &t))) {
             held_remove(d, i);
             return p;
         }
