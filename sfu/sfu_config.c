@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/sfu_config.h"
+
+#include <stdio.h>
+
+#include "common/base/base64.h"
+#include "common/base/mem.h"
+#include "common/sys/random.h"
+#include "common/sys/thread.h"
+
+#define KEY_FILE_MAX (64u << 10)
+
+static const char *const log_formats[] = {"auto", "json", "text", NULL};
+
+static const struct conf_item items[SFU_ITEM_COUNT] = {
+    [SFU_PORT] = {.name = "port",
+                  .type = CONF_INT,
+                  .env = {"FOCI_SFU_PORT"},
+                  .flag = {"port"},
+                  .def = "7880",
+                  .max = 65535,
+                  .arg = "PORT",
+                  .help = "TCP port of signalling (WebSocket) and the server API; 0 takes a free one."},
+    [SFU_BIND] = {.name = "bind_addresses",
+                  .type = CONF_LIST,
+                  .env = {"FOCI_SFU_BIND"},
+                  .flag = {"bind"},
+                  .arg = "IPS",
+                  .help = "Addresses that signalling listens on; all without it."},
+    [SFU_KEYS] = {.name = "keys",
+                  .type = CONF_SECRET,
+                  .flags = CONF_FROM_FILE,
+                  .env = {"LIVEKIT_KEYS"},
+                  .flag = {"keys"},
+                  .conflicts = "key_file",
+                  .arg = "KEY: SECRET",
+                  .help = "API keys, one \"key: secret\" a line; the first signs, all are accepted."},
+    [SFU_KEY_FILE] = {.name = "key_file",
+                      .env = {"LIVEKIT_KEY_FILE"},
+                      .flag = {"key-file"},
+                      .arg = "PATH",
+                      .help = "File with such lines."},
+    [SFU_UDP_PORT] = {.name = "rtc.udp_port",
+                      .type = CONF_INT,
+                      .env = {"UDP_PORT"},
+                      .flag = {"udp-port"},
+                      .def = "7882",
+                      .max = 65535,
+                      .arg = "PORT",
+                      .help = "UDP port of the first media worker; worker n uses PORT+n. 0 takes free ones."},
+    [SFU_RTC_BIND] = {.name = "rtc.bind",
+                      .type = CONF_LIST,
+                      .env = {"FOCI_RTC_BIND"},
+                      .flag = {"rtc-bind"},
+                      .arg = "IPS",
+                      .help = "One IPv4 and one IPv6 address that media sockets bind to; all without it."},
+    [SFU_NODE_IP] = {.name = "rtc.node_ip",
+                     .type = CONF_LIST,
+                     .env = {"NODE_IP"},
+                     .flag = {"node-ip"},
+                     .arg = "IPS",
+                     .help = "Addresses told to clients (behind NAT: the public one); those of the interfaces without it."},
+    [SFU_IPV6] = {.name = "rtc.ipv6",
+                  .type = CONF_BOOL,
+                  .env = {"FOCI_RTC_IPV6"},
+                  .flag = {"ipv6"},
+                  .def = "true",
+                  .help = "Offer IPv6 candidates."},
+    [SFU_LOOPBACK] = {.name = "rtc.loopback",
+                      .type = CONF_BOOL,
+                      .env = {"FOCI_RTC_LOOPBACK"},
+                      .flag = {"loopback"},
+                      .def = "false",
+                      .help = "Offer loopback candidates too (clients on this machine)."},
+    [SFU_WORKERS] = {.name = "workers",
+                     .type = CONF_INT,
+                     .env = {"FOCI_SFU_WORKERS"},
+                     .flag = {"workers"},
+                     .def = "0",
+                     .max = WORKERS_MAX,
+                     .arg = "N",
+                     .help = "Media threads; 0 makes one for each CPU."},
+    [SFU_DTLS_THREADS] = {.name = "dtls_threads",
+                          .type = CONF_INT,
+                          .env = {"FOCI_SFU_DTLS_THREADS"},
+                          .flag = {"dtls-threads"},
+                          .def = "1",
+                          .min = 1,
+                          .max = 4,
+                          .arg = "N",
+                          .help = "Threads for handshakes of joining clients."},
+    [SFU_UDP_BUFFER] = {.name = "rtc.udp_buffer",
+                        .type = CONF_INT,
+                        .env = {"FOCI_RTC_UDP_BUFFER"},
+                        .flag = {"udp-buffer"},
+                        // media-plane 1.9: 16 MiB wanted, below 5 MiB bursts of a large room are lost.
+                        .def = "16777216",
+                        .min = 65536,
+                        .max = 268435456,
+                        .arg = "BYTES",
+                        .help = "Socket buffer asked for in each direction."},
+    [SFU_AUTO_CREATE] = {.name = "room.auto_create",
+                         .type = CONF_BOOL,
+                         .env = {"FOCI_ROOM_AUTO_CREATE"},
+                         .flag = {"auto-create"},
+                         .def = "true",
+                         .help = "Joining makes a room that does not exist; false: only CreateRoom does."},
+    [SFU_EMPTY_TIMEOUT] = {.name = "room.empty_timeout",
+                           .type = CONF_DURATION,
+                           .env = {"FOCI_ROOM_EMPTY_TIMEOUT"},
+                           .flag = {"empty-timeout"},
+                           .def = "300s",
+                           .min = 1000,
+                           .max = 604800000,
+                           .arg = "TIME",
+                           .help = "How long a room waits for its first participant."},
+    [SFU_DEPARTURE_TIMEOUT] = {.name = "room.departure_timeout",
+                               .type = CONF_DURATION,
+                               .env = {"FOCI_ROOM_DEPARTURE_TIMEOUT"},
+                               .flag = {"departure-timeout"},
+                               .def = "20s",
+                               .min = 1000,
+                               .max = 604800000,
+                               .arg = "TIME",
+                               .help = "How long a room stays after its last participant left."},
+    [SFU_MAX_PARTICIPANTS] = {.name = "room.max_participants",
+                              .type = CONF_INT,
+                              .env = {"FOCI_ROOM_MAX_PARTICIPANTS"},
+                              .flag = {"max-participants"},
+                              .def = "0",
+                              .max = 1000000,
+                              .arg = "N",
+                              .help = "Most participants of a room; 0 for no limit."},
+    [SFU_REGION] = {.name = "region",
+                    .env = {"LIVEKIT_REGION"},
+                    .flag = {"region"},
+                    .arg = "NAME",
+                    .help = "Region told to clients."},
+    [SFU_LOG_LEVEL] = {.name = "logging.level",
+                       .env = {"FOCI_LOG_LEVEL"},
+                       .flag = {"log-level"},
+                       .def = "info",
+                       .arg = "LEVEL",
+                       .help = "debug, info, warn or error."},
+    [SFU_LOG_FORMAT] = {.name = "logging.format",
+                        .env = {"FOCI_LOG_FORMAT"},
+                        .flag = {"log-format"},
+                        .def = "auto",
+                        .choices = log_formats,
+                        .arg = "FORMAT",
+                        .help = "json, text, or auto: text on a terminal."},
+    [SFU_DEV] = {.name = "development",
+                 .type = CONF_BOOL,
+                 .env = {"FOCI_DEV"},
+                 .flag = {"dev"},
+                 .def = "false",
+                 .help = "Development: a generated key, loopback only, loopback candidates."},
+};
+
+static const char *const env_prefixes[] = {"FOCI_", "LIVEKIT_", NULL};
+// Of foci-jwt, which often shares its environment with this service.
+static const char *const env_foreign[] = {"LIVEKIT_URL",
+                                          "LIVEKIT_KEY",
+                                          "LIVEKIT_SECRET",
+                                          "LIVEKIT_KEY_FROM_FILE",
+                                          "LIVEKIT_SECRET_FROM_FILE",
+                                          "LIVEKIT_JWT_BIND",
+                                          "LIVEKIT_JWT_PORT",
+                                          "LIVEKIT_INTERNAL_URL",
+                                          "LIVEKIT_FULL_ACCESS_HOMESERVERS",
+                                          "LIVEKIT_OPENID_URL_OVERRIDES",
+                                          "LIVEKIT_CS_API_URL_OVERRIDES",
+                                          "LIVEKIT_CA_FILE",
+                                          "LIVEKIT_REDIS_URL",
+                                          "LIVEKIT_INSECURE_SKIP_VERIFY_TLS",
+                                          "LIVEKIT_IGNORE_UNKNOWN_FIELDS",
+                                          "FOCI_JWT_CONFIG",
+                                          NULL};
+
+static const struct conf_spec spec = {
+    .program = "foci-sfu",
+    .version = "0.1.0",
+    .summary = "Selective forwarding unit that speaks LiveKit's client protocol.",
+    .items = items,
+    .count = SFU_ITEM_COUNT,
+    .config_env = "FOCI_SFU_CONFIG",
+    .env_prefixes = env_prefixes,
+    .env_foreign = env_foreign,
+};
+
+const struct conf_spec *sfu_config_spec(void)
+{
+    return &spec;
+}
+
+void sfu_config_free(struct sfu_config *c)
+{
+    if (c != NULL) {
+        conf_free(c->conf);
+        api_keys_free(c->keys);
+        mem_free(c);
+    }
+}
+
+// ---- keys ---------------------------------------------------------------------------------------------------------------
+
+static int generate_key(struct sfu_config *c)
+{
+    uint8_t random[32];
+    rand_bytes(random, sizeof(random));
+    struct dynbuf secret;
+    dynbuf_init(&secret, 128);
+    base64_encode(BASE64_URL_NOPAD, bytes_of(random, sizeof(random)), &secret);
+    int const rc = dynbuf_ok(&secret) ? api_keys_add(c->keys, bytes_str("devkey"), dynbuf_view(&secret)) : -ENOMEM;
+    dynbuf_done(&secret);
+    c->dev_keys = rc == 0;
+    return rc;
+}
+
+static int parse_keys(struct sfu_config *c, size_t item, const char *text, char *err)
+{
+    unsigned line = 0;
+    int const rc = api_keys_parse(c->keys, bytes_str(text), &line);
+    if (rc == -EINVAL && line == 0) {
+        return conf_fail(c->conf, item, err, "holds no key: write lines \"key: secret\"");
+    }
+    if (rc == -EINVAL) {
+        return conf_fail(c->conf, item, err, "line %u is no \"key: secret\", or repeats a key", line);
+    }
+    return rc < 0 ? conf_fail(c->conf, item, err, "too many keys (at most %d)", API_KEYS_MAX) : 0;
+}
+
+static int check_secrets(const struct sfu_config *c, size_t item, char *err)
+{
+    for (size_t i = 0; i < api_keys_count(c->keys); i++) {
+        const struct api_key *const k = api_keys_at(c->keys, i);
+        if (!c->dev && api_key_is_weak(k)) {
+            return conf_fail(c->conf, item, err,
+                             "the secret of key \"%s\" has fewer than %d characters; make a longer one with "
+                             "\"openssl rand -base64 32\", or use --dev for a try-out",
+                             k->key, API_KEYS_SECRET_WEAK_BELOW);
+        }
+    }
+    return 0;
+}
+
+static int load_keys(struct sfu_config *c, char *err)
+{
+    int rc = 0;
+    size_t item = SFU_KEYS;
+    c->keys = api_keys_new();
+    if (c->keys == NULL) {
+        return -ENOMEM;
+    }
+    if (conf_has(c->conf, SFU_KEYS)) {
+        rc = parse_keys(c, SFU_KEYS, conf_str(c->conf, SFU_KEYS), err);
+    } else if (conf_has(c->conf, SFU_KEY_FILE)) {
+        char *text = NULL;
+        size_t n = 0;
+        item = SFU_KEY_FILE;
+        rc = conf_read_file(conf_str(c->conf, SFU_KEY_FILE), KEY_FILE_MAX, &text, &n);
+        if (rc < 0) {
+            return conf_fail(c->conf, item, err, "cannot read it: %s", strerror(-rc));
+        }
+        rc = parse_keys(c, item, text, err);
+        mem_free(text);
+    } else if (c->dev) {
+        return generate_key(c);
+    } else {
+        return conf_fail(c->conf, SFU_KEYS, err,
+                         "no API key is set; give --keys \"name: secret\", LIVEKIT_KEYS or --key-file, or --dev for a "
+                         "try-out with a generated one");
+    }
+    return rc < 0 ? rc : check_secrets(c, item, err);
+}
+
+// ---- addresses ----------------------------------------------------------------------------------------------------------
+
+static int parse_ips(const struct sfu_config *c, size_t item, struct addr *ret, size_t cap, size_t *ret_n, char *err)
+{
+    size_t const n = conf_list_len(c->conf, item);
+    if (n > cap) {
+        return conf_fail(c->conf, item, err, "names %zu addresses, at most %zu are possible", n, cap);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *const text = conf_list_at(c->conf, item, i);
+        if (addr_parse_ip(bytes_str(text), &ret[i]) < 0) {
+            return conf_fail(c->conf, item, err, "\"%s\" is no IP address; names are not looked up here", text);
+        }
+    }
+    *ret_n = n;
+    return 0;
+}
+
+static int load_listen(struct sfu_config *c, char *err)
+{
+    int const rc = parse_ips(c, SFU_BIND, c->listen, SFU_LISTEN_MAX, &c->listen_count, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (c->listen_count == 0) {
+        c->listen[0] = c->dev ? addr_v4(127, 0, 0, 1, 0) : addr_v4(0, 0, 0, 0, 0);
+        c->listen[1] = (struct addr){.family = ADDR_V6};
+        c->listen[1].ip[15] = c->dev ? 1 : 0;
+        c->listen_count = 2;
+    }
+    for (size_t i = 0; i < c->listen_count; i++) {
+        c->listen[i].port = (uint16_t)conf_int(c->conf, SFU_PORT);
+    }
+    return 0;
+}
+
+static int load_media(struct sfu_config *c, char *err)
+{
+    int rc = parse_ips(c, SFU_NODE_IP, c->node_ips, SFU_NODE_IPS_MAX, &c->node_ip_count, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = parse_ips(c, SFU_RTC_BIND, c->rtc_binds, 2, &c->rtc_bind_count, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (c->rtc_bind_count == 2 && c->rtc_binds[0].family == c->rtc_binds[1].family) {
+        return conf_fail(c->conf, SFU_RTC_BIND, err, "takes one address of each family");
+    }
+    if (c->rtc_bind_count == 0) {
+        c->rtc_binds[0] = addr_v4(0, 0, 0, 0, 0);
+        c->rtc_binds[1] = (struct addr){.family = ADDR_V6};
+        c->rtc_bind_count = conf_bool(c->conf, SFU_IPV6) ? 2 : 1;
+    }
+    for (size_t i = 0; i < c->node_ip_count; i++) {
+        if (addr_is_unspecified(&c->node_ips[i]) || addr_is_multicast(&c->node_ips[i])) {
+            return conf_fail(c->conf, SFU_NODE_IP, err, "\"%s\" is no address that a client could send to",
+                             conf_list_at(c->conf, SFU_NODE_IP, i));
+        }
+    }
+    c->udp_port = (uint16_t)conf_int(c->conf, SFU_UDP_PORT);
+    c->workers = (uint32_t)conf_int(c->conf, SFU_WORKERS);
+    if (c->workers == 0) {
+        c->workers = MIN(thread_cpus(), WORKERS_MAX);
+    }
+    c->dtls_threads = (uint32_t)conf_int(c->conf, SFU_DTLS_THREADS);
+    if (c->udp_port != 0 && (uint32_t)c->udp_port + c->workers - 1 > 65535) {
+        return conf_fail(c->conf, SFU_UDP_PORT, err, "%u workers need the ports %u to %u, which ends above 65535",
+                         c->workers, c->udp_port, c->udp_port + c->workers - 1);
+    }
+    return 0;
+}
+
+static int load_log(struct sfu_config *c, char *err)
+{
+    const char *const format = conf_str(c->conf, SFU_LOG_FORMAT);
+    if (!log_level_parse(conf_str(c->conf, SFU_LOG_LEVEL), &c->log.level)) {
+        return conf_fail(c->conf, SFU_LOG_LEVEL, err, "\"%s\" is none of debug, info, warn, error",
+                         conf_str(c->conf, SFU_LOG_LEVEL));
+    }
+    c->log.format = strcmp(format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_AUTO;
+    c->log.format = strcmp(format, "text") == 0 ? LOG_FORMAT_TEXT : c->log.format;
+    c->log.redact = c->dev ? LOG_REDACT_NONE : LOG_REDACT_HASH;
+    return 0;
+}
+
+int sfu_config_load(int argc, const char *const *argv, const char *const *envp, struct sfu_config **ret,
+                    char err[static CONF_ERROR_MAX])
+{
+    struct sfu_config *const c = NEW(struct sfu_config);
+    if (c == NULL) {
+        return -ENOMEM;
+    }
+    int rc = conf_load(&spec, argc, argv, envp, &c->conf, err);
+    bool const run = rc == 0 && (conf_action(c->conf) == CONF_RUN || conf_action(c->conf) == CONF_CHECK);
+    if (run) {
+        c->dev = conf_bool(c->conf, SFU_DEV);
+        rc = load_log(c, err);
+        rc = rc == 0 ? load_keys(c, err) : rc;
+        rc = rc == 0 ? load_listen(c, err) : rc;
+        rc = rc == 0 ? load_media(c, err) : rc;
+    }
+    if (rc < 0) {
+        sfu_config_free(c);
+        return rc;
+    }
+    *ret = c;
+    return 0;
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Settings of foci-sfu. Names follow livekit-server where it has the same setting (flags --bind --port --keys --key-file
+// --node-ip --udp-port --dev --region, variables LIVEKIT_KEYS NODE_IP UDP_PORT).
+//
+// Start-up, main thread.
+
+#include "common/lk/keys.h"
+#include "common/svc/conf.h"
+#include "common/sys/log.h"
+#include "sfu/base/sfu_limits.h"
+
+enum sfu_item {
+    SFU_PORT,
+    SFU_BIND,
+    SFU_KEYS,
+    SFU_KEY_FILE,
+    SFU_UDP_PORT,
+    SFU_RTC_BIND,
+    SFU_NODE_IP,
+    SFU_IPV6,
+    SFU_LOOPBACK,
+    SFU_WORKERS,
+    SFU_DTLS_THREADS,
+    SFU_UDP_BUFFER,
+    SFU_AUTO_CREATE,
+    SFU_EMPTY_TIMEOUT,
+    SFU_DEPARTURE_TIMEOUT,
+    SFU_MAX_PARTICIPANTS,
+    SFU_REGION,
+    SFU_LOG_LEVEL,
+    SFU_LOG_FORMAT,
+    SFU_DEV,
+    SFU_ITEM_COUNT,
+};
+
+#define SFU_LISTEN_MAX 8
+#define SFU_NODE_IPS_MAX 8
+
+struct sfu_config {
+    struct conf *conf;
+    struct api_keys *keys;
+    struct addr listen[SFU_LISTEN_MAX];
+    size_t listen_count;
+    struct addr rtc_binds[2];
+    size_t rtc_bind_count;
+    struct addr node_ips[SFU_NODE_IPS_MAX];
+    size_t node_ip_count;
+    uint32_t workers;
+    uint32_t dtls_threads;
+    uint16_t udp_port; // of worker 0; 0: any
+    bool dev;
+    bool dev_keys; // generated or built in, to be shown
+    struct log_settings log;
+};
+
+// Reads flags, environment and file. 0: *ret is set (check conf_action); -EINVAL: err is the line for the operator.
+int sfu_config_load(int argc, const char *const *argv, const char *const *envp, struct sfu_config **ret,
+                    char err[static CONF_ERROR_MAX]) NODISCARD;
+void sfu_config_free(struct sfu_config *c);
+
+const struct conf_spec *sfu_config_spec(void);
