@@ -230,7 +230,8 @@ mono_t down_track_deadline(const struct down_track *dt)
     if (dt->key_wanted) {
         t = mono_min(t, dt->key_next);
     }
-    return dt->pli_pending || dt->nack_count > 0 ? (mono_t){0} : t;
+    bool const catch_up = dt->sequencer && dt->forwarder.catch_next < dt->forwarder.catch_end;
+    return dt->pli_pending || dt->nack_count > 0 || catch_up ? (mono_t){0} : t;
 }
 
 // ---- packets --------------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source
 // repetitions by clamp(2 x RTT, 200 ms, 1 s). Call after writes and when down_track_deadline is reached.
 bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct receiver *r, uint8_t *ret_encoding);
 
-// When poll_key_frame or write_sr should be called again; MONO_NEVER if nothing is due.
+// When poll_key_frame, write_rtx or write_sr should be called again; MONO_NEVER if nothing is due.
 mono_t down_track_deadline(const struct down_track *dt);
 
 // ---- RTCP -----------------------------------------------------------------------------------------------------------
@@ -155,7 +155,9 @@ void down_track_rtcp_block(struct down_track *dt, mono_t now, const struct rtcp_
 void down_track_rtcp_nack(struct down_track *dt, mono_t now, const uint16_t *sns, size_t n);
 void down_track_rtcp_pli(struct down_track *dt, mono_t now); // also for FIR
 
-// Writes the next retransmission that is due, at most one per call: call until DOWN_TRACK_NOTHING.
+// Writes the next packet that is due besides the stream: an answer to a NACK, or (out->is_rtx false) a packet of a key frame
+// whose beginning came late. At most one per call: call after each batch, after NACKs, and at the deadline, until
+// DOWN_TRACK_NOTHING.
 enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now, const struct receiver *r,
                                             uint16_t *twcc_sn, struct down_track_out *out);
 

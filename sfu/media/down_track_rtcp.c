@@ -13,6 +13,9 @@
 // media-plane 5.8: NACKs for packets before the key frame that a PLI asked for are pointless for that long.
 #define NACK_GATE_PACKETS 2000
 
+// Budget that must be there before a retransmission: one full packet.
+#define RTX_SAVED_MIN 1400u
+
 // Until a round trip is known (appendix C).
 #define DEFAULT_RTT_US (70 * US_PER_MS)
 
@@ -81,7 +84,8 @@ static const struct packet *find_source(struct down_track *dt, mono_t now, const
                                         const struct sequencer_entry **ret)
 {
     const struct sequencer_entry *e = NULL;
-    if (is_pointless(dt, sn) || dt->rtx_saved == 0) {
+    // Checked before the answer is counted; what is left over is saved for the next packet.
+    if (is_pointless(dt, sn) || dt->rtx_saved < RTX_SAVED_MIN) {
         return NULL;
     }
     int64_t const rtt = dt->rtt_us > 0 ? dt->rtt_us : DEFAULT_RTT_US;
@@ -119,9 +123,33 @@ static void write_rtx(struct down_track *dt, mono_t now, const struct packet *p,
     dt->nacks_answered++;
 }
 
+// A source that began with a late packet: what passed before it was attached and was not sent since.
+static enum down_track_result write_catch_up(struct down_track *dt, mono_t now, const struct receiver *r,
+                                             uint16_t *twcc_sn, struct down_track_out *out)
+{
+    struct forwarder *const f = &dt->forwarder;
+    const struct packet *p;
+    while ((p = forwarder_take_catch_up(f, r)) != NULL) {
+        uint64_t sn = 0;
+        enum rtp_munger_place const place = rtp_munger_place(&f->rtp, p->ext_sn, &sn);
+        const struct sequencer_entry *const e = sequencer_put(dt->sequencer, (uint16_t)sn);
+        bool const sent = place == RTP_MUNGER_LATE && e->used && e->sn == (uint16_t)sn &&
+                          e->source_sn == (uint32_t)p->ext_sn && e->encoding == p->info.encoding;
+        if (!sent && down_track_write(dt, now, r, p, twcc_sn, out) == DOWN_TRACK_SENT) {
+            return DOWN_TRACK_SENT;
+        }
+    }
+    return DOWN_TRACK_NOTHING;
+}
+
 enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now, const struct receiver *r,
                                             uint16_t *twcc_sn, struct down_track_out *out)
 {
+    if (UNLIKELY(dt->forwarder.catch_next < dt->forwarder.catch_end && dt->sequencer && dt->block == DOWN_TRACK_SENT)) {
+        if (write_catch_up(dt, now, r, twcc_sn, out) == DOWN_TRACK_SENT) {
+            return DOWN_TRACK_SENT;
+        }
+    }
     while (dt->nack_count > 0) {
         uint16_t const sn = dt->nack_sns[dt->nack_head];
         const struct sequencer_entry *e = NULL;

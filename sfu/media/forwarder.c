@@ -48,10 +48,26 @@ static bool reference_ts(const struct forwarder *f, const struct receiver *r, ui
     return true;
 }
 
-// Strictly after what was sent.
-static uint32_t after_last(const struct forwarder *f, uint32_t ts)
+// Two frames are at least this far apart (60 frames/s: 1500 ticks), so squeezing by it keeps their order.
+#define SQUEEZE 1024
+// Squeezed timestamps lie within that of the floor: FORWARDER_LAYER_BEHIND_US at 90 kHz are 4500 ticks.
+#define SQUEEZED_MAX 8
+
+// The outgoing timestamp of a packet of the current source.
+static uint32_t outgoing_ts(struct forwarder *f, uint32_t ts)
 {
-    return seq32_newer(ts, f->rtp.last_ts) ? ts : f->rtp.last_ts + 1;
+    uint32_t const natural = ts - f->rtp.ts_offset;
+    if (LIKELY(!f->squeeze)) {
+        return natural;
+    }
+    int64_t const above = seq32_diff(natural, f->ts_floor);
+    if (above > SQUEEZED_MAX) {
+        // Long past: forget, before the comparison wraps.
+        f->squeeze = above < (int64_t)f->clock_rate * 10;
+        return natural;
+    }
+    int64_t const since_first = seq32_diff(natural, f->ts_first);
+    return f->ts_floor + 1 + (uint32_t)(MAX(since_first, 0) / SQUEEZE);
 }
 
 static uint32_t expected_ts(const struct forwarder *f, mono_t now)
@@ -59,7 +75,7 @@ static uint32_t expected_ts(const struct forwarder *f, mono_t now)
     return f->rtp.last_ts + ticks(f, mono_diff_us(now, f->last_sent));
 }
 
-// Coming back after an interruption, or first start.
+// Coming back after an interruption, or first start: the natural timestamp of the first packet.
 static uint32_t resume_ts(const struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p)
 {
     if (!f->rtp.started) {
@@ -68,31 +84,32 @@ static uint32_t resume_ts(const struct forwarder *f, mono_t now, const struct re
     uint32_t const expected = expected_ts(f, now);
     uint32_t ref = 0;
     if (!reference_ts(f, r, p->info.encoding, p->ts, &ref)) {
-        return after_last(f, expected);
+        return expected;
     }
     int64_t const behind = ticks_to_us(f, seq32_diff(expected, ref));
     bool const lost = behind > FORWARDER_RESUME_HIGH_US || behind < -FORWARDER_RESUME_HIGH_US;
     bool const stale = f->muted_resync && behind > FORWARDER_RESUME_BEHIND_US;
-    return after_last(f, lost || stale ? expected : ref);
+    return lost || stale ? expected : ref;
 }
 
-// Another encoding without interruption. False if its time does not fit (now).
+// Another encoding without interruption: the natural timestamp of its first packet. False if its time does not fit (now).
 static bool switch_ts(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p, uint32_t *ret)
 {
     bool const current_live = receiver_live_mask(r) & (1u << f->encoding);
-    bool const may_refuse = current_live && f->refusals < FORWARDER_MAX_REFUSALS;
+    bool const may_refuse = current_live && (p->info.late || f->refusals < FORWARDER_MAX_REFUSALS);
     uint32_t const expected = expected_ts(f, now);
     uint32_t ref = 0;
     if (!reference_ts(f, r, p->info.encoding, p->ts, &ref)) {
-        *ret = after_last(f, expected);
+        *ret = expected;
         return !may_refuse;
     }
     int64_t const behind = ticks_to_us(f, seq32_diff(f->rtp.last_ts, ref));
-    if (behind > FORWARDER_LAYER_BEHIND_US && may_refuse) {
-        return false;
+    if (behind > FORWARDER_LAYER_BEHIND_US) {
+        *ret = expected;
+        return !may_refuse;
     }
     int64_t const ahead = ticks_to_us(f, seq32_diff(ref, expected));
-    *ret = after_last(f, ahead > FORWARDER_RESUME_HIGH_US ? expected : ref);
+    *ret = ahead > FORWARDER_RESUME_HIGH_US ? expected : ref;
     return true;
 }
 
@@ -104,9 +121,15 @@ static uint32_t skip_before_switch(const struct forwarder *f)
     return f->video && f->rtp.started && !f->rtp.last_marker && !has_start_bit ? 1 : 0;
 }
 
-static void attach(struct forwarder *f, const struct receiver *r, const struct packet *p, uint32_t ts_out)
+// natural: outgoing timestamp that belongs to the packet by its time; squeezed if it is not newer than what was sent.
+static void attach(struct forwarder *f, const struct receiver *r, const struct packet *p, uint32_t natural)
 {
-    rtp_munger_switch(&f->rtp, p->ext_sn, p->ts, ts_out, skip_before_switch(f));
+    bool const behind = f->rtp.started && seq32_diff(f->rtp.last_ts, natural) > 4 * SQUEEZE;
+    f->squeeze = f->rtp.started;
+    f->ts_floor = f->rtp.last_ts;
+    // Further behind than can be squeezed: the relation is given up.
+    f->ts_first = behind ? f->rtp.last_ts + 1 : natural;
+    rtp_munger_switch(&f->rtp, p->ext_sn, p->ts, f->ts_first, skip_before_switch(f));
     vp8_munger_switch(&f->vp8);
     f->switches += f->attached && f->encoding != p->info.encoding;
     f->encoding = p->info.encoding;
@@ -114,6 +137,8 @@ static void attach(struct forwarder *f, const struct receiver *r, const struct p
     f->attached = true;
     f->resync = false;
     f->refusals = 0;
+    f->catch_next = p->ext_sn + 1;
+    f->catch_end = p->info.late ? receiver_highest(r, f->encoding) + 1 : f->catch_next;
 }
 
 // Video of another encoding than the one in use, or any before the first key frame.
@@ -121,8 +146,11 @@ static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const s
 {
     bool const interrupted = !f->attached || f->resync;
     enum forwarder_result const otherwise = interrupted ? FORWARDER_WAIT_KEY : FORWARDER_LAYER;
-    if (!p->info.key_frame || !p->info.frame_start || p->info.late) {
-        return otherwise; // a late start would miss the packets that have passed already
+    if (!p->info.key_frame || !p->info.frame_start) {
+        return otherwise;
+    }
+    if (p->info.late && receiver_highest(r, p->info.encoding) - p->ext_sn > FORWARDER_CATCH_UP_MAX) {
+        return otherwise;
     }
     if (!layer_selector_key_frame(&f->selector, now, p->info.encoding, receiver_live_mask(r))) {
         return otherwise;
@@ -131,7 +159,7 @@ static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const s
     if (interrupted) {
         ts = resume_ts(f, now, r, p);
     } else if (!switch_ts(f, now, r, p, &ts)) {
-        f->refusals++;
+        f->refusals = (uint8_t)(f->refusals + !p->info.late);
         return FORWARDER_TIMESTAMP;
     }
     layer_selector_switched(&f->selector, p->info.encoding);
@@ -232,13 +260,28 @@ enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const st
             return res;
         }
     }
-    ret->ts = p->ts - f->rtp.ts_offset;
+    ret->ts = outgoing_ts(f, p->ts);
     f->key_frames += p->info.key_frame && p->info.frame_start;
     if (LIKELY(place != RTP_MUNGER_LATE)) {
         rtp_munger_sent(&f->rtp, p->ext_sn, ret->sn, ret->ts, p->marker);
         f->last_sent = now;
     }
     return FORWARDER_SEND;
+}
+
+const struct packet *forwarder_take_catch_up(struct forwarder *f, const struct receiver *r)
+{
+    while (f->catch_next < f->catch_end) {
+        if (f->resync || f->epoch != receiver_epoch(r, f->encoding)) {
+            f->catch_next = f->catch_end;
+            break;
+        }
+        const struct packet *const p = receiver_history_get(r, f->encoding, f->catch_next++);
+        if (p) {
+            return p;
+        }
+    }
+    return NULL;
 }
 
 bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver *r, uint8_t *ret_encoding)

@@ -21,6 +21,10 @@
 // ... but not for ever: an encoder whose layers really are that far apart must not block the subscriber.
 #define FORWARDER_MAX_REFUSALS 2
 
+// A key frame may begin late: its first packet was overtaken, or lost and repeated. What has passed since is then
+// fetched from the history, up to this many packets (a large key frame and 100 ms more).
+#define FORWARDER_CATCH_UP_MAX 200u
+
 enum forwarder_result {
     FORWARDER_SEND,
     FORWARDER_WAIT_KEY,
@@ -54,6 +58,12 @@ struct forwarder {
     uint32_t clock_rate;
     uint32_t epoch;     // of the source
     mono_t last_sent;   // when last_ts of the munger was set
+    // A new source may begin a little behind what was sent. Its timestamps keep their exact relation; only those that
+    // would not be newer than ts_floor are squeezed in behind it.
+    bool squeeze;
+    uint32_t ts_floor;  // newest outgoing timestamp before the switch
+    uint32_t ts_first;  // natural timestamp of the first packet of the source
+    uint64_t catch_next, catch_end; // incoming numbers to fetch from the history; equal: nothing
     uint32_t switches, key_frames;
     struct rtp_munger rtp;
     struct vp8_munger vp8;
@@ -67,6 +77,10 @@ void forwarder_interrupt(struct forwarder *f, bool muted_by_publisher);
 // Decides on one packet. With FORWARDER_SEND *ret is set, and the numbers count as used.
 enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p,
                                        struct forwarder_translation *ret);
+
+// The next packet of the history that passed before the source was attached and was not sent yet, NULL if there is none.
+// Give it to forwarder_packet.
+const struct packet *forwarder_take_catch_up(struct forwarder *f, const struct receiver *r);
 
 // True if a key frame of *ret_encoding would help.
 bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver *r, uint8_t *ret_encoding);

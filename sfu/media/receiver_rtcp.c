@@ -49,8 +49,10 @@ void receiver_set_rtt(struct receiver *r, int64_t rtt_us)
     }
     r->view.rtt_us = rtt_us;
     pli_throttle_set_rtt(&r->plis, rtt_us);
+    // Half of the answers take longer than the mean: a repetition exactly one round trip later would mostly bring twins.
+    int64_t const wait = rtt_us + rtt_us / 4;
     for (unsigned i = 0; i < r->view.conf.encodings; i++) {
-        nack_queue_set_rtt(&r->encodings[i].nacks, rtt_us);
+        nack_queue_set_rtt(&r->encodings[i].nacks, wait);
     }
 }
 

@@ -22,7 +22,7 @@ enum sequencer_answer sequencer_request(struct sequencer *s, mono_t now, int64_t
         return SEQUENCER_EXHAUSTED;
     }
     uint32_t const now_ms = (uint32_t)(now.us / US_PER_MS);
-    int64_t const wait_ms = MIN(SEQUENCER_IGNORE_US, 2 * rtt_us) / US_PER_MS;
+    int64_t const wait_ms = MIN(SEQUENCER_IGNORE_US, e->answers > 0 ? 2 * rtt_us : rtt_us / 2) / US_PER_MS;
     if (seq32_diff(now_ms, e->sent_ms) < wait_ms) {
         return SEQUENCER_TOO_SOON;
     }

@@ -4,9 +4,11 @@
 // they were rewritten, so that a NACK is answered from the publisher's history. No payload is kept.
 //
 // Rules for answers (media-plane 5.8; without them a receiver that asks every 110 ms multiplies an overload by ten):
-// at most three for each packet, none within min(100 ms, 2 x RTT) of the last (re)transmission, the first one included.
+// at most three for each packet, none within min(100 ms, 2 x RTT) of the last answer. A packet just sent for the first
+// time cannot have been missed before one round trip has passed; half of it is left for errors of the estimate.
 //
-// Pure. Upstream: livekit pkg/sfu/sequencer.go @788d4c35.
+// Pure. Upstream: livekit pkg/sfu/sequencer.go @788d4c35 (deviation: there the first sending counts like an answer, so a
+// receiver that asks at once, as libwebrtc does, is answered only when it asks again).
 
 #include "common/base/mono.h"
 #include "common/base/seq.h"
