@@ -11,8 +11,8 @@
 
 // Strings of one request: what the limits of requests.h allow, and room for alignment.
 #define CALL_ARENA_FIRST 1024
-#define CALL_ARENA_MAX ((size_t)3 << 20) // token_type and delay_cs_api_url are copied unlimited
-#define ANSWER_MAX ((size_t)192 << 10)   // a token of ACCESS_TOKEN_MAX and the URL
+#define CALL_ARENA_MAX (16u << 10)
+#define ANSWER_MAX ((size_t)192 << 10) // a token of ACCESS_TOKEN_MAX and the URL
 #define REQUEST_ID_SIZE 17
 
 #define JSON_TYPE "application/json"
