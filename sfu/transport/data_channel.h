@@ -15,8 +15,9 @@
 // LiveKit's labels have at most 11 characters; longer ones of others are cut off here, not refused.
 #define DATA_CHANNEL_LABEL_MAX 64
 
-// Stream ids: both browsers announce 65535, we ask for 1024 in each direction.
-#define DATA_CHANNEL_IDS 1024
+// Stream ids in each direction that we offer and accept. Everybody takes the lowest free id of his parity, so sixteen channels
+// stay far below; RFC 8831 section 6.2 recommends 65535, but usrsctp reserves 200 bytes for each (measured).
+#define DATA_CHANNEL_IDS 128
 
 enum data_channel_state {
     DATA_CHANNEL_FREE,
@@ -27,7 +28,6 @@ enum data_channel_state {
 
 struct data_channel_params {
     struct bytes label;
-    struct bytes protocol;
     uint16_t priority;    // RFC 8831 section 6.4: 256 is normal
     uint32_t reliability; // retransmissions or milliseconds, by reliability_kind
     uint8_t reliability_kind; // enum dcep_reliability
@@ -42,7 +42,10 @@ struct data_channel {
     uint8_t reliability_kind; // enum dcep_reliability
     uint32_t reliability;
     uint8_t label_len;
-    bool reset_sent;     // closing: our direction
+    uint16_t priority;
+    bool announce;       // DCEP OPEN (ours) or ACK (theirs) is still to be sent
+    bool reset_wanted;   // closing: our direction is still to be reset
+    bool reset_sent;     // closing: our direction is reset
     bool reset_received; // closing: theirs
     char label[DATA_CHANNEL_LABEL_MAX];
 };
@@ -55,7 +58,8 @@ struct data_channels {
 // dtls_client: our ids are even (RFC 8832 section 6).
 void data_channels_init(struct data_channels *c, bool dtls_client);
 
-// Opens one of ours with the lowest free id, in state CONNECTING. -ENOBUFS, -EINVAL (label over DATA_CHANNEL_LABEL_MAX).
+// Opens one of ours with the lowest free id, in state CONNECTING. -ENOBUFS, -EINVAL (label over
+// DATA_CHANNEL_LABEL_MAX, reliability_kind unknown).
 int data_channels_open(struct data_channels *c, const struct data_channel_params *params, struct data_channel **ret)
     NODISCARD;
 

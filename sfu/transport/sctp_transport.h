@@ -18,7 +18,8 @@
 // Port of both sides (a=sctp-port).
 #define SCTP_PORT 5000
 
-// What fits 1200 bytes of UDP payload minus the SCTP common header, as mediasoup does; path MTU discovery is off.
+// Without the SCTP common header (12 bytes), so a packet has 1200 bytes at most and its DTLS record 1237, as mediasoup does; path
+// MTU discovery is off.
 #define SCTP_MTU 1188
 
 // a=max-message-size that we announce: LiveKit's data buffers are 65535 bytes.
@@ -64,7 +65,7 @@ enum sctp_state {
 };
 enum sctp_state sctp_transport_state(const struct sctp_transport *t);
 
-// Sends INIT; both sides do (RFC 8831 section 6.1 allows it, RFC 9260 section 5.2.1 resolves it). Call when DTLS is connected,
+// Sends INIT; both sides do (RFC 9260 section 5.2.1 resolves the collision). Call when DTLS is connected,
 // before feeding early data. dtls_client: our channels get even stream ids, else odd ones. remote_max_message: the peer's
 // a=max-message-size (0: no limit; 65536 when absent). -EPROTO if started, -ENOMEM, -EIO.
 int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t remote_max_message) NODISCARD;
@@ -98,8 +99,8 @@ bool sctp_transport_poll_event(struct sctp_transport *t, struct sctp_event *ret)
 
 // ---- data channels ------------------------------------------------------------------------------------------------
 
-// Opens a channel and announces it by DCEP; may be called before UP (sent then). Text is copied. -ENOBUFS: no free id or
-// DATA_CHANNELS_MAX reached; -EINVAL: label or protocol too long; -EPROTO: association is down.
+// Opens a channel and announces it by DCEP; may be called after start and before UP (it is announced then). Text is copied. -ENOBUFS: no free id or
+// DATA_CHANNELS_MAX reached; -EINVAL: label too long; -EPROTO: not started, or down.
 int sctp_transport_open_channel(struct sctp_transport *t, const struct data_channel_params *params, uint16_t *ret_id)
     NODISCARD;
 
