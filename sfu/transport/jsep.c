@@ -5,8 +5,8 @@
 #include "common/base/mem.h"
 #include "sfu/transport/jsep_internal.h"
 
-// An ICE ufrag or pwd, a fingerprint or an id that can stand in a line: printable, not empty. Blanks only in a
-// fingerprint.
+// An ICE ufrag or pwd, a fingerprint or an id that can stand in a line: printable, not empty.
+// Blanks only in a fingerprint.
 static bool usable(const char *s, size_t max, bool blanks)
 {
     if (s == NULL || s[0] == '\0') {
@@ -175,7 +175,7 @@ bool jsep_needs_negotiation(const struct jsep *j)
     return j->dirty;
 }
 
-// ---- sections -----------------------------------------------------------------------------------------------------
+// ---- sections -----------------------------------------------------------------------------------
 
 enum jsep_kind jsep_kind_of_(enum sdp_kind kind)
 {
@@ -192,7 +192,8 @@ enum jsep_kind jsep_kind_of_(enum sdp_kind kind)
     return JSEP_OTHER;
 }
 
-int jsep_transceiver_new_(struct jsep *j, enum jsep_kind kind, struct bytes mid, struct jsep_transceiver **ret)
+int jsep_transceiver_new_(struct jsep *j, enum jsep_kind kind, struct bytes mid,
+                          struct jsep_transceiver **ret)
 {
     struct jsep_transceiver *const t = NEW(struct jsep_transceiver);
     if (t == NULL) {
@@ -252,11 +253,11 @@ struct jsep_transceiver *jsep_by_mid(const struct jsep *j, struct bytes mid)
 
 static bool is_free(const struct jsep_transceiver *t, enum jsep_kind kind)
 {
-    if (t->kind != kind || t->stopped || t->sender != NULL || t->had_sender || t->offered_sender) {
+    if (t->kind != kind || t->stopped || t->sender != NULL || t->had_sender || t->offered_sender ||
+        t->published) {
         return false;
     }
-    // A sendrecv section with media of its own is a publication of the client.
-    return t->remote_direction == SDP_RECVONLY || (t->remote_direction == SDP_SENDRECV && t->remote == NULL);
+    return (t->remote_direction & SDP_RECVONLY) != 0;
 }
 
 struct jsep_transceiver *jsep_find_free(const struct jsep *j, enum jsep_kind kind)
@@ -316,8 +317,8 @@ int jsep_add_sender_section(struct jsep *j, enum jsep_kind kind, struct jsep_tra
 {
     for (size_t i = 0; i < j->count && !j->cfg.no_reuse; i++) {
         struct jsep_transceiver *const t = j->order[i];
-        if (t->kind == kind && t->local && !t->stopped && t->sender == NULL && !t->had_sender && !t->offered_sender &&
-            !jsep_wants_recv_(t)) {
+        if (t->kind == kind && t->local && !t->stopped && t->sender == NULL && !t->had_sender &&
+            !t->offered_sender && !jsep_wants_recv_(t)) {
             *ret = t;
             return 0;
         }
@@ -429,9 +430,10 @@ struct jsep_transceiver *jsep_next_sending(const struct jsep *j, size_t *pos)
     return NULL;
 }
 
-// ---- codecs -------------------------------------------------------------------------------------------------------
+// ---- codecs -------------------------------------------------------------------------------------
 
-const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt, bool *ret_rtx)
+const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt,
+                                          bool *ret_rtx)
 {
     for (size_t i = 0; i < t->codec_count; i++) {
         bool const rtx = t->codecs[i].rtx_pt != 0 && t->codecs[i].rtx_pt == pt;
@@ -455,7 +457,8 @@ static int fitness(const struct jsep_codec *c, const struct jsep_codec *like)
         return c->profile == like->profile ? 3 : 0;
     }
     bool const profile = c->profile == like->profile;
-    // Constrained Baseline is a subset of both others, and every decoder in use takes Baseline as browsers make it.
+    // Constrained Baseline is a subset of both others, and every decoder in use takes Baseline as
+    // browsers make it.
     bool const baseline = c->profile <= JSEP_H264_BASELINE && like->profile <= JSEP_H264_BASELINE;
     if (!profile && !baseline) {
         return 0;
@@ -463,7 +466,8 @@ static int fitness(const struct jsep_codec *c, const struct jsep_codec *like)
     return 1 + (profile ? 1 : 0) + (c->packetization_mode == like->packetization_mode ? 1 : 0);
 }
 
-const struct jsep_codec *jsep_codec_match(const struct jsep_transceiver *t, const struct jsep_codec *like)
+const struct jsep_codec *jsep_codec_match(const struct jsep_transceiver *t,
+                                          const struct jsep_codec *like)
 {
     const struct jsep_codec *best = NULL;
     int best_fitness = 0;

@@ -1,31 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Offer/answer engine of one peer connection (RFC 8829, RFC 8843, RFC 8842): text in, text out, and per m-section the
-// negotiated facts that media and room need. One engine for all roles: the SFU as answerer (single PC, v0 publisher PC),
-// the SFU as offerer (v0 subscriber PC), and our own client as either.
+// Offer/answer engine of one peer connection (RFC 8829, RFC 8843, RFC 8842): text in, text out, and
+// per m-section the negotiated facts that media and room need. One engine for all roles: the SFU as
+// answerer (single PC, v0 publisher PC), the SFU as offerer (v0 subscriber PC), and our own client
+// as either.
 //
 //        jsep_set_remote_offer                jsep_create_answer
-//   STABLE ------------------> HAVE_REMOTE_OFFER ------------------> STABLE     (a newer offer may replace an unanswered one)
+//   STABLE ------------------> HAVE_REMOTE_OFFER ------------------> STABLE     (a newer offer may
+//   replace an unanswered one)
 //        jsep_create_offer                    jsep_set_remote_answer
-//   STABLE ------------------> HAVE_LOCAL_OFFER -------------------> STABLE     (a newer offer may replace an unanswered one)
+//   STABLE ------------------> HAVE_LOCAL_OFFER -------------------> STABLE     (a newer offer may
+//   replace an unanswered one)
 //
-// A section ("transceiver") is known by its mid, never by its position. Sections are never removed; pointers to
-// transceivers stay valid until jsep_free.
+// A section ("transceiver") is known by its mid, never by its position. Sections are never removed;
+// pointers to transceivers stay valid until jsep_free.
 //
-// What the owner does between an offer and its answer: look at the transceivers (kind, remote_direction, remote media),
-// attach published tracks with jsep_transceiver_set_receiver, attach subscriptions with jsep_find_free +
-// jsep_transceiver_set_sender, set new ICE credentials if the offer restarts ICE, then jsep_create_answer. A receiving
-// section the owner says nothing about is accepted in the offered order (its add_track may come later).
+// What the owner does between an offer and its answer: look at the transceivers (kind,
+// remote_direction, remote media), attach published tracks with jsep_transceiver_set_receiver,
+// attach subscriptions with jsep_find_free + jsep_transceiver_set_sender, set new ICE credentials
+// if the offer restarts ICE, then jsep_create_answer. A receiving section the owner says nothing
+// about is accepted in the offered order (its add_track may come later).
 //
-// Payload types and extension ids of an answer are those of the offer; ids of our offers are stable for the life of the
-// engine and unique over all sections.
+// Payload types and extension ids of an answer are those of the offer; ids of our offers are stable
+// for the life of the engine and unique over all sections.
 //
 // Pure, sans-IO. Owner thread.
 //
-// Upstream: livekit pkg/rtc/transport.go, mediaengine.go, participant_sdp.go @1.13.5. Known deviations: only offered
-// payload types, each with its offered fmtp; dependency descriptor refused for VP8/H264 publications; sections we send on
-// answer transport-cc and goog-remb; server offers say active and use sendonly/inactive; the preferred codec keeps its
-// RTX when it is the only one.
+// Upstream: livekit pkg/rtc/transport.go, mediaengine.go, participant_sdp.go @1.13.5. Known
+// deviations: only offered payload types, each with its offered fmtp; dependency descriptor refused
+// for VP8/H264 publications; sections we send on answer transport-cc and goog-remb; server offers
+// say active and use sendonly/inactive; the preferred codec keeps its RTX when it is the only one.
 
 #include "common/base/bytes.h"
 #include "common/base/dynbuf.h"
@@ -61,35 +65,38 @@ enum jsep_dtls_role {
 
 // All strings are copied.
 struct jsep_config {
-    bool client;    // our own client: offers Chromium's payload types, accepts what a browser accepts
-    bool single_pc; // v1: publications and subscriptions in one PC
-    bool ice_lite;  // writes a=ice-lite
-    enum sdp_setup offer_setup; // of our offers: SDP_SETUP_ACTIVE or SDP_SETUP_ACTPASS; NONE: server active, client actpass
-    bool only_preferred_video;  // Firefox on Linux and Android: publisher answers list the preferred codec (and its rtx) only
-    bool no_red;                // Firefox, Safari: never negotiate audio RED
-    bool no_reuse;              // Safari, protocol <= 3: jsep_add_sender_section always makes a new section
-    bool playout_delay;         // the room has a playout delay: accept and offer its extension
-    bool audio_transport_cc;    // also transport-cc on audio publications (livekit: video only)
-    uint32_t codecs;            // bit (1u << enum codec) per enabled codec, RTX always is; 0: all
-    uint64_t session_id;        // o= line, random
-    const char *fingerprint;    // "sha-256 AA:BB:..." of our certificate
+    bool client; // our own client: offers Chromium's payload types, accepts what a browser accepts
+    bool single_pc;             // v1: publications and subscriptions in one PC
+    bool ice_lite;              // writes a=ice-lite
+    enum sdp_setup offer_setup; // of our offers: SDP_SETUP_ACTIVE or SDP_SETUP_ACTPASS; NONE:
+                                // server active, client actpass
+    bool only_preferred_video; // Firefox on Linux and Android: publisher answers list the preferred
+                               // codec (and its rtx) only
+    bool no_red;               // Firefox, Safari: never negotiate audio RED
+    bool no_reuse;      // Safari, protocol <= 3: jsep_add_sender_section always makes a new section
+    bool playout_delay; // the room has a playout delay: accept and offer its extension
+    bool audio_transport_cc; // also transport-cc on audio publications (livekit: video only)
+    uint32_t codecs;         // bit (1u << enum codec) per enabled codec, RTX always is; 0: all
+    uint64_t session_id;     // o= line, random
+    const char *fingerprint; // "sha-256 AA:BB:..." of our certificate
     const char *ice_ufrag;
     const char *ice_pwd;
 };
 
-// ---- results ------------------------------------------------------------------------------------------------------
+// ---- results ------------------------------------------------------------------------------------
 
 // One negotiated codec of a section. RTX is folded into the codec it repairs.
 struct jsep_codec {
-    uint8_t codec;  // enum codec
+    uint8_t codec; // enum codec
     uint8_t pt;
     uint8_t rtx_pt; // 0: no RTX (0 itself is PCMU)
     uint8_t channels;
-    uint8_t fb;      // SDP_FB_*
-    uint8_t profile; // VP9, AV1: profile; H264: enum jsep_h264_profile
+    uint8_t fb;                 // SDP_FB_*
+    uint8_t profile;            // VP9, AV1: profile; H264: enum jsep_h264_profile
     uint8_t packetization_mode; // H264
     uint32_t clock;
-    const char *fmtp; // as described for this payload type; "" without. Valid until the next description
+    const char
+        *fmtp; // as described for this payload type; "" without. Valid until the next description
 };
 
 // Classes of profile-level-id that decode alike (RFC 6184 section 8.1, table 5).
@@ -120,38 +127,41 @@ struct jsep_remote_media {
     struct jsep_ssrc ssrcs[JSEP_MAX_SSRCS];
 };
 
-// ---- decisions of the owner ---------------------------------------------------------------------------------------
+// ---- decisions of the owner ---------------------------------------------------------------------
 
 // How a section that receives is answered. Zero value: refuse.
 struct jsep_receiver {
     bool accept;
     uint8_t preferred; // enum codec that goes first; CODEC_NONE: offered order
-    bool red;          // audio: RED in front of opus (else behind it); never with end-to-end encryption
-    bool dtx;          // opus: usedtx=1
-    bool stereo;       // opus: stereo=1;maxaveragebitrate=510000, else stereo=1 is taken out
+    bool red;    // audio: RED in front of opus (else behind it); never with end-to-end encryption
+    bool dtx;    // opus: usedtx=1
+    bool stereo; // opus: stereo=1;maxaveragebitrate=510000, else stereo=1 is taken out
 };
 
-// What we send in a section. Strings are copied. For the SFU: stream_id "<PA_>|<TR_>", track_id "<TR_>", cname = stream_id.
+// What we send in a section. Strings are copied. For the SFU: stream_id "<PA_>|<TR_>", track_id
+// "<TR_>", cname = stream_id.
 struct jsep_sender {
     const char *stream_id;
     const char *track_id;
     const char *cname;
-    uint32_t ssrc;     // 0: no a=ssrc lines (client with rid simulcast)
-    uint32_t rtx_ssrc; // 0: no RTX
-    bool stereo;       // opus: sprop-stereo=1
+    uint32_t ssrc;      // 0: no a=ssrc lines (client with rid simulcast)
+    uint32_t rtx_ssrc;  // 0: no RTX
+    bool stereo;        // opus: sprop-stereo=1
     bool no_ssrc_lines; // client only: keep the ssrc fields for the owner, do not write them
-    uint8_t preferred; // client only, enum codec to list first; CODEC_NONE: all in table order
-    bool svc;          // client only: offer the dependency descriptor although there are no rids
-    uint8_t rid_count; // client only: rid simulcast
+    uint8_t preferred;  // client only, enum codec to list first; CODEC_NONE: all in table order
+    bool svc;           // client only: offer the dependency descriptor although there are no rids
+    uint8_t rid_count;  // client only: rid simulcast
     const char *rids[JSEP_MAX_RIDS];
 };
 
-// One m-section. Read freely; the fields below "owner" may be written by the owner, all others only by jsep.
+// One m-section. Read freely; the fields below "owner" may be written by the owner, all others only
+// by jsep.
 struct jsep_transceiver {
     enum jsep_kind kind;
-    bool stopped;     // rejected by one side, or gone from the remote's offers: carries nothing any more
-    bool local;       // made by jsep_add_*
-    uint16_t mline;   // position in the last description; UINT16_MAX before the first
+    bool
+        stopped; // rejected by one side, or gone from the remote's offers: carries nothing any more
+    bool local;  // made by jsep_add_*
+    uint16_t mline; // position in the last description; UINT16_MAX before the first
     const char *mid;
 
     // From the last remote description, as the remote sees it: SENDONLY = it sends.
@@ -159,10 +169,11 @@ struct jsep_transceiver {
     // Negotiated, as we see it. SDP_SENDONLY without a live sender is a spare section (5.3).
     enum sdp_direction direction;
     bool negotiated;  // took part in a finished offer/answer
-    bool sender_live; // the sender below was in the last finished description: media may flow (SFU: from the answer on)
+    bool sender_live; // the sender below was in the last finished description: media may flow (SFU:
+                      // from the answer on)
 
-    // What was agreed, in the order of the answer; between a remote offer and our answer: what both can do. A section
-    // of our own first offer has none before its answer.
+    // What was agreed, in the order of the answer; between a remote offer and our answer: what both
+    // can do. A section of our own first offer has none before its answer.
     const struct jsep_codec *codecs;
     uint8_t codec_count;
     // Header extension ids, 0 = not negotiated: for packets we send and for packets we receive.
@@ -185,13 +196,14 @@ struct jsep_transceiver {
     char *mid_storage;
     struct jsep_sender *sender_storage;
     struct jsep_remote_media *remote_storage;
-    uint32_t sender_serial;  // counts set_sender
-    uint32_t offered_serial; // the sender that our pending offer carries
+    uint32_t sender_serial;               // counts set_sender
+    uint32_t offered_serial;              // the sender that our pending offer carries
     enum sdp_direction offered_direction; // in our pending offer
-    bool offered_sender;     // our pending offer carries a sender
-    bool had_sender;         // the last finished description carried a sender (this one or an earlier one)
-    bool freed;              // a sender was described and is gone: answered inactive instead of spare
-    bool acceptable;         // of the pending remote offer: may be accepted
+    bool offered_sender;                  // our pending offer carries a sender
+    bool had_sender; // the last finished description carried a sender (this one or an earlier one)
+    bool freed;      // a sender was described and is gone: answered inactive instead of spare
+    bool published; // the remote sent here once: never used for subscriptions (recording 08-python)
+    bool acceptable; // of the pending remote offer: may be accepted
 };
 
 // What the remote side told about the transport. Strings valid until the next remote description.
@@ -199,7 +211,7 @@ struct jsep_remote {
     bool valid; // a remote description was applied
     bool ice_lite;
     bool end_of_candidates;
-    bool has_data;             // a data section was agreed
+    bool has_data; // a data section was agreed
     uint16_t sctp_port;
     uint32_t max_message_size; // 0: any
     const char *ice_ufrag;
@@ -212,12 +224,13 @@ struct jsep_remote {
 // What a remote description changed.
 struct jsep_applied {
     bool first;           // the first remote description
-    bool ice_restart;     // ufrag or pwd differ from before: an answer needs new local credentials (jsep_set_local_ice)
+    bool ice_restart;     // ufrag or pwd differ from before: an answer needs new local credentials
+                          // (jsep_set_local_ice)
     bool new_fingerprint; // other certificate than before: new DTLS, SRTP and SCTP
     bool new_sections;    // at least one section was added
 };
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------
 
 // -EINVAL: fingerprint or ICE credentials missing or unusable; -ENOMEM.
 int jsep_new(const struct jsep_config *config, struct jsep **ret) NODISCARD;
@@ -227,28 +240,31 @@ DEFINE_CLEANUP(struct jsep *, jsep_free)
 // New local credentials for all descriptions from now on (ICE restart). -EINVAL, -ENOMEM.
 int jsep_set_local_ice(struct jsep *j, const char *ufrag, const char *pwd) NODISCARD;
 
-// Candidates for the first section of all descriptions from now on: lines "candidate:..." without "a=". Replaces
-// earlier ones. complete adds a=end-of-candidates. -E2BIG, -ENOMEM.
-int jsep_set_local_candidates(struct jsep *j, const char *const *lines, size_t count, bool complete) NODISCARD;
+// Candidates for the first section of all descriptions from now on: lines "candidate:..." without
+// "a=". Replaces earlier ones. complete adds a=end-of-candidates. -E2BIG, -ENOMEM.
+int jsep_set_local_candidates(struct jsep *j, const char *const *lines, size_t count,
+                              bool complete) NODISCARD;
 
-// ---- descriptions -------------------------------------------------------------------------------------------------
+// ---- descriptions -------------------------------------------------------------------------------
 
 // Applies an offer; nothing changes on failure. ret may be NULL.
-// -EPROTO: an offer of ours is outstanding (jsep_rollback first), or the DTLS role would flip; -EBADMSG: not a usable
-// description (no ICE credentials, no fingerprint, duplicate or missing mid); -E2BIG; -ENOMEM.
+// -EPROTO: an offer of ours is outstanding (jsep_rollback first), or the DTLS role would flip;
+// -EBADMSG: not a usable description (no ICE credentials, no fingerprint, duplicate or missing
+// mid); -E2BIG; -ENOMEM.
 int jsep_set_remote_offer(struct jsep *j, struct bytes text, struct jsep_applied *ret) NODISCARD;
 
-// Writes the answer into out (initialised by the caller with a cap of at most JSEP_MAX_TEXT; appended to) and finishes
-// the exchange. It has exactly the sections of the offer. -EPROTO: no offer to answer; -ENOBUFS: out is too small or out
-// of memory (the offer stays pending); -ENOMEM.
+// Writes the answer into out (initialised by the caller with a cap of at most JSEP_MAX_TEXT;
+// appended to) and finishes the exchange. It has exactly the sections of the offer. -EPROTO: no
+// offer to answer; -ENOBUFS: out is too small or out of memory (the offer stays pending); -ENOMEM.
 int jsep_create_answer(struct jsep *j, struct dynbuf *out) NODISCARD;
 
-// Writes an offer of all sections into out. An unanswered earlier one is forgotten. -EPROTO: a remote offer is pending.
-// -ENOBUFS, -ENOMEM.
+// Writes an offer of all sections into out. An unanswered earlier one is forgotten. -EPROTO: a
+// remote offer is pending. -ENOBUFS, -ENOMEM.
 int jsep_create_offer(struct jsep *j, struct dynbuf *out) NODISCARD;
 
 // Applies the answer to our last offer; nothing changes on failure. ret may be NULL.
-// -EPROTO: no offer outstanding, or the DTLS role would flip; -EBADMSG: it does not fit the offer; -E2BIG; -ENOMEM.
+// -EPROTO: no offer outstanding, or the DTLS role would flip; -EBADMSG: it does not fit the offer;
+// -E2BIG; -ENOMEM.
 int jsep_set_remote_answer(struct jsep *j, struct bytes text, struct jsep_applied *ret) NODISCARD;
 
 // Forgets a pending offer of either side; sections it brought stay, unnegotiated.
@@ -258,10 +274,11 @@ enum jsep_state jsep_state(const struct jsep *j);
 // Our role; fixed by the first finished exchange and kept (until the remote's certificate changes).
 enum jsep_dtls_role jsep_dtls_role(const struct jsep *j);
 const struct jsep_remote *jsep_remote(const struct jsep *j);
-// True if something was set since the last description was written that only a new one can tell the other side.
+// True if something was set since the last description was written that only a new one can tell the
+// other side.
 bool jsep_needs_negotiation(const struct jsep *j);
 
-// ---- sections -----------------------------------------------------------------------------------------------------
+// ---- sections -----------------------------------------------------------------------------------
 
 size_t jsep_count(const struct jsep *j);
 // i < jsep_count, in the order of the last description; never NULL.
@@ -269,20 +286,24 @@ struct jsep_transceiver *jsep_at(const struct jsep *j, size_t i);
 // NULL if there is none that is not stopped.
 struct jsep_transceiver *jsep_by_mid(const struct jsep *j, struct bytes mid);
 
-// Answerer (v1 subscriptions, 4.4): a section of that kind the remote offers to receive on and that carries nothing.
-// A section whose sender was cleared becomes free once an answer said so. NULL: none; then ask for more sections.
+// Answerer (v1 subscriptions, 4.4): a section of that kind the remote offers to receive on and that
+// carries nothing. A section whose sender was cleared becomes free once an answer said so. NULL:
+// none; then ask for more sections.
 struct jsep_transceiver *jsep_find_free(const struct jsep *j, enum jsep_kind kind);
 size_t jsep_count_free(const struct jsep *j, enum jsep_kind kind);
 
-// Offerer: a section for sending; reuses a free one of that kind unless config.no_reuse. Set the sender on it next.
-// -E2BIG: SDP_MAX_SECTIONS; -ENOMEM.
-int jsep_add_sender_section(struct jsep *j, enum jsep_kind kind, struct jsep_transceiver **ret) NODISCARD;
+// Offerer: a section for sending; reuses a free one of that kind unless config.no_reuse. Set the
+// sender on it next. -E2BIG: SDP_MAX_SECTIONS; -ENOMEM.
+int jsep_add_sender_section(struct jsep *j, enum jsep_kind kind,
+                            struct jsep_transceiver **ret) NODISCARD;
 // Offerer: a new section we only receive on (client placeholders). Same errors.
-int jsep_add_receiver_section(struct jsep *j, enum jsep_kind kind, struct jsep_transceiver **ret) NODISCARD;
+int jsep_add_receiver_section(struct jsep *j, enum jsep_kind kind,
+                              struct jsep_transceiver **ret) NODISCARD;
 // Offerer: the data section, if there is none yet. Same errors.
 int jsep_add_data_section(struct jsep *j) NODISCARD;
 
-// How the section is answered when the remote sends on it; stays until set again. To refuse: .accept = false.
+// How the section is answered when the remote sends on it; stays until set again. To refuse:
+// .accept = false.
 void jsep_transceiver_set_receiver(struct jsep_transceiver *t, const struct jsep_receiver *r);
 // Back to "nothing said".
 void jsep_transceiver_clear_receiver(struct jsep_transceiver *t);
@@ -292,19 +313,22 @@ int jsep_transceiver_set_sender(struct jsep_transceiver *t, const struct jsep_se
 // The next description says inactive (or spare); t may be reused after that.
 void jsep_transceiver_clear_sender(struct jsep_transceiver *t);
 
-// mid_to_track_id: sections that the last description we wrote sends on. Pass *pos = 0 first; NULL at the end. The pair
-// is t->mid, t->sender->track_id.
+// mid_to_track_id: sections that the last description we wrote sends on. Pass *pos = 0 first; NULL
+// at the end. The pair is t->mid, t->sender->track_id.
 struct jsep_transceiver *jsep_next_sending(const struct jsep *j, size_t *pos);
 
-// ---- codecs -------------------------------------------------------------------------------------------------------
+// ---- codecs -------------------------------------------------------------------------------------
 
-// Codec of a payload type, also for an RTX payload type (*ret_rtx tells which; may be NULL). NULL if unknown.
-const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt, bool *ret_rtx);
+// Codec of a payload type, also for an RTX payload type (*ret_rtx tells which; may be NULL). NULL
+// if unknown.
+const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt,
+                                          bool *ret_rtx);
 
-// Codec of a section that can carry what `like` (of another connection's section) describes: same codec and, for VP9,
-// AV1 and H264, same profile; H264 of another baseline profile or packetization mode only if there is no better one.
-// NULL: the receiver cannot take it (SE_CODEC_UNSUPPORTED).
-const struct jsep_codec *jsep_codec_match(const struct jsep_transceiver *t, const struct jsep_codec *like);
+// Codec of a section that can carry what `like` (of another connection's section) describes: same
+// codec and, for VP9, AV1 and H264, same profile; H264 of another baseline profile or packetization
+// mode only if there is no better one. NULL: the receiver cannot take it (SE_CODEC_UNSUPPORTED).
+const struct jsep_codec *jsep_codec_match(const struct jsep_transceiver *t,
+                                          const struct jsep_codec *like);
 
 // First entry of an enum codec; NULL if none.
 const struct jsep_codec *jsep_codec_find(const struct jsep_transceiver *t, uint8_t codec);

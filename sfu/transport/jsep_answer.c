@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Making answers. Everything a section becomes is first decided into a plan; the plans are applied only when the whole
-// text was written, so that a failure leaves the offer pending.
+// Making answers. Everything a section becomes is first decided into a plan; the plans are applied
+// only when the whole text was written, so that a failure leaves the offer pending.
 #include "common/base/mem.h"
 #include "sfu/transport/jsep_internal.h"
 
@@ -12,7 +12,8 @@ struct plan {
     struct rtp_ext_map ext_recv;
 };
 
-// Header extensions accepted so far: RFC 8843 section 9.2 wants one meaning for an id over all bundled sections.
+// Header extensions accepted so far: RFC 8843 section 9.2 wants one meaning for an id over all
+// bundled sections.
 struct ext_table {
     uint8_t type_of_id[256];
     struct rtp_ext_map id_of_type;
@@ -27,14 +28,16 @@ struct answer {
     struct plan plans[]; // one per section
 };
 
-// ---- codecs -------------------------------------------------------------------------------------------------------
+// ---- codecs -------------------------------------------------------------------------------------
 
-// 5.4: usedtx, stereo exactly once or not at all. A section nobody has claimed yet repeats the offer.
-static void adapt_opus(struct answer *a, const struct jsep_transceiver *t, struct jsep_codec_view *v, bool send,
-                       bool recv)
+// 5.4: usedtx, stereo exactly once or not at all. A section nobody has claimed yet repeats the
+// offer.
+static void adapt_opus(struct answer *a, const struct jsep_transceiver *t,
+                       struct jsep_codec_view *v, bool send, bool recv)
 {
     static const char *const received[] = {"usedtx", "stereo", "sprop-stereo"};
-    static const char *const received_stereo[] = {"usedtx", "stereo", "sprop-stereo", "maxaveragebitrate"};
+    static const char *const received_stereo[] = {"usedtx", "stereo", "sprop-stereo",
+                                                  "maxaveragebitrate"};
     bool const sprop = send && t->sender->stereo;
     if (a->opus_count == ARRAY_LEN(a->opus_fmtp) || (!sprop && !(recv && t->receiver_set))) {
         return;
@@ -71,10 +74,10 @@ static bool has_codec(const struct jsep_codec_view *list, size_t n, enum codec c
     return false;
 }
 
-// Order of a section that receives (5.4): the track's codec first, so that the browser encodes with it; RED in front if
-// the track may use it, else behind opus.
-static size_t order_received(const struct answer *a, const struct jsep_transceiver *t, struct jsep_codec_view *list,
-                             size_t n)
+// Order of a section that receives (5.4): the track's codec first, so that the browser encodes with
+// it; RED in front if the track may use it, else behind opus.
+static size_t order_received(const struct answer *a, const struct jsep_transceiver *t,
+                             struct jsep_codec_view *list, size_t n)
 {
     if (!t->receiver_set) {
         return n;
@@ -85,13 +88,15 @@ static size_t order_received(const struct answer *a, const struct jsep_transceiv
         } else {
             jsep_codecs_first_(list, n, CODEC_OPUS);
         }
-        if (t->receiver.red && (t->receiver.preferred == CODEC_NONE || t->receiver.preferred == CODEC_RED ||
-                                t->receiver.preferred == CODEC_OPUS)) {
+        if (t->receiver.red &&
+            (t->receiver.preferred == CODEC_NONE || t->receiver.preferred == CODEC_RED ||
+             t->receiver.preferred == CODEC_OPUS)) {
             jsep_codecs_first_(list, n, CODEC_RED);
         }
         return n;
     }
-    if (t->receiver.preferred == CODEC_NONE || !jsep_codecs_first_(list, n, (enum codec)t->receiver.preferred) ||
+    if (t->receiver.preferred == CODEC_NONE ||
+        !jsep_codecs_first_(list, n, (enum codec)t->receiver.preferred) ||
         !a->w.j->cfg.only_preferred_video) {
         return n;
     }
@@ -102,13 +107,15 @@ static size_t order_received(const struct answer *a, const struct jsep_transceiv
     return kept;
 }
 
-static size_t choose_codecs(struct answer *a, const struct jsep_transceiver *t, bool send, bool recv)
+static size_t choose_codecs(struct answer *a, const struct jsep_transceiver *t, bool send,
+                            bool recv)
 {
     size_t n = t->codec_count;
     for (size_t i = 0; i < n; i++) {
-        a->codecs[i] = (struct jsep_codec_view){.c = t->codecs[i], .fmtp = bytes_str(t->codecs[i].fmtp)};
+        a->codecs[i] =
+            (struct jsep_codec_view){.c = t->codecs[i], .fmtp = bytes_str(t->codecs[i].fmtp)};
     }
-    if (recv) {
+    if (recv || !send) { // inactive: as it was while it received
         n = order_received(a, t, a->codecs, n);
     }
     bool const red = has_codec(a->codecs, n, CODEC_RED);
@@ -123,7 +130,7 @@ static size_t choose_codecs(struct answer *a, const struct jsep_transceiver *t, 
     return n;
 }
 
-// ---- extensions ---------------------------------------------------------------------------------------------------
+// ---- extensions ---------------------------------------------------------------------------------
 
 // False if the id means something else, or the URI has another id, in an earlier section.
 static bool claim_ext(struct ext_table *x, uint8_t id, enum rtp_ext_type type)
@@ -136,14 +143,16 @@ static bool claim_ext(struct ext_table *x, uint8_t id, enum rtp_ext_type type)
     return true;
 }
 
-static void choose_exts(struct answer *a, const struct jsep_transceiver *t, const struct sdp_media *offer,
-                        struct plan *p, bool send, bool recv, enum codec first)
+static void choose_exts(struct answer *a, const struct jsep_transceiver *t,
+                        const struct sdp_media *offer, struct plan *p, bool send, bool recv,
+                        enum codec first)
 {
     for (size_t i = 0; i < offer->extmap_count; i++) {
         const struct sdp_extmap *const e = &offer->extmaps[i];
         enum rtp_ext_type const type = rtp_ext_by_uri(e->uri);
-        if (e->id > UINT8_MAX || type == RTP_EXT_NONE || p->ext_send.id[type] != 0 || p->ext_recv.id[type] != 0 ||
-            e->direction == SDP_INACTIVE || !jsep_accepts_ext_(a->w.j, t, type, send, recv, first) ||
+        if (e->id > UINT8_MAX || type == RTP_EXT_NONE || p->ext_send.id[type] != 0 ||
+            p->ext_recv.id[type] != 0 || e->direction == SDP_INACTIVE ||
+            !jsep_accepts_ext_(a->w.j, t, type, send, recv, first) ||
             !claim_ext(&a->exts, (uint8_t)e->id, type)) {
             continue;
         }
@@ -155,7 +164,7 @@ static void choose_exts(struct answer *a, const struct jsep_transceiver *t, cons
     }
 }
 
-// ---- sections -----------------------------------------------------------------------------------------------------
+// ---- sections -----------------------------------------------------------------------------------
 
 static enum sdp_setup answer_setup(const struct jsep *j)
 {
@@ -175,14 +184,16 @@ static void reject(struct answer *a, const struct sdp_media *offer)
     };
 }
 
-// 5.3: recvonly and never used is a spare section, answered sendonly without a track.
+// 5.3: recvonly and never used is a spare section, answered sendonly without a track. SDKs on
+// libwebrtc offer recvonly after unpublishing as well, with their old msid: that is none.
 static bool is_spare(const struct jsep *j, const struct jsep_transceiver *t)
 {
-    return j->cfg.single_pc && !j->cfg.client && t->remote_direction == SDP_RECVONLY && t->sender == NULL && !t->freed;
+    return j->cfg.single_pc && !j->cfg.client && t->remote_direction == SDP_RECVONLY &&
+           t->sender == NULL && !t->freed && !t->published;
 }
 
-// Also while the section is inactive: an answer without them reduces the sender to one encoding for good (RFC 8829
-// section 5.10, W3C WebRTC "set a session description").
+// Also while the section is inactive: an answer without them reduces the sender to one encoding for
+// good (RFC 8829 section 5.10, W3C WebRTC "set a session description").
 static void accept_rids(struct answer *a, const struct sdp_media *offer)
 {
     for (size_t i = 0; i < offer->rid_count; i++) {
@@ -192,7 +203,8 @@ static void accept_rids(struct answer *a, const struct sdp_media *offer)
     }
 }
 
-static int answer_rtp(struct answer *a, const struct jsep_transceiver *t, const struct sdp_media *offer, struct plan *p)
+static int answer_rtp(struct answer *a, const struct jsep_transceiver *t,
+                      const struct sdp_media *offer, struct plan *p)
 {
     struct jsep *const j = a->w.j;
     bool const recv = (t->remote_direction & SDP_SENDONLY) != 0 && jsep_wants_recv_(t);
@@ -201,6 +213,7 @@ static int answer_rtp(struct answer *a, const struct jsep_transceiver *t, const 
     p->direction = (enum sdp_direction)((send ? SDP_SENDONLY : 0) | (recv ? SDP_RECVONLY : 0));
     jsep_begin_section_(&a->w, t, answer_setup(j), p->direction);
     a->w.m.proto = offer->proto;
+    a->w.m.extmap_allow_mixed = offer->extmap_allow_mixed; // Firefox writes it per section
     size_t const n = choose_codecs(a, t, p->sends, recv);
     int const err = jsep_set_get_(j, a->codecs, n, &p->set);
     if (err != 0) {
@@ -266,22 +279,13 @@ static void bundle_of(const struct jsep *j, struct dynbuf *ret)
     }
 }
 
-static bool allows_mixed(const struct sdp *offer)
-{
-    bool mixed = offer->session.extmap_allow_mixed;
-    for (size_t i = 0; i < offer->media_count && !mixed; i++) {
-        mixed = offer->media[i].extmap_allow_mixed; // Firefox writes it per section
-    }
-    return mixed;
-}
-
 static int write_answer(struct answer *a)
 {
     struct jsep *const j = a->w.j;
     struct dynbuf bundle;
     dynbuf_init(&bundle, SDP_MAX_LINE);
     bundle_of(j, &bundle);
-    jsep_write_session_(&a->w, dynbuf_view(&bundle), allows_mixed(j->offer));
+    jsep_write_session_(&a->w, dynbuf_view(&bundle), j->offer->session.extmap_allow_mixed);
     int err = dynbuf_ok(&bundle) ? 0 : -ENOBUFS;
     dynbuf_done(&bundle);
     for (size_t i = 0; i < j->offer->media_count && err == 0; i++) {

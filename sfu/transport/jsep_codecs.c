@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which codecs, feedback and header extensions we speak, and what is common with a described section.
+// Which codecs, feedback and header extensions we speak, and what is common with a described
+// section.
 #include "common/base/mem.h"
 #include "sfu/transport/jsep_internal.h"
 
@@ -54,7 +55,7 @@ static bool enabled(const struct jsep *j, enum codec c)
     return j->cfg.codecs == 0 || (j->cfg.codecs & (1u << c)) != 0;
 }
 
-// ---- parameters ---------------------------------------------------------------------------------------------------
+// ---- parameters ---------------------------------------------------------------------------------
 
 static int hex_digit(uint8_t c)
 {
@@ -90,8 +91,8 @@ static enum jsep_h264_profile h264_profile(struct bytes fmtp)
 {
     struct bytes text;
     uint8_t id[2];
-    // Without profile-level-id the RFC means Baseline level 1; browsers then assume Constrained Baseline, which
-    // every Baseline decoder takes.
+    // Without profile-level-id the RFC means Baseline level 1; browsers then assume Constrained
+    // Baseline, which every Baseline decoder takes.
     if (!sdp_fmtp_param(fmtp, "profile-level-id", &text)) {
         return JSEP_H264_CONSTRAINED_BASELINE;
     }
@@ -144,8 +145,8 @@ static void read_params(struct jsep_codec_view *v)
     }
 }
 
-// What livekit-server's tables contain (5.4): VP9 profiles 0 and 1, AV1 profile 0, H264 of the baseline family, and High
-// in packetization mode 1.
+// What livekit-server's tables contain (5.4): VP9 profiles 0 and 1, AV1 profile 0, H264 of the
+// baseline family, and High in packetization mode 1.
 static bool speaks(const struct jsep_codec *c)
 {
     switch ((enum codec)c->codec) {
@@ -175,7 +176,7 @@ static bool speaks(const struct jsep_codec *c)
     return false;
 }
 
-// ---- common codecs ------------------------------------------------------------------------------------------------
+// ---- common codecs ------------------------------------------------------------------------------
 
 static uint8_t rtx_of(const struct sdp_media *m, uint8_t pt)
 {
@@ -183,7 +184,8 @@ static uint8_t rtx_of(const struct sdp_media *m, uint8_t pt)
         struct bytes apt;
         uint64_t v;
         if (m->codecs[i].pt != 0 && sdp_name_eq(m->codecs[i].name, "rtx") &&
-            sdp_fmtp_param(m->codecs[i].fmtp, "apt", &apt) && sdp_parse_uint(apt, 127, &v) && v == pt) {
+            sdp_fmtp_param(m->codecs[i].fmtp, "apt", &apt) && sdp_parse_uint(apt, 127, &v) &&
+            v == pt) {
             return m->codecs[i].pt;
         }
     }
@@ -191,7 +193,8 @@ static uint8_t rtx_of(const struct sdp_media *m, uint8_t pt)
 }
 
 // RED is of use only around an opus of this list ("111/111").
-static bool red_wraps_opus(const struct jsep_codec_view *red, const struct jsep_codec_view *list, size_t n)
+static bool red_wraps_opus(const struct jsep_codec_view *red, const struct jsep_codec_view *list,
+                           size_t n)
 {
     struct bytes fmtp = red->fmtp;
     uint64_t pt;
@@ -229,7 +232,11 @@ size_t jsep_common_codecs_(const struct jsep *j, const struct sdp_media *m,
             continue;
         }
         struct jsep_codec_view v = {
-            .c = {.codec = (uint8_t)codec, .pt = d->pt, .channels = d->channels, .fb = d->fb, .clock = d->clock},
+            .c = {.codec = (uint8_t)codec,
+                  .pt = d->pt,
+                  .channels = d->channels,
+                  .fb = d->fb,
+                  .clock = d->clock},
             .fmtp = d->fmtp,
         };
         read_params(&v);
@@ -269,13 +276,14 @@ size_t jsep_offered_codecs_(const struct jsep *j, enum jsep_kind kind,
     return n;
 }
 
-// ---- shared lists -------------------------------------------------------------------------------------------------
+// ---- shared lists -------------------------------------------------------------------------------
 
 static bool same(const struct jsep_codec *a, const struct jsep_codec_view *b)
 {
     const struct jsep_codec *const c = &b->c;
-    return a->codec == c->codec && a->pt == c->pt && a->rtx_pt == c->rtx_pt && a->channels == c->channels &&
-           a->fb == c->fb && a->clock == c->clock && bytes_eq_str(b->fmtp, a->fmtp);
+    return a->codec == c->codec && a->pt == c->pt && a->rtx_pt == c->rtx_pt &&
+           a->channels == c->channels && a->fb == c->fb && a->clock == c->clock &&
+           bytes_eq_str(b->fmtp, a->fmtp);
 }
 
 static struct jsep_set *find_set(struct jsep *j, const struct jsep_codec_view *codecs, size_t count)
@@ -292,7 +300,8 @@ static struct jsep_set *find_set(struct jsep *j, const struct jsep_codec_view *c
     return NULL;
 }
 
-int jsep_set_get_(struct jsep *j, const struct jsep_codec_view *codecs, size_t count, struct jsep_set **ret)
+int jsep_set_get_(struct jsep *j, const struct jsep_codec_view *codecs, size_t count,
+                  struct jsep_set **ret)
 {
     struct jsep_set *s = find_set(j, codecs, count);
     if (s == NULL) {
@@ -344,19 +353,21 @@ void jsep_set_assign_(struct jsep_transceiver *t, struct jsep_set *set)
     t->codec_count = set != NULL ? set->count : 0;
 }
 
-// ---- feedback and extensions --------------------------------------------------------------------------------------
+// ---- feedback and extensions --------------------------------------------------------------------
 
-uint8_t jsep_feedback_mask_(const struct jsep *j, const struct jsep_transceiver *t, enum codec codec, bool send,
-                            bool recv, bool red)
+uint8_t jsep_feedback_mask_(const struct jsep *j, const struct jsep_transceiver *t,
+                            enum codec codec, bool send, bool recv, bool red)
 {
     if (t->kind == JSEP_AUDIO) {
-        // Retransmitting what RED repeats anyway is a waste; livekit drops nack on such sections too (5.4).
+        // Retransmitting what RED repeats anyway is a waste; livekit drops nack on such sections
+        // too (5.4).
         bool const nack = codec != CODEC_RED && !(send && red && codec == CODEC_OPUS);
         uint8_t const tcc = j->cfg.audio_transport_cc || j->cfg.client ? SDP_FB_TRANSPORT_CC : 0;
         return (uint8_t)((nack ? SDP_FB_NACK : 0) | tcc);
     }
     uint8_t mask = SDP_FB_NACK | SDP_FB_PLI | SDP_FB_FIR | SDP_FB_TRANSPORT_CC;
-    // 5.4: goog-remb on everything of a single PC and on what we send; a v0 publisher is measured by transport-cc only.
+    // 5.4: goog-remb on everything of a single PC and on what we send; a v0 publisher is measured
+    // by transport-cc only.
     if (j->cfg.single_pc || j->cfg.client || send || !recv) {
         mask |= SDP_FB_REMB;
     }
@@ -377,11 +388,12 @@ uint8_t jsep_offered_feedback_(const struct jsep *j, enum codec codec, bool red)
     return (uint8_t)(red ? 0 : SDP_FB_NACK);
 }
 
-bool jsep_accepts_ext_(const struct jsep *j, const struct jsep_transceiver *t, enum rtp_ext_type type, bool send,
-                       bool recv, enum codec first)
+bool jsep_accepts_ext_(const struct jsep *j, const struct jsep_transceiver *t,
+                       enum rtp_ext_type type, bool send, bool recv, enum codec first)
 {
     bool const video = t->kind == JSEP_VIDEO;
-    // Not used in either direction: what is refused now is never offered again (media-plane 4.1), so be generous.
+    // Not used in either direction: what is refused now is never offered again (media-plane 4.1),
+    // so be generous.
     bool const spare = !send && !recv;
     switch (type) {
     case RTP_EXT_MID:
@@ -416,8 +428,8 @@ bool jsep_accepts_ext_(const struct jsep *j, const struct jsep_transceiver *t, e
     return false;
 }
 
-// As Chromium 156: dependency descriptor on sections that receive, and on senders with simulcast or SVC; layers
-// allocation on senders with simulcast or SVC.
+// As Chromium 156: dependency descriptor on sections that receive, and on senders with simulcast or
+// SVC; layers allocation on senders with simulcast or SVC.
 static bool client_offers_ext(const struct jsep_transceiver *t, enum rtp_ext_type type)
 {
     bool const video = t->kind == JSEP_VIDEO;
@@ -441,7 +453,8 @@ static bool client_offers_ext(const struct jsep_transceiver *t, enum rtp_ext_typ
     }
 }
 
-bool jsep_offers_ext_(const struct jsep *j, const struct jsep_transceiver *t, enum rtp_ext_type type)
+bool jsep_offers_ext_(const struct jsep *j, const struct jsep_transceiver *t,
+                      enum rtp_ext_type type)
 {
     if (t->kind != JSEP_AUDIO && t->kind != JSEP_VIDEO) {
         return false;
@@ -470,7 +483,8 @@ uint8_t jsep_ext_id_(struct jsep *j, enum rtp_ext_type type)
     if (j->ext_ids.id[type] != 0) {
         return j->ext_ids.id[type];
     }
-    // 15 is the stop value of the one-byte form (RFC 8285 section 4.2). There are fewer types than ids below it.
+    // 15 is the stop value of the one-byte form (RFC 8285 section 4.2). There are fewer types than
+    // ids below it.
     for (uint8_t id = 1; id < 15; id++) {
         bool used = false;
         for (size_t i = 0; i < RTP_EXT_COUNT; i++) {

@@ -15,8 +15,9 @@ struct offer {
     struct plan plans[]; // one per section
 };
 
-// RFC 8842 section 5.2 wants actpass, which browsers write always; active is understood as well and saves the shim for
-// fragmented ClientHellos (media-plane 2.4), but then the role must stay what it became.
+// RFC 8842 section 5.2 wants actpass, which browsers write always; active is understood as well and
+// saves the shim for fragmented ClientHellos (media-plane 2.4), but then the role must stay what it
+// became.
 static enum sdp_setup offer_setup(const struct jsep *j)
 {
     if (j->cfg.offer_setup == SDP_SETUP_ACTPASS || j->role == JSEP_DTLS_UNKNOWN) {
@@ -46,7 +47,8 @@ static int offer_rtp(struct offer *o, const struct jsep_transceiver *t, struct p
 {
     struct jsep *const j = o->w.j;
     bool const recv = jsep_wants_recv_(t);
-    p->direction = (enum sdp_direction)((t->sender != NULL ? SDP_SENDONLY : 0) | (recv ? SDP_RECVONLY : 0));
+    p->direction =
+        (enum sdp_direction)((t->sender != NULL ? SDP_SENDONLY : 0) | (recv ? SDP_RECVONLY : 0));
     jsep_begin_section_(&o->w, t, offer_setup(j), p->direction);
     size_t const n = choose_codecs(o, t);
     int const err = jsep_set_get_(j, o->codecs, n, &p->set);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Applying descriptions of the other side. All that can fail is prepared first, then committed without failure.
+// Applying descriptions of the other side. All that can fail is prepared first, then committed
+// without failure.
 #include "common/base/mem.h"
 #include "sfu/transport/jsep_internal.h"
 
@@ -59,105 +60,7 @@ static int prepare(struct jsep *j, struct bytes text, struct prepared *p)
     return p->updates != NULL ? 0 : -ENOMEM;
 }
 
-// ---- what the remote sends ----------------------------------------------------------------------------------------
-
-struct text_writer {
-    char *at;
-    size_t n; // measured when at is NULL
-};
-
-static const char *put(struct text_writer *w, struct bytes text)
-{
-    w->n += text.n + 1;
-    if (w->at == NULL) {
-        return NULL;
-    }
-    char *const p = w->at;
-    if (text.n > 0) {
-        memcpy(p, text.p, text.n);
-    }
-    p[text.n] = '\0';
-    w->at += text.n + 1;
-    return p;
-}
-
-static bool is_rtx(const struct sdp_media *m, uint32_t ssrc)
-{
-    for (size_t i = 0; i < m->group_count; i++) {
-        if (m->groups[i].rtx == ssrc) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static uint32_t rtx_of(const struct sdp_media *m, uint32_t ssrc)
-{
-    for (size_t i = 0; i < m->group_count; i++) {
-        if (m->groups[i].primary == ssrc) {
-            return m->groups[i].rtx;
-        }
-    }
-    return 0;
-}
-
-static void collect(const struct sdp_media *m, struct jsep_remote_media *r, struct text_writer *w)
-{
-    *r = (struct jsep_remote_media){0};
-    struct bytes stream = {NULL, 0};
-    struct bytes track = {NULL, 0};
-    if (m->msid_count > 0) {
-        stream = m->msids[0].stream;
-        track = m->msids[0].track;
-    }
-    for (size_t i = 0; i < m->ssrc_count; i++) {
-        if (track.n == 0 && m->ssrcs[i].msid.n > 0) {
-            struct bytes msid = m->ssrcs[i].msid;
-            stream = sdp_token(&msid, ' ');
-            track = sdp_token(&msid, ' ');
-        }
-        if (r->ssrc_count < JSEP_MAX_SSRCS && m->ssrcs[i].ssrc != 0 && !is_rtx(m, m->ssrcs[i].ssrc)) {
-            r->ssrcs[r->ssrc_count++] = (struct jsep_ssrc){m->ssrcs[i].ssrc, rtx_of(m, m->ssrcs[i].ssrc)};
-        }
-    }
-    if (bytes_eq_str(stream, "-")) {
-        stream.n = 0; // RFC 8830 section 2: no stream
-    }
-    stream.n = MIN(stream.n, (size_t)JSEP_MAX_ID);
-    track.n = MIN(track.n, (size_t)JSEP_MAX_ID);
-    r->stream_id = put(w, stream);
-    r->track_id = put(w, track);
-    for (size_t i = 0; i < m->rid_count && r->rid_count < JSEP_MAX_RIDS; i++) {
-        if (m->rids[i].send) {
-            r->rids[r->rid_count++] = put(w, m->rids[i].id);
-        }
-    }
-}
-
-// An answer may say sendonly for a spare section (5.3), and some clients offer sendrecv for one that only receives: both
-// send nothing as long as nothing is identified.
-static int remote_media(const struct sdp_media *m, bool answer, struct jsep_remote_media **ret)
-{
-    if ((m->direction & SDP_SENDONLY) == 0) {
-        return 0;
-    }
-    struct jsep_remote_media r;
-    struct text_writer w = {0};
-    collect(m, &r, &w);
-    if ((answer || m->direction == SDP_SENDRECV) && m->msid_count == 0 && r.ssrc_count == 0 && r.rid_count == 0) {
-        return 0;
-    }
-    struct jsep_remote_media *const copy = mem_alloc(sizeof(*copy) + w.n);
-    if (copy == NULL) {
-        return -ENOMEM;
-    }
-    w = (struct text_writer){.at = (char *)(copy + 1)};
-    collect(m, copy, &w);
-    *ret = copy;
-    return 0;
-}
-
-// ---- transport ----------------------------------------------------------------------------------------------------
+// ---- transport ----------------------------------------------------------------------------------
 
 static int copy_candidates(struct prepared *p)
 {
@@ -172,7 +75,9 @@ static int copy_candidates(struct prepared *p)
     }
     for (size_t i = 0; i < p->s->media_count; i++) {
         const struct sdp_media *const m = &p->s->media[i];
-        for (size_t k = 0; p->updates[i].acceptable && k < m->candidate_count && p->remote.candidate_count < n; k++) {
+        for (size_t k = 0;
+             p->updates[i].acceptable && k < m->candidate_count && p->remote.candidate_count < n;
+             k++) {
             const char *const line = arena_strdup(&p->arena, m->candidates[k]);
             if (line == NULL) {
                 return p->arena.over_cap ? -E2BIG : -ENOMEM;
@@ -185,7 +90,8 @@ static int copy_candidates(struct prepared *p)
 }
 
 // Credentials and fingerprint of the section that carries the bundle.
-static int copy_transport(struct prepared *p, const struct sdp_media *m, const struct sdp_transport *t)
+static int copy_transport(struct prepared *p, const struct sdp_media *m,
+                          const struct sdp_transport *t)
 {
     // RFC 8839 section 5.4: at most 256 characters. A fingerprint of sha-512 has 199.
     if (t->ice_ufrag.n == 0 || t->ice_ufrag.n > 256 || t->ice_pwd.n == 0 || t->ice_pwd.n > 256 ||
@@ -254,7 +160,7 @@ static void commit_transport(struct prepared *p)
     p->arena = old; // freed by discard
 }
 
-// ---- offers -------------------------------------------------------------------------------------------------------
+// ---- offers -------------------------------------------------------------------------------------
 
 // Our role as answerer: as it was, else client whenever we may choose (media-plane 2.4).
 static int offer_role(struct prepared *p, enum sdp_setup setup)
@@ -276,7 +182,8 @@ static int offer_role(struct prepared *p, enum sdp_setup setup)
     return kept != JSEP_DTLS_UNKNOWN && kept != p->role ? -EPROTO : 0;
 }
 
-// The transceiver of a mid; usually it is where it was last time. Stopped ones keep their mid and their place.
+// The transceiver of a mid; usually it is where it was last time. Stopped ones keep their mid and
+// their place.
 static struct jsep_transceiver *lookup(const struct jsep *j, size_t i, struct bytes mid)
 {
     if (i < j->count && bytes_eq_str(mid, j->order[i]->mid)) {
@@ -301,7 +208,8 @@ static bool mid_repeated(const struct prepared *p, size_t i)
     return false;
 }
 
-// BUNDLE is the only transport we have: without a group only the first usable section can be served.
+// BUNDLE is the only transport we have: without a group only the first usable section can be
+// served.
 static bool bundled(const struct prepared *p, size_t i)
 {
     if (p->s->session.has_bundle) {
@@ -341,10 +249,11 @@ static int prepare_offered_section(struct prepared *p, size_t i)
     size_t const n = jsep_common_codecs_(j, m, codecs);
     u->acceptable = n > 0 && m->rtcp_mux; // no second port for RTCP (RFC 8834 section 4.5)
     err = jsep_set_get_(j, codecs, n, &u->set);
-    return err == 0 ? remote_media(m, false, &u->remote) : err;
+    return err == 0 ? jsep_remote_media_(m, false, &u->remote) : err;
 }
 
-// Sections of the offer, then our own that were never offered; the rest was replaced by recycling its m-line.
+// Sections of the offer, then our own that were never offered; the rest was replaced by recycling
+// its m-line.
 static int prepare_order(struct prepared *p)
 {
     struct jsep *const j = p->j;
@@ -387,6 +296,7 @@ static void commit_section(struct update *u, const struct sdp_media *m, size_t i
     t->remote = u->remote;
     t->remote_direction = sdp_media_rejected(m) ? SDP_INACTIVE : m->direction;
     t->acceptable = u->acceptable;
+    t->published |= u->remote != NULL;
     t->mline = (uint16_t)i;
     *u = (struct update){.t = t};
 }
@@ -463,7 +373,7 @@ int jsep_set_remote_offer(struct jsep *j, struct bytes text, struct jsep_applied
     return err;
 }
 
-// ---- answers ------------------------------------------------------------------------------------------------------
+// ---- answers ------------------------------------------------------------------------------------
 
 static int answer_role(struct prepared *p, enum sdp_setup setup)
 {
@@ -512,7 +422,8 @@ static int prepare_answered_section(struct prepared *p, size_t i)
     const struct sdp_media *const m = &p->s->media[i];
     struct update *const u = &p->updates[i];
     u->t = j->order[i];
-    if ((m->mid.n > 0 && !bytes_eq_str(m->mid, u->t->mid)) || jsep_kind_of_(m->kind) != u->t->kind) {
+    if ((m->mid.n > 0 && !bytes_eq_str(m->mid, u->t->mid)) ||
+        jsep_kind_of_(m->kind) != u->t->kind) {
         return -EBADMSG;
     }
     // An answer cannot bring back what was not offered.
@@ -521,9 +432,10 @@ static int prepare_answered_section(struct prepared *p, size_t i)
         return 0;
     }
     struct jsep_codec_view codecs[JSEP_MAX_CODECS];
-    size_t const n = offered_only(u->t->offered_set, codecs, jsep_common_codecs_(j, m, codecs));
+    size_t n = jsep_common_codecs_(j, m, codecs);
+    n = offered_only(u->t->offered_set, codecs, n);
     int const err = jsep_set_get_(j, codecs, n, &u->set);
-    return err == 0 ? remote_media(m, true, &u->remote) : err;
+    return err == 0 ? jsep_remote_media_(m, true, &u->remote) : err;
 }
 
 static void commit_answered_exts(struct jsep_transceiver *t, const struct sdp_media *m)
@@ -561,7 +473,8 @@ static void commit_answer(struct prepared *p)
             continue;
         }
         t->direction = (enum sdp_direction)(t->offered_direction & jsep_flip_(m->direction));
-        t->sender_live = t->had_sender && t->sender != NULL && t->offered_serial == t->sender_serial &&
+        t->sender_live = t->had_sender && t->sender != NULL &&
+                         t->offered_serial == t->sender_serial &&
                          (t->direction & SDP_SENDONLY) != 0;
     }
     j->role = p->role;

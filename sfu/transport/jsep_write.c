@@ -20,8 +20,8 @@ void jsep_write_session_(struct jsep_writer *w, struct bytes bundle, bool allow_
     sdp_write_session(w->out, &s);
 }
 
-void jsep_begin_section_(struct jsep_writer *w, const struct jsep_transceiver *t, enum sdp_setup setup,
-                         enum sdp_direction direction)
+void jsep_begin_section_(struct jsep_writer *w, const struct jsep_transceiver *t,
+                         enum sdp_setup setup, enum sdp_direction direction)
 {
     static const struct {
         const char *kind;
@@ -94,7 +94,8 @@ void jsep_add_ext_(struct jsep_writer *w, const struct sdp_extmap *e)
 void jsep_add_rid_(struct jsep_writer *w, struct bytes id, bool simulcast, bool send)
 {
     if (w->m.rid_count < ARRAY_LEN(w->rids)) {
-        w->rids[w->m.rid_count++] = (struct sdp_rid){.id = id, .send = send, .simulcast = simulcast};
+        w->rids[w->m.rid_count++] =
+            (struct sdp_rid){.id = id, .send = send, .simulcast = simulcast};
     }
 }
 
@@ -163,7 +164,8 @@ void jsep_fmtp_append_(char *buf, size_t cap, const char *param)
     }
 }
 
-void jsep_fmtp_without_(char *buf, size_t cap, struct bytes fmtp, const char *const *names, size_t name_count)
+void jsep_fmtp_without_(char *buf, size_t cap, struct bytes fmtp, const char *const *names,
+                        size_t name_count)
 {
     buf[0] = '\0';
     while (fmtp.n > 0) {

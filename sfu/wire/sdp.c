@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two passes over the text: the first counts lines by type, so that one allocation holds every table; the second fills
-// the tables.
+// Two passes over the text: the first counts lines by type, so that one allocation holds every
+// table; the second fills the tables.
 #include "common/base/mem.h"
 #include "sfu/wire/sdp_parser.h"
 
@@ -46,7 +46,7 @@ static bool next_line(struct bytes *text, struct bytes *ret, int *err)
     return false;
 }
 
-// ---- first pass ---------------------------------------------------------------------------------------------------
+// ---- first pass ---------------------------------------------------------------------------------
 
 static size_t count_tokens(struct bytes b)
 {
@@ -85,7 +85,7 @@ static int count(struct bytes text, struct counts *c)
     return err;
 }
 
-// ---- sections -----------------------------------------------------------------------------------------------------
+// ---- sections -----------------------------------------------------------------------------------
 
 // Moves the rid (id, direction) to position `to` if it stands at or behind it.
 static bool pull_rid(struct sdp_media *m, struct bytes id, bool send, size_t to)
@@ -102,8 +102,8 @@ static bool pull_rid(struct sdp_media *m, struct bytes id, bool send, size_t to)
     return false;
 }
 
-// RFC 8853 section 5.1: "send 1,~4;2;~3 recv c". Of alternatives the first that has an a=rid line counts; ~ (paused) is
-// ignored, as livekit does. The old draft wrote "rid=" in front of the list.
+// RFC 8853 section 5.1: "send 1,~4;2;~3 recv c". Of alternatives the first that has an a=rid line
+// counts; ~ (paused) is ignored, as livekit does. The old draft wrote "rid=" in front of the list.
 static void order_rids(struct sdp_media *m, struct bytes value)
 {
     size_t to = 0;
@@ -180,7 +180,8 @@ static enum sdp_kind kind_of(const struct sdp_media *m)
     if (rtp && bytes_eq_str(m->kind_text, "video")) {
         return SDP_KIND_VIDEO;
     }
-    if (dtls && sctp && bytes_eq_str(m->kind_text, "application") && bytes_eq_str(m->fmts, "webrtc-datachannel")) {
+    if (dtls && sctp && bytes_eq_str(m->kind_text, "application") &&
+        bytes_eq_str(m->fmts, "webrtc-datachannel")) {
         return SDP_KIND_DATA;
     }
     return SDP_KIND_OTHER;
@@ -257,9 +258,10 @@ static void on_origin(struct sdp_parser *p, struct bytes value)
     }
 }
 
-// ---- entry --------------------------------------------------------------------------------------------------------
+// ---- entry --------------------------------------------------------------------------------------
 
-// Takes room for n objects of `size` bytes; every object here has pointer alignment. Returns its offset.
+// Takes room for n objects of `size` bytes; every object here has pointer alignment. Returns its
+// offset.
 static size_t take(size_t *end, size_t n, size_t size)
 {
     size_t const at = *end;

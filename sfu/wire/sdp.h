@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SDP: parser and writer of the subset that WebRTC uses (RFC 8866, RFC 8829 section 5, RFC 8843, 8851, 8853, 8839,
-// 8841, 8285, 5576, 5761). What means nothing to a BUNDLE-only, mux-only peer is skipped (b=, k=, a=rtcp:, ...).
+// SDP: parser and writer of the subset that WebRTC uses (RFC 8866, RFC 8829 section 5, RFC 8843,
+// 8851, 8853, 8839, 8841, 8285, 5576, 5761). What means nothing to a BUNDLE-only, mux-only peer is
+// skipped (b=, k=, a=rtcp:, ...).
 //
-// sdp_parse makes one allocation that holds a copy of the text and every table; all views point into it and live until
-// sdp_free. Texts come from peers: every list has a cap, a text over a cap is refused as a whole, nothing recurses.
+// sdp_parse makes one allocation that holds a copy of the text and every table; all views point
+// into it and live until sdp_free. Texts come from peers: every list has a cap, a text over a cap
+// is refused as a whole, nothing recurses.
 //
-// The writer takes the same structs, one section at a time, so that a description of any size is written without
-// building all of it in memory.
+// The writer takes the same structs, one section at a time, so that a description of any size is
+// written without building all of it in memory.
 //
 // Pure.
 //
@@ -16,7 +18,7 @@
 #include "common/base/bytes.h"
 #include "common/base/dynbuf.h"
 
-// ---- caps ---------------------------------------------------------------------------------------------------------
+// ---- caps ---------------------------------------------------------------------------------------
 
 // A Chromium video section is 5 KB; 1024 sections of all kinds stay below this.
 #define SDP_MAX_TEXT (4u * 1024 * 1024)
@@ -34,7 +36,7 @@
 // RFC 8285 allows any 8-bit id; mids and rids of real clients have 1 to 36 characters.
 #define SDP_MAX_TOKEN 256
 
-// ---- values -------------------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 
 // A bit set: bit 0 = the writer of the description sends, bit 1 = it receives.
 enum sdp_direction {
@@ -72,7 +74,8 @@ struct sdp_codec {
     uint8_t channels; // 1 unless said otherwise
     uint8_t fb;       // SDP_FB_*, a=rtcp-fb:* included
     uint32_t clock;
-    struct bytes name; // as written: "VP8", "opus", "rtx"; static payload types have theirs without a=rtpmap
+    struct bytes
+        name; // as written: "VP8", "opus", "rtx"; static payload types have theirs without a=rtpmap
     struct bytes fmtp; // everything behind the payload type; empty without a=fmtp
 };
 
@@ -97,7 +100,7 @@ struct sdp_ssrc_group {
 
 struct sdp_rid {
     struct bytes id;
-    bool send; // direction as written
+    bool send;      // direction as written
     bool simulcast; // listed in a=simulcast for that direction
 };
 
@@ -128,7 +131,7 @@ struct sdp_media {
     bool rtcp_rsize;
     bool extmap_allow_mixed;
     bool end_of_candidates;
-    bool xr_rcvr_rtt; // a=rtcp-xr:rcvr-rtt=...
+    bool xr_rcvr_rtt;          // a=rtcp-xr:rcvr-rtt=...
     uint16_t sctp_port;        // data; 0 if absent
     uint32_t max_message_size; // data; 65536 if absent (RFC 8841 section 6), 0 = any size
 
@@ -164,10 +167,11 @@ struct sdp {
     size_t media_count;
 };
 
-// ---- reading ------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
-// Parses a whole description. Lines may end in CRLF or LF. *ret is the caller's, freed with sdp_free.
-// -EBADMSG: not a description, or an attribute that must be readable is not; -E2BIG: over a cap; -ENOMEM.
+// Parses a whole description. Lines may end in CRLF or LF. *ret is the caller's, freed with
+// sdp_free. -EBADMSG: not a description, or an attribute that must be readable is not; -E2BIG: over
+// a cap; -ENOMEM.
 int sdp_parse(struct bytes text, struct sdp **ret) NODISCARD;
 
 // Frees everything a parse made. Accepts NULL.
@@ -180,11 +184,12 @@ struct sdp_transport sdp_media_transport(const struct sdp *s, const struct sdp_m
 // True if mid is a member of the BUNDLE group.
 bool sdp_in_bundle(const struct sdp_session *s, struct bytes mid);
 
-// True if the section was refused or is not offered: port 0 without bundle-only (RFC 8843 section 6).
+// True if the section was refused or is not offered: port 0 without bundle-only (RFC 8843 section
+// 6).
 bool sdp_media_rejected(const struct sdp_media *m);
 
-// Value of one parameter of an fmtp list ("a=1;b=2", blanks around ; allowed), names case-insensitive.
-// False if absent; *ret is empty for a parameter without value.
+// Value of one parameter of an fmtp list ("a=1;b=2", blanks around ; allowed), names
+// case-insensitive. False if absent; *ret is empty for a parameter without value.
 bool sdp_fmtp_param(struct bytes fmtp, const char *name, struct bytes *ret);
 
 // Compares names of codecs and the like: ASCII, case-insensitive.
@@ -196,14 +201,14 @@ bool sdp_parse_uint(struct bytes text, uint64_t max, uint64_t *ret);
 // Cuts the next token off *text, skipping leading separators; empty at the end.
 struct bytes sdp_token(struct bytes *text, char sep);
 
-// ---- writing ------------------------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 // v= to the last session attribute. bundle is written as it is, left out when has_bundle is false.
 void sdp_write_session(struct dynbuf *out, const struct sdp_session *s);
 
-// One section, m= line included. The c= line is always there (Firefox refuses a section without). m->kind decides
-// which parts are written; a rejected section (port 0 without bundle_only) has m=, c=, mid and direction only.
-// codecs give the m= line; if there are none, fmts is written.
+// One section, m= line included. The c= line is always there (Firefox refuses a section without).
+// m->kind decides which parts are written; a rejected section (port 0 without bundle_only) has m=,
+// c=, mid and direction only. codecs give the m= line; if there are none, fmts is written.
 void sdp_write_media(struct dynbuf *out, const struct sdp_media *m);
 
 // Everything, for tests and tools.

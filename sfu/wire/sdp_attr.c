@@ -7,7 +7,8 @@ static struct sdp_transport *transport_of(struct sdp_parser *p)
     return p->m != NULL ? &p->m->transport : &p->s->session.transport;
 }
 
-// The codec named by a leading payload type; *value moves behind it. NULL: not listed in the m= line, or no section.
+// The codec named by a leading payload type; *value moves behind it. NULL: not listed in the m=
+// line, or no section.
 static struct sdp_codec *codec_of(struct sdp_parser *p, struct bytes *value)
 {
     uint64_t pt;
@@ -265,7 +266,8 @@ static void on_pwd(struct sdp_parser *p, struct bytes value)
 
 static void on_fingerprint(struct sdp_parser *p, struct bytes value)
 {
-    // A peer may list several hashes of its certificate; the first sha-256 is the one everybody has.
+    // A peer may list several hashes of its certificate; the first sha-256 is the one everybody
+    // has.
     struct bytes *const f = &transport_of(p)->fingerprint;
     value = sdp_trim(value);
     struct bytes hash = value;

@@ -21,7 +21,8 @@ struct sdp_parser {
     int err; // first error; the rest of the text is not read
 };
 
-// One a= line of the current section or of the session; line starts behind "a=". Errors go to p->err.
+// One a= line of the current section or of the session; line starts behind "a=". Errors go to
+// p->err.
 void sdp_parser_attribute(struct sdp_parser *p, struct bytes line);
 
 // Without blanks and tabs on both sides.
@@ -32,6 +33,6 @@ struct bytes sdp_split(struct bytes b, char sep, struct bytes *rest);
 
 bool sdp_has_prefix(struct bytes b, const char *prefix);
 
-// What is repeated in our own descriptions must be plain printable ASCII: descriptions are protobuf strings, and a
-// client refuses a whole message with one bad byte in it.
+// What is repeated in our own descriptions must be plain printable ASCII: descriptions are protobuf
+// strings, and a client refuses a whole message with one bad byte in it.
 bool sdp_printable(struct bytes b);

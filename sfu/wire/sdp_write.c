@@ -30,7 +30,8 @@ static void write_transport(struct dynbuf *out, const struct sdp_transport *t)
 
 void sdp_write_session(struct dynbuf *out, const struct sdp_session *s)
 {
-    dynbuf_addf(out, "v=0\r\no=- %" PRIu64 " %" PRIu64 " IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", s->id, s->version);
+    dynbuf_addf(out, "v=0\r\no=- %" PRIu64 " %" PRIu64 " IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", s->id,
+                s->version);
     dynbuf_add_str(out, "a=msid-semantic:WMS *\r\n");
     write_transport(out, &s->transport);
     if (s->ice_lite) {
@@ -50,13 +51,15 @@ static void write_codec(struct dynbuf *out, const struct sdp_codec *c)
         uint8_t flag;
         const char *text;
     } feedback[] = {
-        {SDP_FB_REMB, "goog-remb"}, {SDP_FB_TRANSPORT_CC, "transport-cc"}, {SDP_FB_FIR, "ccm fir"},
-        {SDP_FB_NACK, "nack"},      {SDP_FB_PLI, "nack pli"},              {SDP_FB_RRTR, "rrtr"},
+        {SDP_FB_REMB, "goog-remb"}, {SDP_FB_TRANSPORT_CC, "transport-cc"},
+        {SDP_FB_FIR, "ccm fir"},    {SDP_FB_NACK, "nack"},
+        {SDP_FB_PLI, "nack pli"},   {SDP_FB_RRTR, "rrtr"},
     };
     if (c->name.n > 0) {
         dynbuf_addf(out, "a=rtpmap:%u ", c->pt);
         dynbuf_add(out, c->name);
-        dynbuf_addf(out, c->channels > 1 ? "/%" PRIu32 "/%u\r\n" : "/%" PRIu32 "\r\n", c->clock, c->channels);
+        dynbuf_addf(out, c->channels > 1 ? "/%" PRIu32 "/%u\r\n" : "/%" PRIu32 "\r\n", c->clock,
+                    c->channels);
     }
     if (c->fmtp.n > 0) {
         dynbuf_addf(out, "a=fmtp:%u ", c->pt);
@@ -86,7 +89,8 @@ static void write_extmaps(struct dynbuf *out, const struct sdp_media *m)
 static void write_ssrcs(struct dynbuf *out, const struct sdp_media *m)
 {
     for (size_t i = 0; i < m->group_count; i++) {
-        dynbuf_addf(out, "a=ssrc-group:FID %" PRIu32 " %" PRIu32 "\r\n", m->groups[i].primary, m->groups[i].rtx);
+        dynbuf_addf(out, "a=ssrc-group:FID %" PRIu32 " %" PRIu32 "\r\n", m->groups[i].primary,
+                    m->groups[i].rtx);
     }
     for (size_t i = 0; i < m->ssrc_count; i++) {
         const struct sdp_ssrc *const s = &m->ssrcs[i];
@@ -185,7 +189,8 @@ void sdp_write_media(struct dynbuf *out, const struct sdp_media *m)
         dynbuf_add_str(out, "a=extmap-allow-mixed\r\n");
     }
     if (m->kind == SDP_KIND_DATA) {
-        dynbuf_addf(out, "a=sctp-port:%u\r\na=max-message-size:%" PRIu32 "\r\n", m->sctp_port, m->max_message_size);
+        dynbuf_addf(out, "a=sctp-port:%u\r\na=max-message-size:%" PRIu32 "\r\n", m->sctp_port,
+                    m->max_message_size);
     } else {
         write_rtp(out, m);
     }

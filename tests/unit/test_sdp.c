@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: wire base
+// COVERS: sdp_attr sdp_text sdp_write
 // SDP parser and writer against recorded descriptions and against what peers should not send.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -169,7 +170,8 @@ static void sdp_reads_a_chromium_offer(void **state)
     assert_true(video->rids[2].send && video->rids[2].simulcast);
     const struct sdp_codec *const vp8 = by_pt(video, 96);
     assert_view(vp8->fmtp, "x-google-start-bitrate=1000");
-    assert_int_equal(vp8->fb, SDP_FB_REMB | SDP_FB_TRANSPORT_CC | SDP_FB_FIR | SDP_FB_NACK | SDP_FB_PLI);
+    assert_int_equal(vp8->fb,
+                     SDP_FB_REMB | SDP_FB_TRANSPORT_CC | SDP_FB_FIR | SDP_FB_NACK | SDP_FB_PLI);
     sdp_free(s);
 }
 
@@ -206,7 +208,8 @@ static void sdp_reads_a_firefox_offer(void **state)
 static void sdp_accepts_bare_line_feeds_and_empty_lines(void **state)
 {
     (void)state;
-    struct sdp *const s = parse("v=0\n\no=- 7 8 IN IP4 0.0.0.0\nm=audio 9 UDP/TLS/RTP/SAVPF 111\na=mid:x\n");
+    struct sdp *const s =
+        parse("v=0\n\no=- 7 8 IN IP4 0.0.0.0\nm=audio 9 UDP/TLS/RTP/SAVPF 111\na=mid:x\n");
     assert_int_equal(s->session.id, 7);
     assert_int_equal(s->media_count, 1);
     assert_view(s->media[0].mid, "x");
@@ -228,8 +231,9 @@ static void sdp_names_static_payload_types(void **state)
 static void sdp_applies_wildcard_feedback_to_all_codecs(void **state)
 {
     (void)state;
-    struct sdp *const s = parse(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96 98\r\na=rtcp-fb:* nack pli\r\n"
-                                     "a=rtcp-fb:98 ccm tmmbr\r\na=rtcp-fb:98 nack\r\na=rtcp-fb:99 nack\r\n");
+    struct sdp *const s =
+        parse(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96 98\r\na=rtcp-fb:* nack pli\r\n"
+                   "a=rtcp-fb:98 ccm tmmbr\r\na=rtcp-fb:98 nack\r\na=rtcp-fb:99 nack\r\n");
     assert_int_equal(s->media[0].codecs[0].fb, SDP_FB_PLI);
     assert_int_equal(s->media[0].codecs[1].fb, SDP_FB_PLI | SDP_FB_NACK);
     sdp_free(s);
@@ -238,9 +242,9 @@ static void sdp_applies_wildcard_feedback_to_all_codecs(void **state)
 static void sdp_orders_rids_as_simulcast_lists_them(void **state)
 {
     (void)state;
-    struct sdp *const s =
-        parse(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rid:q send\r\na=rid:h send\r\na=rid:f send\r\n"
-                   "a=rid:x recv\r\na=simulcast:send ~f;nope,h;missing;q recv x\r\n");
+    struct sdp *const s = parse(
+        HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rid:q send\r\na=rid:h send\r\na=rid:f send\r\n"
+             "a=rid:x recv\r\na=simulcast:send ~f;nope,h;missing;q recv x\r\n");
     const struct sdp_media *const m = &s->media[0];
     assert_int_equal(m->rid_count, 4);
     assert_view(m->rids[0].id, "f");
@@ -255,9 +259,10 @@ static void sdp_orders_rids_as_simulcast_lists_them(void **state)
 static void sdp_tells_rejected_from_bundle_only(void **state)
 {
     (void)state;
-    struct sdp *const s = parse(HEAD "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\n"
-                                     "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nm=text 9 UDP/TLS/RTP/SAVPF t140\r\n"
-                                     "m=application 9 DTLS/SCTP 5000\r\n");
+    struct sdp *const s =
+        parse(HEAD "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\n"
+                   "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\nm=text 9 UDP/TLS/RTP/SAVPF t140\r\n"
+                   "m=application 9 DTLS/SCTP 5000\r\n");
     assert_false(sdp_media_rejected(&s->media[0]));
     assert_true(sdp_media_rejected(&s->media[1]));
     assert_int_equal(s->media[2].kind, SDP_KIND_OTHER);
@@ -269,10 +274,12 @@ static void sdp_reads_candidates_and_transport_of_a_section(void **state)
 {
     (void)state;
     struct sdp *const s = parse(
-        HEAD "a=ice-lite\r\na=ice-ufrag:su\r\na=ice-pwd:sp\r\na=fingerprint:sha-1 00\r\na=fingerprint:sha-256 AA:BB\r\n"
+        HEAD "a=ice-lite\r\na=ice-ufrag:su\r\na=ice-pwd:sp\r\na=fingerprint:sha-1 "
+             "00\r\na=fingerprint:sha-256 AA:BB\r\n"
              "a=setup:passive\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n"
              "a=candidate:1 1 udp 1 10.0.0.1 5 typ host\r\na=end-of-candidates\r\n"
-             "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=ice-ufrag:mu\r\na=ice-pwd:mp\r\na=setup:active\r\n");
+             "m=application 9 UDP/DTLS/SCTP "
+             "webrtc-datachannel\r\na=ice-ufrag:mu\r\na=ice-pwd:mp\r\na=setup:active\r\n");
     assert_true(s->session.ice_lite);
     assert_int_equal(s->media[0].candidate_count, 1);
     assert_view(s->media[0].candidates[0], "candidate:1 1 udp 1 10.0.0.1 5 typ host");
@@ -301,8 +308,10 @@ static void sdp_refuses_what_is_no_description(void **state)
     assert_int_equal(parse_error(HEAD "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:a b\r\n"), -EBADMSG);
     assert_int_equal(parse_error(HEAD "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:\xff\r\n"), -EBADMSG);
     assert_int_equal(parse_error(HEAD "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:a\rb\r\n"), -EBADMSG);
-    assert_int_equal(parse_error(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8\r\n"), -EBADMSG);
-    assert_int_equal(parse_error(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=extmap:0 urn:x\r\n"), -EBADMSG);
+    assert_int_equal(parse_error(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8\r\n"),
+                     -EBADMSG);
+    assert_int_equal(parse_error(HEAD "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=extmap:0 urn:x\r\n"),
+                     -EBADMSG);
 }
 
 static void sdp_refuses_more_than_the_caps(void **state)
@@ -337,7 +346,9 @@ static void sdp_reads_as_many_sections_as_the_cap_allows(void **state)
     dynbuf_init(&b, SDP_MAX_TEXT);
     dynbuf_add_str(&b, HEAD);
     for (unsigned i = 0; i < SDP_MAX_SECTIONS; i++) {
-        dynbuf_addf(&b, "m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=mid:%u\r\na=rtpmap:111 opus/48000/2\r\n", i);
+        dynbuf_addf(
+            &b, "m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=mid:%u\r\na=rtpmap:111 opus/48000/2\r\n",
+            i);
     }
     struct sdp *const s = parse(dynbuf_cstr(&b));
     dynbuf_done(&b);
