@@ -96,8 +96,8 @@ static void vp9_reads_browsers(void **state)
 {
     (void)state;
     scan("cr-vp9-l3t3key.pcap", 98, true, 7, 960);
-    scan("cr-screen-vp9-l1t3.pcap", 98, false, 1, 1280);
-    scan("ff-vp9.pcap", 121, false, 1, 640);
+    scan("cr-screen-vp9-l1t3.pcap", 98, false, 1, 960);
+    scan("ff-vp9.pcap", 121, false, 1, 320);
 }
 
 int main(void)
