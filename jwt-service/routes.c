@@ -330,12 +330,16 @@ static void decorate(void *user, struct httpd_req *req, unsigned status)
                      "Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token");
 }
 
+static void on_too_large(void *user, struct httpd_req *req)
+{
+    (void)user;
+    respond_error(req, MATRIX_TOO_LARGE);
+}
+
 static void on_not_found(void *user, struct httpd_req *req, unsigned status, const char *allow)
 {
     (void)user;
-    if (status == 413) {
-        respond_error(req, MATRIX_TOO_LARGE);
-    } else if (status == 405) {
+    if (status == 405) {
         if (allow) {
             httpd_add_header(req, "Allow", allow);
         }
@@ -370,6 +374,7 @@ int routes_listen(struct routes *r, struct httpd **ret, size_t *ret_failed)
         .header_max = 16u << 10,                     // nothing long stands in these requests
         .decorate = decorate,
         .not_found = on_not_found,
+        .too_large = on_too_large,
         .user = r,
     };
     return httpd_new(r->conf.loop, &conf, ret, ret_failed);

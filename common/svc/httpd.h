@@ -51,6 +51,8 @@ struct httpd_conf {
     // No route matched (status 404), or one by path but not by method (405; allow: its methods).
     // NULL: text/plain "404 page not found\n", or 405 with an empty body.
     void (*not_found)(void *user, struct httpd_req *req, unsigned status, const char *allow);
+    // The body is over the route's cap: must answer. NULL: 413 with a line of text.
+    void (*too_large)(void *user, struct httpd_req *req);
     void *user;
 };
 

@@ -125,6 +125,15 @@ static void not_found(struct httpd_req *r)
     }
 }
 
+static void too_large(struct httpd_req *r)
+{
+    if (r->owner->conf.too_large != NULL) {
+        r->owner->conf.too_large(r->owner->conf.user, r);
+    } else {
+        httpd_respond(r, 413, "text/plain; charset=utf-8", bytes_str("request body too large"));
+    }
+}
+
 static void unavailable(struct httpd_req *r)
 {
     httpd_respond(r, 503, "text/plain; charset=utf-8", bytes_str("shutting down"));
@@ -136,7 +145,7 @@ static void dispatch(struct httpd_req *r)
     if (r->owner->stopping) {
         unavailable(r);
     } else if (r->too_large) {
-        httpd_respond(r, 413, "text/plain; charset=utf-8", bytes_str("request body too large"));
+        too_large(r);
     } else if (r->route == NULL) {
         not_found(r);
     } else {
