@@ -11,7 +11,8 @@
 #define USERINFO_BODY_MAX (64u << 10)   // authorization-service 5.8 rule 7
 #define USERINFO_HEADER_MAX (16u << 10) // same
 #define USERINFO_CONNECT_MS 5000
-#define URL_MAX ((size_t)16 << 10) // a token of 4096 bytes, each escaped, and the rest
+#define USERINFO_CONNECT_NEXT_MS 3000 // when there is another target to try in the same time
+#define URL_MAX ((size_t)16 << 10)    // a token of 4096 bytes, each escaped, and the rest
 
 struct openid_verifier {
     struct openid_verifier_conf conf;
@@ -161,9 +162,11 @@ static void begin(struct openid_check *c);
 static void try_target(struct openid_check *c);
 
 // True if no request can have reached the homeserver, so that another target may be asked.
-static bool is_before_request(enum httpc_step s)
+static bool is_before_request(const struct httpc_result *r)
 {
-    return s == HTTPC_DNS || s == HTTPC_CONNECT || s == HTTPC_TLS || s == HTTPC_DENIED;
+    return r->step == HTTPC_DNS || r->step == HTTPC_CONNECT || r->step == HTTPC_TLS ||
+           r->step == HTTPC_DENIED ||
+           (r->step == HTTPC_TIMEOUT && r->peer.family == ADDR_NONE); // no connection in time
 }
 
 static void on_userinfo(void *user, const struct httpc_result *r)
@@ -174,7 +177,7 @@ static void on_userinfo(void *user, const struct httpc_result *r)
         finish_answer(c, r);
         return;
     }
-    if (is_before_request(r->step) && !c->base_url) {
+    if (is_before_request(r) && !c->base_url) {
         if (++c->target < c->route.count) {
             try_target(c);
             return;
@@ -214,7 +217,8 @@ static int send_userinfo(struct openid_check *c, const char *base, const char *c
     int64_t const left = OPENID_TOTAL_MS - mono_diff_ms(loop_now(c->v->conf.loop), c->started);
     struct httpc_request const req = {
         .url = dynbuf_cstr(&url),
-        .connect_ms = USERINFO_CONNECT_MS,
+        .connect_ms =
+            c->target + 1 < c->route.count ? USERINFO_CONNECT_NEXT_MS : USERINFO_CONNECT_MS,
         .total_ms = MAX(left, 1),
         .max_body = USERINFO_BODY_MAX,
         .max_header = USERINFO_HEADER_MAX,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
+// COVERS: access_claims digest
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

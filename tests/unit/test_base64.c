@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
+// COVERS: shared_buf
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

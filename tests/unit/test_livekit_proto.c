@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: lk
+// COVERS: livekit
 // What real clients and livekit-server sent, decoded by our schema and encoded back.
 #include <setjmp.h>
 #include <stdarg.h>

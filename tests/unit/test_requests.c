@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
+// COVERS: matrix_error
 // Requests that a real lk-jwt-service answered, read by ours, and what we add.
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
+// COVERS: token_issuer
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
+// COVERS: server_name
 // The resolution table of authorization-service 5.3, with made-up answers.
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// LINK: jwt
+// The settings of authorization-service section 2, with the verdicts of the recording 06-startup.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "jwt-service/auth_config.h"
+
+static char err[CONF_ERROR_MAX];
+
+// Loads from environment entries that end with NULL, and flags.
+static struct auth_config *load(const char *const *env, const char *flag)
+{
+    const char *const argv[] = {"foci-jwt", flag};
+    struct auth_config *c = NULL;
+    err[0] = '\0';
+    int const r = auth_config_load(flag ? 2 : 1, argv, env, &c, err);
+    assert_true((r == 0) == (c != NULL));
+    return c;
+}
+
+#define REQUIRED "LIVEKIT_URL=ws://127.0.0.1:7899", "LIVEKIT_KEY=devkey", "LIVEKIT_SECRET=devsecret"
+#define ALL                                                                                        \
+    REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS=example.org", "LIVEKIT_JWT_BIND=127.0.0.1:8089"
+
+static void assert_loads(const char *const *env)
+{
+    struct auth_config *const c = load(env, NULL);
+    if (!c) {
+        fail_msg("refused: %s", err);
+    }
+    auth_config_free(c);
+}
+
+static void assert_refuses(const char *const *env, const char *named)
+{
+    struct auth_config *const c = load(env, NULL);
+    assert_null(c);
+    if (!strstr(err, named)) {
+        fail_msg("\"%s\" does not name %s", err, named);
+    }
+    assert_null(strchr(err, '\n'));
+    assert_null(strstr(err, "devsecret"));
+}
+
+#define ENV(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void the_required_settings_suffice(void **state)
+{
+    (void)state;
+    CLEANUP(auth_config_free) struct auth_config *c = load(ENV(ALL), NULL);
+    assert_non_null(c);
+    assert_string_equal(c->livekit_url, "ws://127.0.0.1:7899");
+    assert_string_equal(c->api_url, "ws://127.0.0.1:7899");
+    assert_string_equal(api_keys_first(c->keys)->key, "devkey");
+    assert_string_equal(api_keys_first(c->keys)->secret, "devsecret");
+    assert_int_equal(c->bind_count, 1);
+    assert_int_equal(c->bind[0].port, 8089);
+    assert_false(c->insecure || c->dev || c->everybody || c->ignore_unknown);
+    assert_true(auth_config_full_access(c, "example.org"));
+    assert_false(auth_config_full_access(c, "Example.org"));
+    assert_false(auth_config_full_access(c, "example.org:8448"));
+}
+
+static void each_missing_setting_is_named(void **state)
+{
+    (void)state;
+    assert_refuses(ENV("X=y"), "LIVEKIT_KEY");
+    assert_refuses(ENV("LIVEKIT_KEY=k", "LIVEKIT_SECRET=s", "LIVEKIT_FULL_ACCESS_HOMESERVERS=a"),
+                   "LIVEKIT_URL");
+    assert_refuses(ENV(ALL, "LIVEKIT_KEY="), "LIVEKIT_KEY");
+    assert_refuses(ENV(REQUIRED), "LIVEKIT_FULL_ACCESS_HOMESERVERS");
+    assert_refuses(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS="),
+                   "LIVEKIT_FULL_ACCESS_HOMESERVERS");
+}
+
+static void the_access_list_means_what_it_did(void **state)
+{
+    (void)state;
+    struct auth_config *c = load(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS=,"), NULL);
+    assert_non_null(c);
+    assert_false(auth_config_full_access(c, ","));
+    assert_false(auth_config_full_access(c, ""));
+    auth_config_free(c);
+    c = load(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS=*"), NULL);
+    assert_true(auth_config_full_access(c, "anything"));
+    assert_false(auth_config_names_server(c, "anything"));
+    auth_config_free(c);
+    c = load(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS=*, a.example\tb.example:8448"), NULL);
+    assert_false(auth_config_full_access(c, "c.example"));
+    assert_true(auth_config_full_access(c, "a.example"));
+    assert_true(auth_config_full_access(c, "b.example:8448"));
+    auth_config_free(c);
+}
+
+static void bind_and_port(void **state)
+{
+    (void)state;
+    struct auth_config *c = load(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS=a"), NULL);
+    assert_non_null(c);
+    assert_true(c->bind_count >= 1);
+    assert_int_equal(c->bind[0].port, 8080);
+    auth_config_free(c);
+    c = load(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS=a", "LIVEKIT_JWT_PORT=8090"), NULL);
+    assert_non_null(c);
+    assert_int_equal(c->bind_count, 2);
+    assert_int_equal(c->bind[0].port, 8090);
+    assert_true(conf_warnings(c->conf) > 0);
+    auth_config_free(c);
+    assert_refuses(ENV(ALL, "LIVEKIT_JWT_PORT=8089"), "LIVEKIT_JWT_PORT");
+    assert_refuses(ENV(REQUIRED, "LIVEKIT_JWT_BIND=127.0.0.1"), "LIVEKIT_JWT_BIND");
+    assert_refuses(ENV(REQUIRED, "LIVEKIT_JWT_PORT=abc"), "LIVEKIT_JWT_PORT");
+    assert_refuses(ENV(REQUIRED, "LIVEKIT_JWT_PORT=70000"), "LIVEKIT_JWT_PORT");
+}
+
+static void only_the_whole_phrase_switches_checks_off(void **state)
+{
+    (void)state;
+    static const char *const off[] = {
+        "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=", "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=true",
+        "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=yes_i_know_what_i_am_doing"};
+    for (size_t i = 0; i < ARRAY_LEN(off); i++) {
+        CLEANUP(auth_config_free) struct auth_config *c = load(ENV(ALL, off[i]), NULL);
+        assert_non_null(c);
+        assert_false(c->insecure);
+    }
+    CLEANUP(auth_config_free)
+    struct auth_config *c =
+        load(ENV(ALL, "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=YES_I_KNOW_WHAT_I_AM_DOING"), NULL);
+    assert_true(c->insecure);
+}
+
+static void overrides_are_pairs(void **state)
+{
+    (void)state;
+    CLEANUP(auth_config_free)
+    struct auth_config *c = load(
+        ENV(ALL, "LIVEKIT_OPENID_URL_OVERRIDES= a.example = http://a:8008/ ,[::1]:1=https://b"),
+        NULL);
+    assert_non_null(c);
+    assert_int_equal(c->override_count, 2);
+    assert_string_equal(c->overrides[0].server_name, "a.example");
+    assert_string_equal(c->overrides[0].base_url, "http://a:8008");
+    assert_string_equal(c->overrides[1].server_name, "[::1]:1");
+    assert_refuses(ENV(ALL, "LIVEKIT_OPENID_URL_OVERRIDES=a"), "LIVEKIT_OPENID_URL_OVERRIDES");
+    assert_refuses(ENV(ALL, "LIVEKIT_OPENID_URL_OVERRIDES=a=b"), "LIVEKIT_OPENID_URL_OVERRIDES");
+    assert_refuses(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES=a=b,"), "LIVEKIT_CS_API_URL_OVERRIDES");
+    assert_refuses(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES==b"), "LIVEKIT_CS_API_URL_OVERRIDES");
+    assert_loads(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES=a=b.example"));
+}
+
+static void numbers_and_levels(void **state)
+{
+    (void)state;
+    assert_loads(ENV(ALL, "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS=5"));
+    assert_loads(ENV(ALL, "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS=0"));
+    assert_refuses(ENV(ALL, "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS=abc"),
+                   "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS");
+    assert_refuses(ENV(ALL, "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS=-1"),
+                   "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS");
+    CLEANUP(auth_config_free)
+    struct auth_config *c = load(ENV(ALL, "LIVEKIT_LOG_LEVEL=nonsense"), NULL);
+    assert_non_null(c); // a wrong level only warns
+    assert_true(c->log_level_unknown);
+    assert_int_equal(c->log.level, LOG_LEVEL_INFO);
+    CLEANUP(auth_config_free)
+    struct auth_config *d = load(ENV(ALL, "LIVEKIT_LOG_LEVEL=DEBUG"), NULL);
+    assert_int_equal(d->log.level, LOG_LEVEL_DEBUG);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *const f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void keys_may_come_from_files(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/foci-test-XXXXXX";
+    char path[64];
+    char entry[128];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof(path), "%s/keys", folder);
+    (void)snprintf(entry, sizeof(entry), "LIVEKIT_KEY_FILE=%s", path);
+    write_file(path, "first: one\nsecond: two:three\n");
+    struct auth_config *c = load(ENV(ALL, entry), NULL); // the file wins
+    assert_non_null(c);
+    assert_int_equal(api_keys_count(c->keys), 2);
+    assert_string_equal(api_keys_first(c->keys)->key, "first");
+    auth_config_free(c);
+    write_file(path, "no colon here\n");
+    assert_refuses(ENV(ALL, entry), "LIVEKIT_KEY_FILE");
+    write_file(path, "\n");
+    assert_refuses(ENV(ALL, entry), "LIVEKIT_KEY_FILE");
+    write_file(path, "key: \n");
+    assert_refuses(ENV(ALL, entry), "LIVEKIT_KEY_FILE");
+    assert_refuses(ENV(ALL, "LIVEKIT_KEY_FILE=/nonexistent/keys"), "LIVEKIT_KEY_FILE");
+    write_file(path, "filekey\r\n");
+    (void)snprintf(entry, sizeof(entry), "LIVEKIT_KEY_FROM_FILE=%s", path);
+    c = load(ENV(ALL, entry), NULL); // beside LIVEKIT_KEY, which loses
+    assert_non_null(c);
+    assert_string_equal(api_keys_first(c->keys)->key, "filekey");
+    auth_config_free(c);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void development_needs_no_settings(void **state)
+{
+    (void)state;
+    CLEANUP(auth_config_free) struct auth_config *c = load(ENV("X=y"), "--dev");
+    if (!c) {
+        fail_msg("refused: %s", err);
+    }
+    assert_true(c->dev && c->keys_generated && c->everybody);
+    assert_false(api_key_is_weak(api_keys_first(c->keys)));
+    assert_int_equal(c->bind_count, 1);
+    assert_true(addr_is_loopback(&c->bind[0]));
+    assert_string_equal(c->livekit_url, "ws://127.0.0.1:7880");
+    CLEANUP(auth_config_free)
+    struct auth_config *d = load(ENV("LIVEKIT_KEY=k", "LIVEKIT_SECRET=s"), "--dev");
+    assert_false(d->keys_generated);
+    assert_string_equal(api_keys_first(d->keys)->key, "k");
+}
+
+static void urls_are_checked(void **state)
+{
+    (void)state;
+    assert_refuses(ENV(ALL, "LIVEKIT_INTERNAL_URL=sfu:7880"), "LIVEKIT_INTERNAL_URL");
+    assert_loads(ENV(ALL, "LIVEKIT_INTERNAL_URL=http://sfu:7880"));
+    static const char *const bad[] = {"LIVEKIT_URL=not a url", "LIVEKIT_URL=wss://",
+                                      "LIVEKIT_URL=wss://a?b", "LIVEKIT_URL=ftp://a"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_refuses(
+            ENV("LIVEKIT_KEY=k", "LIVEKIT_SECRET=s", "LIVEKIT_FULL_ACCESS_HOMESERVERS=a", bad[i]),
+            "LIVEKIT_URL");
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_required_settings_suffice),
+        cmocka_unit_test(each_missing_setting_is_named),
+        cmocka_unit_test(the_access_list_means_what_it_did),
+        cmocka_unit_test(bind_and_port),
+        cmocka_unit_test(only_the_whole_phrase_switches_checks_off),
+        cmocka_unit_test(overrides_are_pairs),
+        cmocka_unit_test(numbers_and_levels),
+        cmocka_unit_test(keys_may_come_from_files),
+        cmocka_unit_test(development_needs_no_settings),
+        cmocka_unit_test(urls_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
