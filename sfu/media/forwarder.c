@@ -238,7 +238,11 @@ enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const st
     if (res != FORWARDER_SEND) {
         return res;
     }
-    enum rtp_munger_place const place = rtp_munger_place(&f->rtp, p->ext_sn, &ret->sn);
+    enum rtp_munger_place place = rtp_munger_place(&f->rtp, p->ext_sn, &ret->sn);
+    if (UNLIKELY(place == RTP_MUNGER_GAP) && f->codec == CODEC_VP8 && vp8_munger_gap_was_left_out(&f->vp8, &p->info.vp8)) {
+        rtp_munger_left_out(&f->rtp, p->ext_sn - 1, true);
+        place = rtp_munger_place(&f->rtp, p->ext_sn, &ret->sn);
+    }
     if (UNLIKELY(place == RTP_MUNGER_DUPLICATE)) {
         return FORWARDER_DUPLICATE;
     }

@@ -157,6 +157,15 @@ enum vp8_munger_result vp8_munger_packet(struct vp8_munger *m, const struct vp8_
     return VP8_MUNGER_SEND;
 }
 
+bool vp8_munger_gap_was_left_out(struct vp8_munger *m, const struct vp8_desc *d)
+{
+    if (!m->started || !d->has_picture_id || !d->start || d->pid != 0) {
+        return false;
+    }
+    const struct vp8_munger_picture *const p = find_picture(m, m->highest_picture);
+    return p && p->dropped && extend_picture(m, d) == m->highest_picture + 1;
+}
+
 void vp8_munger_insert(struct vp8_munger *m, const struct vp8_desc *like, struct vp8_desc *ret_desc)
 {
     m->picture_offset--;

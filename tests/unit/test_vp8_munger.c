@@ -104,6 +104,24 @@ static void vp8_munger_knows_that_a_gap_belongs_to_a_dropped_picture(void **stat
     assert_int_equal(sent(&m, desc(12, 1, 0), RTP_MUNGER_NEXT, 0).picture_id, 11);
 }
 
+static void vp8_munger_knows_that_a_gap_behind_a_dropped_picture_is_its_end(void **state)
+{
+    (void)state;
+    struct vp8_munger m;
+    struct vp8_desc out;
+    vp8_munger_init(&m);
+    (void)sent(&m, desc(10, 0, 0), RTP_MUNGER_NEXT, 0);
+    struct vp8_desc d = desc(11, 0, 2);
+    assert_int_equal(vp8_munger_packet(&m, &d, RTP_MUNGER_NEXT, 0, &out), VP8_MUNGER_LEAVE_OUT);
+    d = desc(12, 1, 0);
+    assert_false(vp8_munger_gap_was_left_out(&m, &d)); // the beginning of 12 may be lost as well
+    d.start = true;
+    assert_true(vp8_munger_gap_was_left_out(&m, &d));
+    d = desc(13, 1, 0);
+    d.start = true;
+    assert_false(vp8_munger_gap_was_left_out(&m, &d)); // or all of 12
+}
+
 static void vp8_munger_finishes_a_picture_when_the_limit_falls_in_the_middle(void **state)
 {
     (void)state;
@@ -167,6 +185,7 @@ int main(void)
         cmocka_unit_test(vp8_munger_closes_picture_ids_behind_dropped_pictures),
         cmocka_unit_test(vp8_munger_sends_whatever_follows_a_gap),
         cmocka_unit_test(vp8_munger_knows_that_a_gap_belongs_to_a_dropped_picture),
+        cmocka_unit_test(vp8_munger_knows_that_a_gap_behind_a_dropped_picture_is_its_end),
         cmocka_unit_test(vp8_munger_finishes_a_picture_when_the_limit_falls_in_the_middle),
         cmocka_unit_test(vp8_munger_widens_picture_ids),
         cmocka_unit_test(vp8_munger_passes_stripped_descriptors),
