@@ -12,18 +12,19 @@ static void note(struct h264_info *v, uint8_t type)
 }
 
 // Aggregation units: a 16-bit size before each NAL, and `skip` bytes of decoding order and
-// timestamp after it.
+// timestamp after it. Only the first byte of each NAL matters: a unit that claims more than there
+// is still says what it is.
 static void read_aggregate(struct rd *r, struct h264_info *v, size_t skip)
 {
     while (rd_ok(r) && rd_left(r) > 0) {
         size_t const len = rd_be16(r);
         rd_skip(r, skip);
-        struct rd nal = rd_sub(r, len);
-        uint8_t const type = rd_u8(&nal) & NAL_TYPE_MASK;
-        if (!rd_ok(&nal)) {
+        uint8_t const type = rd_peek_u8(r) & NAL_TYPE_MASK;
+        if (len == 0 || !rd_ok(r)) {
             rd_fail(r);
         } else {
             note(v, type);
+            rd_skip(r, MIN(len, rd_left(r)));
         }
     }
 }

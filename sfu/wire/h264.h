@@ -30,5 +30,6 @@ struct h264_info {
                     // say so.
 };
 
-// -EBADMSG: empty, forbidden bit, cut off fragment or aggregation header, type 0, 30 or 31.
+// -EBADMSG: empty, forbidden bit, no NAL header where a fragment or an aggregation should have one,
+// type 0, 30 or 31.
 int h264_parse(struct bytes payload, struct h264_info *ret) NODISCARD;

@@ -34,6 +34,7 @@ static void h264_finds_key_frames(void **state)
     check("\x78\0\1\x67\0\1\x68", 7, 0, false, true, true);         // STAP-A of SPS, PPS
     check("\x78\0\1\x67\0\1\x68\0\1\x65", 10, 0, true, true, true); // and a small IDR
     check("\x78\0\1\x41\0\1\x41", 7, 0, false, false, true);
+    check("\x78\0\1\x67\0\5\x65", 7, 0, true, true, true);       // cut in its last unit
     check("\x7c\x85\1", 3, 0, true, false, true);                // FU-A, start of an IDR
     check("\x7c\x05\1", 3, 0, false, false, false);              // its middle
     check("\x7c\x45\1", 3, 0, false, false, false);              // its end
@@ -48,7 +49,7 @@ static void h264_refuses_broken_units(void **state)
     check("", 0, -EBADMSG, false, false, false);
     check("\xe5\1", 2, -EBADMSG, false, false, false); // forbidden bit
     check("\x7c", 1, -EBADMSG, false, false, false);
-    check("\x78\0\5\x67", 4, -EBADMSG, false, false, false);
+    check("\x78\0\5", 3, -EBADMSG, false, false, false);
     check("\x78\0\0", 3, -EBADMSG, false, false, false); // empty unit
     check("\x78\0", 2, -EBADMSG, false, false, false);
     check("\x60\1", 2, -EBADMSG, false, false, false);
