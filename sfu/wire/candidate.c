@@ -43,6 +43,18 @@ static bool word_is(struct bytes w, const char *s)
     return true;
 }
 
+// ice-char is narrower (RFC 8839 section 5.1); what matters is that the text can be stored and
+// written again.
+static bool is_printable(struct bytes w)
+{
+    for (size_t i = 0; i < w.n; i++) {
+        if (w.p[i] < 0x21 || w.p[i] > 0x7e) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool word_number(struct bytes w, uint64_t max, uint64_t *ret)
 {
     // 20 digits could overflow the sum.
@@ -135,7 +147,7 @@ int candidate_parse(struct bytes text, struct candidate *ret)
     struct rd r = rd_init(line);
     struct candidate c = {0};
     struct bytes const foundation = word(&r);
-    if (foundation.n == 0 || foundation.n > FOUNDATION_MAX) {
+    if (foundation.n == 0 || foundation.n > FOUNDATION_MAX || !is_printable(foundation)) {
         return -EBADMSG;
     }
     memcpy(c.foundation, foundation.p, foundation.n);

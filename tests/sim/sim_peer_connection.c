@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole connections on a virtual clock: the ICE-lite server and a full client, with real DTLS and
-// SRTP, through networks that lose, repeat, reorder and move. LINK: transport SUPPORT: pc_pair vnet
+// LINK: transport
+// SUPPORT: pc_pair vnet
 // COVERS: peer_connection ice_checks
-#include <cmocka.h>
+
+// Whole connections on a virtual clock: the ICE-lite server and a full client, with real DTLS and
+// SRTP, through networks that lose, repeat, reorder and move.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <malloc.h>
 

@@ -43,7 +43,11 @@ void pc_pair_init(struct pc_pair *p, const struct pc_pair_config *cfg)
         must(s->seen != NULL, "calloc");
         vnet_endpoint_init(&s->ep, p->net, &s->addr, p->batch);
         s->ep.now = p->now;
-        must(dtls_cert_new(UNIX_NOW, &s->cert) == 0, "dtls_cert_new");
+        s->cert = cfg->certs[i];
+        s->cert_borrowed = s->cert != NULL;
+        if (s->cert == NULL) {
+            must(dtls_cert_new(UNIX_NOW, &s->cert) == 0, "dtls_cert_new");
+        }
         if (cfg->sctp) {
             must(sctp_hub_new(NULL, NULL, &s->hub) == 0, "sctp_hub_new");
         }
@@ -70,7 +74,9 @@ void pc_pair_done(struct pc_pair *p)
         peer_connection_free(s->pc);
         dtls_work_free(s->work);
         sctp_hub_free(s->hub);
-        dtls_cert_free(s->cert);
+        if (!s->cert_borrowed) {
+            dtls_cert_free(s->cert);
+        }
         vnet_endpoint_done(&s->ep);
         free(s->seen);
     }

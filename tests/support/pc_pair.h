@@ -14,6 +14,7 @@ struct pc_side {
     struct vnet_endpoint ep;
     struct peer_connection *pc;
     struct dtls_cert *cert;
+    bool cert_borrowed;
     struct sctp_hub *hub;
     struct addr addr;
     struct ice_creds creds;
@@ -54,7 +55,8 @@ struct pc_pair_config {
     bool client_repeats_nomination;
     int64_t work_us;
     bool sctp;
-    bool wrong_fingerprint; // the server expects another certificate
+    bool wrong_fingerprint;     // the server expects another certificate
+    struct dtls_cert *certs[2]; // borrowed; NULL: made for this pair
 };
 
 void pc_pair_init(struct pc_pair *p, const struct pc_pair_config *cfg);

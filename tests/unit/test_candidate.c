@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: wire base
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "sfu/wire/candidate.h"
 
@@ -92,6 +93,14 @@ static void malformed_lines_are_refused(void **state)
     }
 }
 
+static void a_foundation_with_a_zero_byte_is_refused(void **state)
+{
+    (void)state;
+    static const char text[] = "candidate:\0001 1 udp 1 192.0.2.1 1 typ host";
+    struct candidate c;
+    assert_int_equal(candidate_parse(bytes_of(text, sizeof(text) - 1), &c), -EBADMSG);
+}
+
 static void unknown_kinds_are_told_from_malformed_ones(void **state)
 {
     (void)state;
@@ -153,6 +162,7 @@ int main(void)
         cmocka_unit_test(names_are_kept_apart_and_never_have_an_address),
         cmocka_unit_test(empty_text_is_the_end_of_candidates),
         cmocka_unit_test(malformed_lines_are_refused),
+        cmocka_unit_test(a_foundation_with_a_zero_byte_is_refused),
         cmocka_unit_test(unknown_kinds_are_told_from_malformed_ones),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(priorities_rank_udp_public_ipv6_first),

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lite role: what a server answers, which tuple it follows, when it gives up.
 // LINK: transport
 // COVERS: ice_agent
-#include <cmocka.h>
+
+// The lite role: what a server answers, which tuple it follows, when it gives up.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "sfu/transport/ice_agent.h"
 #include "tests/data/stun/browsers.h"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
 // COVERS: sha1 crc32
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "common/base/crc32.h"
 #include "common/base/sha1.h"
