@@ -16,7 +16,8 @@
 #define DATA_CHANNEL_LABEL_MAX 64
 
 // Stream ids in each direction that we offer and accept. Everybody takes the lowest free id of his parity, so sixteen channels
-// stay far below; RFC 8831 section 6.2 recommends 65535, but usrsctp reserves 200 bytes for each (measured).
+// stay far below; RFC 8831 section 6.2 recommends 65535, but usrsctp reserves 104 bytes for each of
+// them in each association (measured: 23 KB with 128, 116 KB with 1024).
 #define DATA_CHANNEL_IDS 128
 
 enum data_channel_state {
