@@ -11,8 +11,8 @@
 // First sender report: soon after the first packet of a source (media-plane 5.11).
 #define SR_FIRST_US (50 * US_PER_MS)
 
-// Opus: 20 ms at 48 kHz; the frame that livekit-client knows as server-injected silence (client-sdk-js
-// src/e2ee/worker/sifPayload.ts, OpusSilenceFrame): TOC F8 and 79 more bytes.
+// Opus: 20 ms at 48 kHz; the frame that livekit-client knows as server-injected silence
+// (client-sdk-js src/e2ee/worker/sifPayload.ts, OpusSilenceFrame): TOC F8 and 79 more bytes.
 #define SILENCE_TICKS 960
 #define SILENCE_LEN 80u
 
@@ -43,7 +43,8 @@ int down_track_new(const struct down_track_conf *conf, struct down_track **ret)
     dt->rtx_sn = conf->first_rtx_sn & 0x7fffu;
     dt->sr_next = MONO_NEVER;
     rtp_stats_tx_init(&dt->stats, conf->clock_rate);
-    forwarder_init(&dt->forwarder, conf->codec, conf->clock_rate, conf->first_sn & 0x7fffu, conf->first_ts);
+    forwarder_init(&dt->forwarder, conf->codec, conf->clock_rate, conf->first_sn & 0x7fffu,
+                   conf->first_ts);
     *ret = dt;
     return 0;
 }
@@ -61,7 +62,7 @@ const struct down_track_conf *down_track_conf(const struct down_track *dt)
     return &dt->conf;
 }
 
-// ---- switches -------------------------------------------------------------------------------------------------------
+// ---- switches -----------------------------------------------------------------------------------
 
 static enum down_track_result blocked_by(const struct down_track *dt)
 {
@@ -75,7 +76,8 @@ static enum down_track_result blocked_by(const struct down_track *dt)
     if (dt->muted) {
         return DOWN_TRACK_MUTED;
     }
-    return dt->paused || s->max_spatial < 0 || s->allowed_spatial < 0 ? DOWN_TRACK_PAUSED : DOWN_TRACK_SENT;
+    return dt->paused || s->max_spatial < 0 || s->allowed_spatial < 0 ? DOWN_TRACK_PAUSED
+                                                                      : DOWN_TRACK_SENT;
 }
 
 // The next poll asks for a key frame without waiting.
@@ -85,7 +87,8 @@ static void want_key_frame(struct down_track *dt, mono_t now)
     dt->key_next = now;
 }
 
-// After any switch changed. The first packet after an interruption continues by the resume rule, video with a key frame.
+// After any switch changed. The first packet after an interruption continues by the resume rule,
+// video with a key frame.
 static void update_block(struct down_track *dt, mono_t now)
 {
     enum down_track_result const before = (enum down_track_result)dt->block;
@@ -148,7 +151,7 @@ bool down_track_is_forwarding(const struct down_track *dt)
     return dt->block == DOWN_TRACK_SENT;
 }
 
-// ---- layers and key frames ------------------------------------------------------------------------------------------
+// ---- layers and key frames ----------------------------------------------------------------------
 
 uint8_t down_track_needed_mask(const struct down_track *dt)
 {
@@ -178,8 +181,8 @@ void down_track_get_layers(const struct down_track *dt, struct down_track_layers
     };
 }
 
-int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source_width, uint32_t source_height,
-                              uint32_t width, uint32_t height)
+int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source_width,
+                              uint32_t source_height, uint32_t width, uint32_t height)
 {
     uint32_t const fallback[] = {180, 360, MIN(source_width, source_height)};
     bool const portrait = source_width != 0 && source_width < source_height;
@@ -190,7 +193,8 @@ int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source
         wanted = portrait ? width : height;
     }
     for (size_t i = 0; i + 1 < n; i++) {
-        // layerSelectionTolerance 0.9 (livekit pkg/rtc/mediatrackreceiver.go): a tile may be that much larger.
+        // layerSelectionTolerance 0.9 (livekit pkg/rtc/mediatrackreceiver.go): a tile may be that
+        // much larger.
         bool const enough = (uint64_t)heights[i] * 10 >= (uint64_t)wanted * 9;
         if (enough && heights[i] != heights[i + 1]) {
             return (int)i;
@@ -199,7 +203,8 @@ int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source
     return (int)n - 1;
 }
 
-bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct receiver *r, uint8_t *ret_encoding)
+bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct receiver *r,
+                               uint8_t *ret_encoding)
 {
     if (dt->block != DOWN_TRACK_SENT || !dt->forwarder.video) {
         return false;
@@ -215,7 +220,8 @@ bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct r
         return false;
     }
     dt->pli_pending = false;
-    int64_t const wait = MAX(KEY_FRAME_WAIT_MIN_US, MIN(2 * receiver_rtt_us(r), KEY_FRAME_WAIT_MAX_US));
+    int64_t const wait =
+        MAX(KEY_FRAME_WAIT_MIN_US, MIN(2 * receiver_rtt_us(r), KEY_FRAME_WAIT_MAX_US));
     dt->key_next = mono_add_us(now, wait);
     *ret_encoding = encoding;
     return true;
@@ -234,11 +240,11 @@ mono_t down_track_deadline(const struct down_track *dt)
     return dt->pli_pending || dt->nack_count > 0 || catch_up ? (mono_t){0} : t;
 }
 
-// ---- packets --------------------------------------------------------------------------------------------------------
+// ---- packets ------------------------------------------------------------------------------------
 
 // Header extensions: those made here and those carried over under the subscriber's ids.
-static size_t collect_extensions(struct down_track *dt, const struct packet *source, uint8_t *twcc, uint8_t *ast,
-                                 uint8_t *level, struct rtp_ext_elem *e)
+static size_t collect_extensions(struct down_track *dt, const struct packet *source, uint8_t *twcc,
+                                 uint8_t *ast, uint8_t *level, struct rtp_ext_elem *e)
 {
     const uint8_t *const id = dt->conf.ext.id;
     size_t n = 0;
@@ -249,7 +255,8 @@ static size_t collect_extensions(struct down_track *dt, const struct packet *sou
         e[n++] = (struct rtp_ext_elem){id[RTP_EXT_ABS_SEND_TIME], {ast, 3}};
     }
     if (UNLIKELY(dt->mid_left > 0)) {
-        e[n++] = (struct rtp_ext_elem){id[RTP_EXT_MID], {(const uint8_t *)dt->conf.mid, dt->mid_len}};
+        e[n++] =
+            (struct rtp_ext_elem){id[RTP_EXT_MID], {(const uint8_t *)dt->conf.mid, dt->mid_len}};
     }
     if (!source) {
         return n;
@@ -259,9 +266,11 @@ static size_t collect_extensions(struct down_track *dt, const struct packet *sou
         e[n++] = (struct rtp_ext_elem){id[RTP_EXT_AUDIO_LEVEL], {level, 1}};
     }
     if (source->info.capture_time_len > 0 && id[RTP_EXT_ABS_CAPTURE_TIME] != 0) {
-        e[n++] = (struct rtp_ext_elem){id[RTP_EXT_ABS_CAPTURE_TIME], packet_info_capture_time(source)};
+        e[n++] =
+            (struct rtp_ext_elem){id[RTP_EXT_ABS_CAPTURE_TIME], packet_info_capture_time(source)};
     }
-    // Only the codecs whose layers need it; on VP8 and H.264 it is refused towards publishers (media-plane 4.14).
+    // Only the codecs whose layers need it; on VP8 and H.264 it is refused towards publishers
+    // (media-plane 4.14).
     bool const layered = dt->conf.codec == CODEC_VP9 || dt->conf.codec == CODEC_AV1;
     if (layered && source->info.dd_len > 0 && id[RTP_EXT_DEPENDENCY_DESCRIPTOR] != 0) {
         e[n++] = (struct rtp_ext_elem){id[RTP_EXT_DEPENDENCY_DESCRIPTOR], packet_info_dd(source)};
@@ -269,17 +278,19 @@ static size_t collect_extensions(struct down_track *dt, const struct packet *sou
     return n;
 }
 
-void down_track_write_packet_(struct down_track *dt, mono_t now, const struct down_track_packet *pkt, uint16_t *twcc_sn,
+void down_track_write_packet_(struct down_track *dt, mono_t now,
+                              const struct down_track_packet *pkt, uint16_t *twcc_sn,
                               struct down_track_out *out)
 {
     bool const has_twcc = dt->conf.ext.id[RTP_EXT_TRANSPORT_CC] != 0;
     uint8_t const twcc[2] = {(uint8_t)(*twcc_sn >> 8), (uint8_t)*twcc_sn};
     uint32_t const send_time = rtp_ext_abs_send_time_from_us(now.us);
-    uint8_t const ast[3] = {(uint8_t)(send_time >> 16), (uint8_t)(send_time >> 8), (uint8_t)send_time};
+    uint8_t const ast[3] = {(uint8_t)(send_time >> 16), (uint8_t)(send_time >> 8),
+                            (uint8_t)send_time};
     uint8_t level = 0;
     struct rtp_ext_elem elems[6];
-    size_t const n = collect_extensions(dt, pkt->source, (uint8_t *)(uintptr_t)twcc, (uint8_t *)(uintptr_t)ast, &level,
-                                        elems);
+    size_t const n = collect_extensions(dt, pkt->source, (uint8_t *)(uintptr_t)twcc,
+                                        (uint8_t *)(uintptr_t)ast, &level, elems);
     struct rtp_header const h = {
         .marker = pkt->marker,
         .pt = pkt->pt,
@@ -340,7 +351,8 @@ static enum down_track_result result_of(enum forwarder_result res)
 }
 
 // Payload type and payload bytes for this subscriber. False if it cannot take the packet.
-static bool choose_payload(const struct down_track *dt, const struct packet *p, struct down_track_packet *pkt)
+static bool choose_payload(const struct down_track *dt, const struct packet *p,
+                           struct down_track_packet *pkt)
 {
     pkt->payload = packet_payload(p);
     pkt->pt = dt->conf.pt;
@@ -359,7 +371,8 @@ static bool choose_payload(const struct down_track *dt, const struct packet *p, 
     return p->info.red_primary_off > 0;
 }
 
-// A new source: reports about the old relation of times are void; old numbers of an ended sequence lead nowhere.
+// A new source: reports about the old relation of times are void; old numbers of an ended sequence
+// lead nowhere.
 static void note_switch(struct down_track *dt, mono_t now)
 {
     dt->sr_next = mono_add_us(now, SR_FIRST_US);
@@ -369,7 +382,8 @@ static void note_switch(struct down_track *dt, mono_t now)
     dt->epoch = dt->forwarder.epoch;
 }
 
-static void remember(struct down_track *dt, mono_t now, const struct packet *p, const struct down_track_packet *pkt)
+static void remember(struct down_track *dt, mono_t now, const struct packet *p,
+                     const struct down_track_packet *pkt)
 {
     struct sequencer_entry *const e = sequencer_put(dt->sequencer, (uint16_t)pkt->sn);
     e->source_sn = (uint32_t)p->ext_sn;
@@ -394,7 +408,8 @@ static void note_key_frame(struct down_track *dt, uint64_t sn)
 }
 
 enum down_track_result down_track_write(struct down_track *dt, mono_t now, const struct receiver *r,
-                                        const struct packet *p, uint16_t *twcc_sn, struct down_track_out *out)
+                                        const struct packet *p, uint16_t *twcc_sn,
+                                        struct down_track_out *out)
 {
     if (dt->block != DOWN_TRACK_SENT) {
         return count(dt, (enum down_track_result)dt->block);
@@ -426,7 +441,8 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
     down_track_write_packet_(dt, now, &pkt, twcc_sn, out);
     if (dt->sequencer) {
         remember(dt, now, p, &pkt);
-        dt->rtx_saved = MIN(dt->rtx_saved + (uint32_t)out->len / DOWN_TRACK_RTX_SHARE, DOWN_TRACK_RTX_SAVED_MAX);
+        dt->rtx_saved = MIN(dt->rtx_saved + (uint32_t)out->len / DOWN_TRACK_RTX_SHARE,
+                            DOWN_TRACK_RTX_SAVED_MAX);
     }
     if (UNLIKELY(p->info.key_frame && p->info.frame_start)) {
         note_key_frame(dt, t.sn);
@@ -435,11 +451,13 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
     return count(dt, DOWN_TRACK_SENT);
 }
 
-enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now, struct bytes sif_trailer,
-                                                uint16_t *twcc_sn, struct down_track_out *out)
+enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now,
+                                                struct bytes sif_trailer, uint16_t *twcc_sn,
+                                                struct down_track_out *out)
 {
     uint8_t frame[SILENCE_LEN + 256] = {0xf8, 0xff, 0xfe};
-    if (dt->conf.codec != CODEC_OPUS || !dt->writable || sif_trailer.n > sizeof(frame) - SILENCE_LEN) {
+    if (dt->conf.codec != CODEC_OPUS || !dt->writable ||
+        sif_trailer.n > sizeof(frame) - SILENCE_LEN) {
         return DOWN_TRACK_NOTHING;
     }
     if (out->cap < sizeof(frame) + DOWN_TRACK_HEADER_MAX) {

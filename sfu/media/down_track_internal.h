@@ -1,38 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Inside of a down track, shared by down_track.c (packets) and down_track_rtcp.c (NACK, reports, statistics). Nobody else
-// includes this.
+// Inside of a down track, shared by down_track.c (packets) and down_track_rtcp.c (NACK, reports,
+// statistics). Nobody else includes this.
 
 #include "sfu/media/down_track.h"
 #include "sfu/media/forwarder.h"
 #include "sfu/media/rtp_stats.h"
 #include "sfu/media/sequencer.h"
 
-// NACKed numbers waiting for down_track_write_rtx. More than a browser asks for in one tick; what does not fit is asked
-// for again.
+// NACKed numbers waiting for down_track_write_rtx. More than a browser asks for in one tick; what
+// does not fit is asked for again.
 #define DOWN_TRACK_NACKS 256u
 
 // MID is sent until the first report block arrives, at most on this many packets (media-plane 5.1).
 #define DOWN_TRACK_MID_PACKETS 50
 
-// Retransmissions may use 20 % of the bytes sent (media-plane 5.8), saved up to one large key frame.
+// Retransmissions may use 20 % of the bytes sent (media-plane 5.8), saved up to one large key
+// frame.
 #define DOWN_TRACK_RTX_SHARE 5u
 #define DOWN_TRACK_RTX_SAVED_MAX 60000u
 
 struct down_track {
     // What every packet touches comes first.
-    uint8_t block; // enum down_track_result: why nothing is sent; DOWN_TRACK_SENT = nothing in the way
+    uint8_t
+        block; // enum down_track_result: why nothing is sent; DOWN_TRACK_SENT = nothing in the way
     bool disabled, muted, paused, writable;
-    bool key_wanted;   // as far as known at the last poll
-    bool polled;       // `live` is known
-    uint8_t live;      // live encodings at the last poll
-    bool pli_pending;  // the subscriber asked
-    bool nack_gate;    // between its PLI and the key frame: NACKs are pointless
-    uint8_t mid_left;  // packets that still carry MID
+    bool key_wanted;  // as far as known at the last poll
+    bool polled;      // `live` is known
+    uint8_t live;     // live encodings at the last poll
+    bool pli_pending; // the subscriber asked
+    bool nack_gate;   // between its PLI and the key frame: NACKs are pointless
+    uint8_t mid_left; // packets that still carry MID
     uint8_t mid_len;
-    uint32_t rtx_saved; // bytes that retransmissions may use
-    mono_t key_next;   // next key frame request
-    mono_t sr_next;    // MONO_NEVER before the first packet
+    uint32_t rtx_saved;          // bytes that retransmissions may use
+    mono_t key_next;             // next key frame request
+    mono_t sr_next;              // MONO_NEVER before the first packet
     struct sequencer *sequencer; // NULL without RTX
     struct rtp_stats_tx stats;
     struct down_track_conf conf;
@@ -58,10 +60,10 @@ struct down_track_packet {
     uint8_t pt;
     bool marker;
     bool rtx;
-    uint16_t osn;            // rtx
-    struct bytes desc;       // replaces the first desc_in_len bytes of the payload
+    uint16_t osn;      // rtx
+    struct bytes desc; // replaces the first desc_in_len bytes of the payload
     uint16_t desc_in_len;
-    struct bytes payload;    // of the source
+    struct bytes payload;        // of the source
     const struct packet *source; // extensions to carry over; NULL if made here
 };
 
@@ -72,5 +74,6 @@ static inline size_t down_track_room_(const struct packet *p)
 }
 
 // Writes header, extensions and payload. out->cap was checked.
-void down_track_write_packet_(struct down_track *dt, mono_t now, const struct down_track_packet *pkt, uint16_t *twcc_sn,
+void down_track_write_packet_(struct down_track *dt, mono_t now,
+                              const struct down_track_packet *pkt, uint16_t *twcc_sn,
                               struct down_track_out *out);

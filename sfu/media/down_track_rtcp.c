@@ -4,13 +4,15 @@
 
 #include "common/base/seq.h"
 
-// media-plane 5.11: sender reports each second for video, each two for audio, spread by up to a fifth.
+// media-plane 5.11: sender reports each second for video, each two for audio, spread by up to a
+// fifth.
 #define SR_INTERVAL_VIDEO_US (1 * US_PER_S)
 #define SR_INTERVAL_AUDIO_US (2 * US_PER_S)
 // No report of the publisher for the source yet: look again.
 #define SR_RETRY_US (100 * US_PER_MS)
 
-// media-plane 5.8: NACKs for packets before the key frame that a PLI asked for are pointless for that long.
+// media-plane 5.8: NACKs for packets before the key frame that a PLI asked for are pointless for
+// that long.
 #define NACK_GATE_PACKETS 2000
 
 // Budget that must be there before a retransmission: one full packet.
@@ -80,8 +82,8 @@ static bool is_pointless(const struct down_track *dt, uint16_t sn)
 }
 
 // The source of a requested number, if it is to be answered now.
-static const struct packet *find_source(struct down_track *dt, mono_t now, const struct receiver *r, uint16_t sn,
-                                        const struct sequencer_entry **ret)
+static const struct packet *find_source(struct down_track *dt, mono_t now, const struct receiver *r,
+                                        uint16_t sn, const struct sequencer_entry **ret)
 {
     const struct sequencer_entry *e = NULL;
     // Checked before the answer is counted; what is left over is saved for the next packet.
@@ -89,7 +91,8 @@ static const struct packet *find_source(struct down_track *dt, mono_t now, const
         return NULL;
     }
     int64_t const rtt = dt->rtt_us > 0 ? dt->rtt_us : DEFAULT_RTT_US;
-    if (sequencer_request(dt->sequencer, now, rtt, (uint16_t)dt->forwarder.rtp.last_out, sn, &e) != SEQUENCER_ANSWER) {
+    if (sequencer_request(dt->sequencer, now, rtt, (uint16_t)dt->forwarder.rtp.last_out, sn, &e) !=
+        SEQUENCER_ANSWER) {
         return NULL;
     }
     // A layer that was left: its last frames were followed by a key frame, nobody misses them.
@@ -101,8 +104,9 @@ static const struct packet *find_source(struct down_track *dt, mono_t now, const
     return receiver_history_get(r, e->encoding, seq32_extend(highest, e->source_sn));
 }
 
-static void write_rtx(struct down_track *dt, mono_t now, const struct packet *p, const struct sequencer_entry *e,
-                      uint16_t *twcc_sn, struct down_track_out *out)
+static void write_rtx(struct down_track *dt, mono_t now, const struct packet *p,
+                      const struct sequencer_entry *e, uint16_t *twcc_sn,
+                      struct down_track_out *out)
 {
     struct down_track_packet const pkt = {
         .ssrc = dt->conf.rtx_ssrc,
@@ -123,9 +127,11 @@ static void write_rtx(struct down_track *dt, mono_t now, const struct packet *p,
     dt->nacks_answered++;
 }
 
-// A source that began with a late packet: what passed before it was attached and was not sent since.
-static enum down_track_result write_catch_up(struct down_track *dt, mono_t now, const struct receiver *r,
-                                             uint16_t *twcc_sn, struct down_track_out *out)
+// A source that began with a late packet: what passed before it was attached and was not sent
+// since.
+static enum down_track_result write_catch_up(struct down_track *dt, mono_t now,
+                                             const struct receiver *r, uint16_t *twcc_sn,
+                                             struct down_track_out *out)
 {
     struct forwarder *const f = &dt->forwarder;
     const struct packet *p;
@@ -142,10 +148,12 @@ static enum down_track_result write_catch_up(struct down_track *dt, mono_t now, 
     return DOWN_TRACK_NOTHING;
 }
 
-enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now, const struct receiver *r,
-                                            uint16_t *twcc_sn, struct down_track_out *out)
+enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now,
+                                            const struct receiver *r, uint16_t *twcc_sn,
+                                            struct down_track_out *out)
 {
-    if (UNLIKELY(dt->forwarder.catch_next < dt->forwarder.catch_end && dt->sequencer && dt->block == DOWN_TRACK_SENT)) {
+    if (UNLIKELY(dt->forwarder.catch_next < dt->forwarder.catch_end && dt->sequencer &&
+                 dt->block == DOWN_TRACK_SENT)) {
         if (write_catch_up(dt, now, r, twcc_sn, out) == DOWN_TRACK_SENT) {
             return DOWN_TRACK_SENT;
         }
@@ -166,17 +174,21 @@ enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now, c
     return DOWN_TRACK_NOTHING;
 }
 
-// Reports of many tracks must not come in the same instant; the SSRC is random, so a hash of it spreads them.
+// Reports of many tracks must not come in the same instant; the SSRC is random, so a hash of it
+// spreads them.
 static int64_t sr_interval(struct down_track *dt)
 {
     int64_t const base = dt->forwarder.video ? SR_INTERVAL_VIDEO_US : SR_INTERVAL_AUDIO_US;
-    uint32_t const x = (dt->conf.ssrc + dt->sr_round++) * 2654435761u; // Knuth's multiplicative hash
+    uint32_t const x =
+        (dt->conf.ssrc + dt->sr_round++) * 2654435761u; // Knuth's multiplicative hash
     return base - base / 10 + (int64_t)(x >> 16) * (base / 5) / 65536;
 }
 
-int down_track_write_sr(struct down_track *dt, mono_t now, const struct receiver *r, bool force, struct rtcp_out *out)
+int down_track_write_sr(struct down_track *dt, mono_t now, const struct receiver *r, bool force,
+                        struct rtcp_out *out)
 {
-    if (dt->block != DOWN_TRACK_SENT || !dt->stats.started || (!force && !mono_reached(dt->sr_next, now))) {
+    if (dt->block != DOWN_TRACK_SENT || !dt->stats.started ||
+        (!force && !mono_reached(dt->sr_next, now))) {
         return -EAGAIN;
     }
     const struct forwarder *const f = &dt->forwarder;
@@ -185,12 +197,14 @@ int down_track_write_sr(struct down_track *dt, mono_t now, const struct receiver
         dt->sr_next = mono_add_us(now, SR_RETRY_US);
         return -EAGAIN;
     }
-    // The publisher's clock goes on: time of its last report plus what has passed since, on both scales.
+    // The publisher's clock goes on: time of its last report plus what has passed since, on both
+    // scales.
     int64_t const elapsed = mono_diff_us(now, in->arrival);
     struct rtcp_sr const sr = {
         .ssrc = dt->conf.ssrc,
         .ntp = ntp_add_us(in->ntp, elapsed),
-        .rtp_ts = in->rtp_ts - f->rtp.ts_offset + (uint32_t)(elapsed * (int64_t)dt->conf.clock_rate / US_PER_S),
+        .rtp_ts = in->rtp_ts - f->rtp.ts_offset +
+                  (uint32_t)(elapsed * (int64_t)dt->conf.clock_rate / US_PER_S),
         .packets = (uint32_t)dt->stats.packets,
         .octets = (uint32_t)dt->stats.payload_bytes,
     };
@@ -229,13 +243,20 @@ void down_track_get_stats(const struct down_track *dt, struct down_track_stats *
 const char *down_track_result_name(enum down_track_result res)
 {
     static const char *const names[DOWN_TRACK_RESULT_COUNT] = {
-        [DOWN_TRACK_SENT] = "sent",           [DOWN_TRACK_DISABLED] = "disabled",
-        [DOWN_TRACK_MUTED] = "muted",         [DOWN_TRACK_PAUSED] = "paused",
-        [DOWN_TRACK_UNWRITABLE] = "unwritable", [DOWN_TRACK_WAIT_KEY] = "wait_key",
-        [DOWN_TRACK_LAYER] = "layer",         [DOWN_TRACK_TEMPORAL] = "temporal",
-        [DOWN_TRACK_PADDING] = "padding",     [DOWN_TRACK_LATE] = "late",
-        [DOWN_TRACK_DUPLICATE] = "duplicate", [DOWN_TRACK_TIMESTAMP] = "timestamp",
-        [DOWN_TRACK_MALFORMED] = "malformed", [DOWN_TRACK_NO_SPACE] = "no_space",
+        [DOWN_TRACK_SENT] = "sent",
+        [DOWN_TRACK_DISABLED] = "disabled",
+        [DOWN_TRACK_MUTED] = "muted",
+        [DOWN_TRACK_PAUSED] = "paused",
+        [DOWN_TRACK_UNWRITABLE] = "unwritable",
+        [DOWN_TRACK_WAIT_KEY] = "wait_key",
+        [DOWN_TRACK_LAYER] = "layer",
+        [DOWN_TRACK_TEMPORAL] = "temporal",
+        [DOWN_TRACK_PADDING] = "padding",
+        [DOWN_TRACK_LATE] = "late",
+        [DOWN_TRACK_DUPLICATE] = "duplicate",
+        [DOWN_TRACK_TIMESTAMP] = "timestamp",
+        [DOWN_TRACK_MALFORMED] = "malformed",
+        [DOWN_TRACK_NO_SPACE] = "no_space",
         [DOWN_TRACK_NOTHING] = "nothing",
     };
     return res < DOWN_TRACK_RESULT_COUNT ? names[res] : "";

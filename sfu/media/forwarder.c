@@ -3,7 +3,8 @@
 
 #include "common/base/seq.h"
 
-void forwarder_init(struct forwarder *f, enum codec codec, uint32_t clock_rate, uint16_t first_sn, uint32_t first_ts)
+void forwarder_init(struct forwarder *f, enum codec codec, uint32_t clock_rate, uint16_t first_sn,
+                    uint32_t first_ts)
 {
     *f = (struct forwarder){
         .codec = (uint8_t)codec,
@@ -33,9 +34,10 @@ static int64_t ticks_to_us(const struct forwarder *f, int64_t t)
     return t * US_PER_S / (int64_t)f->clock_rate;
 }
 
-// The outgoing timestamp that incoming ts of an encoding stands for by the relation in use. False if that is not known.
-static bool reference_ts(const struct forwarder *f, const struct receiver *r, uint8_t encoding, uint32_t ts,
-                         uint32_t *ret)
+// The outgoing timestamp that incoming ts of an encoding stands for by the relation in use. False
+// if that is not known.
+static bool reference_ts(const struct forwarder *f, const struct receiver *r, uint8_t encoding,
+                         uint32_t ts, uint32_t *ret)
 {
     uint32_t offset = 0;
     if (encoding != f->encoding && receiver_ts_offset(r, encoding, f->encoding, &offset) < 0) {
@@ -48,9 +50,11 @@ static bool reference_ts(const struct forwarder *f, const struct receiver *r, ui
     return true;
 }
 
-// Two frames are at least this far apart (60 frames/s: 1500 ticks), so squeezing by it keeps their order.
+// Two frames are at least this far apart (60 frames/s: 1500 ticks), so squeezing by it keeps their
+// order.
 #define SQUEEZE 1024
-// Squeezed timestamps lie within that of the floor: FORWARDER_LAYER_BEHIND_US at 90 kHz are 4500 ticks.
+// Squeezed timestamps lie within that of the floor: FORWARDER_LAYER_BEHIND_US at 90 kHz are 4500
+// ticks.
 #define SQUEEZED_MAX 8
 
 // The outgoing timestamp of a packet of the current source.
@@ -76,7 +80,8 @@ static uint32_t expected_ts(const struct forwarder *f, mono_t now)
 }
 
 // Coming back after an interruption, or first start: the natural timestamp of the first packet.
-static uint32_t resume_ts(const struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p)
+static uint32_t resume_ts(const struct forwarder *f, mono_t now, const struct receiver *r,
+                          const struct packet *p)
 {
     if (!f->rtp.started) {
         return f->rtp.last_ts;
@@ -92,8 +97,10 @@ static uint32_t resume_ts(const struct forwarder *f, mono_t now, const struct re
     return lost || stale ? expected : ref;
 }
 
-// Another encoding without interruption: the natural timestamp of its first packet. False if its time does not fit (now).
-static bool switch_ts(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p, uint32_t *ret)
+// Another encoding without interruption: the natural timestamp of its first packet. False if its
+// time does not fit (now).
+static bool switch_ts(struct forwarder *f, mono_t now, const struct receiver *r,
+                      const struct packet *p, uint32_t *ret)
 {
     bool const current_live = receiver_live_mask(r) & (1u << f->encoding);
     bool const may_refuse = current_live && (p->info.late || f->refusals < FORWARDER_MAX_REFUSALS);
@@ -113,16 +120,19 @@ static bool switch_ts(struct forwarder *f, mono_t now, const struct receiver *r,
     return true;
 }
 
-// A hole in the sequence numbers keeps a receiver that finds frames by marker and timestamp alone from joining the cut
-// frame with the new one. VP8 and VP9 have start bits; there the hole would only be asked for in vain.
+// A hole in the sequence numbers keeps a receiver that finds frames by marker and timestamp alone
+// from joining the cut frame with the new one. VP8 and VP9 have start bits; there the hole would
+// only be asked for in vain.
 static uint32_t skip_before_switch(const struct forwarder *f)
 {
     bool const has_start_bit = f->codec == CODEC_VP8 || f->codec == CODEC_VP9;
     return f->video && f->rtp.started && !f->rtp.last_marker && !has_start_bit ? 1 : 0;
 }
 
-// natural: outgoing timestamp that belongs to the packet by its time; squeezed if it is not newer than what was sent.
-static void attach(struct forwarder *f, const struct receiver *r, const struct packet *p, uint32_t natural)
+// natural: outgoing timestamp that belongs to the packet by its time; squeezed if it is not newer
+// than what was sent.
+static void attach(struct forwarder *f, const struct receiver *r, const struct packet *p,
+                   uint32_t natural)
 {
     bool const behind = f->rtp.started && seq32_diff(f->rtp.last_ts, natural) > 4 * SQUEEZE;
     f->squeeze = f->rtp.started;
@@ -142,14 +152,16 @@ static void attach(struct forwarder *f, const struct receiver *r, const struct p
 }
 
 // Video of another encoding than the one in use, or any before the first key frame.
-static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p)
+static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const struct receiver *r,
+                                        const struct packet *p)
 {
     bool const interrupted = !f->attached || f->resync;
     enum forwarder_result const otherwise = interrupted ? FORWARDER_WAIT_KEY : FORWARDER_LAYER;
     if (!p->info.key_frame || !p->info.frame_start) {
         return otherwise;
     }
-    if (p->info.late && receiver_highest(r, p->info.encoding) - p->ext_sn > FORWARDER_CATCH_UP_MAX) {
+    if (p->info.late &&
+        receiver_highest(r, p->info.encoding) - p->ext_sn > FORWARDER_CATCH_UP_MAX) {
         return otherwise;
     }
     if (!layer_selector_key_frame(&f->selector, now, p->info.encoding, receiver_live_mask(r))) {
@@ -167,9 +179,11 @@ static enum forwarder_result try_attach(struct forwarder *f, mono_t now, const s
     return FORWARDER_SEND;
 }
 
-// Finds or makes the relation between the packet and the outgoing stream. FORWARDER_SEND: it is of the current source.
-static enum forwarder_result select_source(struct forwarder *f, mono_t now, const struct receiver *r,
-                                           const struct packet *p, bool *ret_switched)
+// Finds or makes the relation between the packet and the outgoing stream. FORWARDER_SEND: it is of
+// the current source.
+static enum forwarder_result select_source(struct forwarder *f, mono_t now,
+                                           const struct receiver *r, const struct packet *p,
+                                           bool *ret_switched)
 {
     if (UNLIKELY(p->info.epoch != (uint8_t)receiver_epoch(r, p->info.encoding))) {
         return FORWARDER_LATE; // of a sequence that ended later in the same batch
@@ -202,17 +216,19 @@ static enum forwarder_result select_source(struct forwarder *f, mono_t now, cons
     return FORWARDER_SEND;
 }
 
-static enum forwarder_result munge_vp8(struct forwarder *f, const struct packet *p, enum rtp_munger_place place,
+static enum forwarder_result munge_vp8(struct forwarder *f, const struct packet *p,
+                                       enum rtp_munger_place place,
                                        struct forwarder_translation *ret)
 {
     const struct packet_info *const i = &p->info;
     if (i->vp8.len == 0) {
         return FORWARDER_MALFORMED;
     }
-    uint8_t const limit = place == RTP_MUNGER_LATE
-                              ? PACKET_NO_TEMPORAL
-                              : layer_selector_temporal(&f->selector, i->vp8.has_tid ? i->vp8.tid : 0, i->frame_start,
-                                                        i->key_frame, i->vp8.has_tid && i->vp8.layer_sync);
+    uint8_t const limit =
+        place == RTP_MUNGER_LATE
+            ? PACKET_NO_TEMPORAL
+            : layer_selector_temporal(&f->selector, i->vp8.has_tid ? i->vp8.tid : 0, i->frame_start,
+                                      i->key_frame, i->vp8.has_tid && i->vp8.layer_sync);
     switch (vp8_munger_packet(&f->vp8, &i->vp8, place, limit, &ret->desc)) {
     case VP8_MUNGER_SEND:
         ret->rewrite_desc = true;
@@ -229,8 +245,8 @@ static enum forwarder_result munge_vp8(struct forwarder *f, const struct packet 
     return FORWARDER_LATE;
 }
 
-enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const struct receiver *r, const struct packet *p,
-                                       struct forwarder_translation *ret)
+enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const struct receiver *r,
+                                       const struct packet *p, struct forwarder_translation *ret)
 {
     ret->switched = false;
     ret->rewrite_desc = false;
@@ -239,7 +255,8 @@ enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const st
         return res;
     }
     enum rtp_munger_place place = rtp_munger_place(&f->rtp, p->ext_sn, &ret->sn);
-    if (UNLIKELY(place == RTP_MUNGER_GAP) && f->codec == CODEC_VP8 && vp8_munger_gap_was_left_out(&f->vp8, &p->info.vp8)) {
+    if (UNLIKELY(place == RTP_MUNGER_GAP) && f->codec == CODEC_VP8 &&
+        vp8_munger_gap_was_left_out(&f->vp8, &p->info.vp8)) {
         rtp_munger_left_out(&f->rtp, p->ext_sn - 1, true);
         place = rtp_munger_place(&f->rtp, p->ext_sn, &ret->sn);
     }
@@ -288,7 +305,8 @@ const struct packet *forwarder_take_catch_up(struct forwarder *f, const struct r
     return NULL;
 }
 
-bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver *r, uint8_t *ret_encoding)
+bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver *r,
+                               uint8_t *ret_encoding)
 {
     if (!f->video) {
         return false;
@@ -296,7 +314,8 @@ bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver 
     return layer_selector_wants_key_frame(&f->selector, receiver_live_mask(r), ret_encoding);
 }
 
-int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool marker, struct forwarder_translation *ret)
+int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool marker,
+                     struct forwarder_translation *ret)
 {
     if (!f->rtp.started) {
         return -EPROTO;

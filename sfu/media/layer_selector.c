@@ -79,7 +79,8 @@ bool layer_selector_key_frame(struct layer_selector *s, mono_t now, int encoding
     int const current = s->current_spatial;
     if (current >= 0) {
         // A step of the way: never away from the target.
-        return (current < encoding && encoding < target) || (target < encoding && encoding < current);
+        return (current < encoding && encoding < target) ||
+               (target < encoding && encoding < current);
     }
     if (encoding > target) {
         return false;
@@ -98,7 +99,8 @@ void layer_selector_switched(struct layer_selector *s, int encoding)
     s->sync_wait = 0;
 }
 
-uint8_t layer_selector_temporal(struct layer_selector *s, uint8_t tid, bool frame_start, bool key_frame, bool layer_sync)
+uint8_t layer_selector_temporal(struct layer_selector *s, uint8_t tid, bool frame_start,
+                                bool key_frame, bool layer_sync)
 {
     int const target = layer_selector_target_temporal(s);
     if (LIKELY(s->current_temporal == target)) {
@@ -117,7 +119,8 @@ uint8_t layer_selector_temporal(struct layer_selector *s, uint8_t tid, bool fram
     return (uint8_t)MAX(0, s->current_temporal);
 }
 
-bool layer_selector_wants_key_frame(const struct layer_selector *s, uint8_t live, uint8_t *ret_encoding)
+bool layer_selector_wants_key_frame(const struct layer_selector *s, uint8_t live,
+                                    uint8_t *ret_encoding)
 {
     int const target = layer_selector_target(s, live);
     if (target < 0 || target == s->current_spatial) {

@@ -8,7 +8,8 @@
 #include "sfu/wire/opus_red.h"
 #include "sfu/wire/vp9.h"
 
-static void note_extensions(struct packet *p, const struct rtp_header *h, const struct rtp_ext_map *ext)
+static void note_extensions(struct packet *p, const struct rtp_header *h,
+                            const struct rtp_ext_map *ext)
 {
     struct packet_info *const i = &p->info;
     struct rtp_ext_iter it;
@@ -52,17 +53,19 @@ void packet_info_header(struct packet *p, const struct rtp_header *h, const stru
 
 struct bytes packet_info_dd(const struct packet *p)
 {
-    return p->info.dd_len > 0 ? bytes_of(p->data + p->info.dd_off, p->info.dd_len) : bytes_of(NULL, 0);
+    return p->info.dd_len > 0 ? bytes_of(p->data + p->info.dd_off, p->info.dd_len)
+                              : bytes_of(NULL, 0);
 }
 
 struct bytes packet_info_capture_time(const struct packet *p)
 {
-    return p->info.capture_time_len > 0 ? bytes_of(p->data + p->info.capture_time_off, p->info.capture_time_len)
-                                        : bytes_of(NULL, 0);
+    return p->info.capture_time_len > 0
+               ? bytes_of(p->data + p->info.capture_time_off, p->info.capture_time_len)
+               : bytes_of(NULL, 0);
 }
 
-// Mandatory part of a dependency descriptor and its first flag (AV1 RTP specification A.8.2); enough to find frames, and
-// unlike the templates readable without the structure of the key frame.
+// Mandatory part of a dependency descriptor and its first flag (AV1 RTP specification A.8.2);
+// enough to find frames, and unlike the templates readable without the structure of the key frame.
 static bool note_dd(struct packet_info *i, struct bytes dd)
 {
     struct rd r = rd_init(dd);
@@ -113,8 +116,9 @@ static void note_vp9(struct packet_info *i, struct bytes payload)
     }
 }
 
-// Codecs without a start bit: a frame starts where the timestamp changes, or where its first key packet comes (parameter
-// sets may follow a delimiter or SEI of the same frame, and decoding can begin there).
+// Codecs without a start bit: a frame starts where the timestamp changes, or where its first key
+// packet comes (parameter sets may follow a delimiter or SEI of the same frame, and decoding can
+// begin there).
 static void note_start_by_time(struct packet *p, const struct packet_info_context *ctx)
 {
     bool const new_ts = !ctx->started || p->ts != ctx->last_ts;

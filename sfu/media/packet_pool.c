@@ -31,7 +31,8 @@
 
 _Static_assert(PACKET_HEADROOM + PACKET_DATA_CAP <= LARGE_SIZE, "a datagram must fit its buffer");
 _Static_assert(PACKET_SMALL_CAP <= SMALL_SIZE, "the small class must hold what it promises");
-_Static_assert(LARGE_SIZE % SLAB_ALIGN == 0 && SMALL_SIZE % SLAB_ALIGN == 0, "entries must stay aligned");
+_Static_assert(LARGE_SIZE % SLAB_ALIGN == 0 && SMALL_SIZE % SLAB_ALIGN == 0,
+               "entries must stay aligned");
 
 struct packet_pool_slab {
     struct packet_pool_slab *next;
@@ -91,7 +92,8 @@ static int add_slab(struct packet_pool *pool, struct packet_pool_list *l, size_t
     return 0;
 }
 
-static int list_grow(struct packet_pool *pool, struct packet_pool_list *l, size_t entry, uint32_t want)
+static int list_grow(struct packet_pool *pool, struct packet_pool_list *l, size_t entry,
+                     uint32_t want)
 {
     while (l->count < want) {
         int const r = add_slab(pool, l, entry);

@@ -136,7 +136,8 @@ static void note_allocation(struct receiver *r, mono_t now, struct bytes data)
         for (unsigned l = 0; s < v.stream_count && l < VLA_SPATIAL_MAX; l++) {
             top = v.layer[s][l].active ? &v.layer[s][l] : top;
         }
-        stream_tracker_declare(&e->tracker, now, top != NULL, top ? top->kbps : NULL, top ? top->temporal_count : 0);
+        stream_tracker_declare(&e->tracker, now, top != NULL, top ? top->kbps : NULL,
+                               top ? top->temporal_count : 0);
         if (top && v.has_resolution) {
             e->width = top->width;
             e->height = top->height;
@@ -147,8 +148,8 @@ static void note_allocation(struct receiver *r, mono_t now, struct bytes data)
 static void note_dimensions(struct receiver *r, struct receiver_encoding *e, const struct packet *p)
 {
     struct dd d;
-    if (r->dd && p->info.key_frame && dd_parse(packet_info_dd(p), NULL, &d, r->dd) == 0 && d.has_structure &&
-        r->dd->resolution_count > 0) {
+    if (r->dd && p->info.key_frame && dd_parse(packet_info_dd(p), NULL, &d, r->dd) == 0 &&
+        d.has_structure && r->dd->resolution_count > 0) {
         e->width = r->dd->width[r->dd->resolution_count - 1];
         e->height = r->dd->height[r->dd->resolution_count - 1];
     } else if (p->info.width > 0) {
@@ -219,18 +220,21 @@ static void note_media(struct receiver *r, mono_t now, uint8_t encoding, const s
 }
 
 // Missing numbers before a new packet. They are asked for only if somebody needs the encoding.
-static void note_gap(struct receiver *r, mono_t now, uint8_t encoding, const struct rtp_flow_info *flow)
+static void note_gap(struct receiver *r, mono_t now, uint8_t encoding,
+                     const struct rtp_flow_info *flow)
 {
     struct receiver_encoding *const e = &r->encodings[encoding];
     if (flow->gap_count == 0 || !r->view.conf.nack || !(r->needed & (1u << encoding))) {
         return;
     }
     bool const repairable = nack_queue_add(&e->nacks, now, flow->gap_first, flow->gap_count);
-    uint64_t const known_from = flow->gap_count > NACK_QUEUE_MAX ? flow->gap_first + flow->gap_count - NACK_QUEUE_MAX
-                                                                 : flow->gap_first;
+    uint64_t const known_from = flow->gap_count > NACK_QUEUE_MAX
+                                    ? flow->gap_first + flow->gap_count - NACK_QUEUE_MAX
+                                    : flow->gap_first;
     for (uint64_t sn = known_from; e->has_history && sn < flow->gap_first + flow->gap_count; sn++) {
         if (rx_buffer_peek(&e->history, sn)) {
-            (void)nack_queue_remove(&e->nacks, now, sn, true); // RTX had brought it before the gap was seen
+            (void)nack_queue_remove(&e->nacks, now, sn,
+                                    true); // RTX had brought it before the gap was seen
         }
     }
     if (!repairable && r->video) {
@@ -238,7 +242,8 @@ static void note_gap(struct receiver *r, mono_t now, uint8_t encoding, const str
     }
 }
 
-static enum receiver_verdict store(struct receiver *r, mono_t now, uint8_t encoding, struct packet *p)
+static enum receiver_verdict store(struct receiver *r, mono_t now, uint8_t encoding,
+                                   struct packet *p)
 {
     struct receiver_encoding *const e = &r->encodings[encoding];
     if (e->has_history) {
@@ -266,9 +271,10 @@ static enum receiver_verdict store(struct receiver *r, mono_t now, uint8_t encod
     return RECEIVER_FORWARD;
 }
 
-// RTX (RFC 4588): the payload begins with the original sequence number. Nothing is moved: the fields of the packet say
-// what it was originally.
-static enum receiver_verdict input_rtx(struct receiver *r, mono_t now, uint8_t encoding, struct packet *p)
+// RTX (RFC 4588): the payload begins with the original sequence number. Nothing is moved: the
+// fields of the packet say what it was originally.
+static enum receiver_verdict input_rtx(struct receiver *r, mono_t now, uint8_t encoding,
+                                       struct packet *p)
 {
     struct receiver_encoding *const e = &r->encodings[encoding];
     (void)rtp_stats_rx_packet(&e->rtx_stats, p->arrival, p->sn, p->ts, p->len, p->info.payload_len);
@@ -296,7 +302,8 @@ static enum receiver_verdict input_rtx(struct receiver *r, mono_t now, uint8_t e
     return RECEIVER_FORWARD;
 }
 
-static enum receiver_verdict input_media(struct receiver *r, mono_t now, uint8_t encoding, struct packet *p)
+static enum receiver_verdict input_media(struct receiver *r, mono_t now, uint8_t encoding,
+                                         struct packet *p)
 {
     struct receiver_encoding *const e = &r->encodings[encoding];
     struct rtp_flow_info const flow =
@@ -327,7 +334,8 @@ static enum receiver_verdict input_media(struct receiver *r, mono_t now, uint8_t
     return RECEIVER_FORWARD;
 }
 
-static enum receiver_verdict input(struct receiver *r, mono_t now, const struct rtp_demux_route *route, struct packet *p,
+static enum receiver_verdict input(struct receiver *r, mono_t now,
+                                   const struct rtp_demux_route *route, struct packet *p,
                                    const struct rtp_header *h)
 {
     uint8_t const encoding = route->encoding;
@@ -370,8 +378,9 @@ static enum receiver_verdict input(struct receiver *r, mono_t now, const struct 
     return v;
 }
 
-enum receiver_verdict receiver_input(struct receiver *r, mono_t now, const struct rtp_demux_route *route,
-                                     struct packet *p, const struct rtp_header *h)
+enum receiver_verdict receiver_input(struct receiver *r, mono_t now,
+                                     const struct rtp_demux_route *route, struct packet *p,
+                                     const struct rtp_header *h)
 {
     enum receiver_verdict const v = input(r, now, route, p, h);
     r->verdicts[v]++;

@@ -2,22 +2,25 @@
 #pragma once
 // Receiver: one published track on its way in, with all its simulcast encodings.
 //
-//   demux -> receiver_input --> verdict FORWARD: give the packet to every down_track_write, then unref
-//                 |                     other:   unref (the drop is counted)
-//                 +-> history (for the NACK responder of the down tracks), loss, statistics, liveness
+//   demux -> receiver_input --> FORWARD: give the packet to every down_track_write, then unref
+//                 |             other:   unref (the drop is counted)
+//                 +-> history (for the NACK responder of the down tracks), loss, liveness
 //   receiver_timeout(rtcp_out) --> NACK, PLI towards the publisher when they are due
 //   receiver_report(rtcp_out)  --> report blocks, once a second per transport
 //
-// An encoding is known by its rank: 0 = lowest (q), at most three. Its media and RTX SSRCs are bound when the
-// demultiplexer learns them; the receiver reports on an SSRC only once it is bound and has delivered media
-// (media-plane 4.2: a report block ends the sender's identification by mid/rid).
-// SVC streams have one encoding; spatial layers inside of it are known by packet.info.spatial.
+// An encoding is known by its rank: 0 = lowest (q), at most three. Its media and RTX SSRCs are
+// bound when the demultiplexer learns them; the receiver reports on an SSRC only once it is bound
+// and has delivered media (media-plane 4.2: a report block ends the sender's identification by
+// mid/rid). SVC streams have one encoding; spatial layers inside of it are known by
+// packet.info.spatial.
 //
-// Timestamps of simulcast encodings have unrelated origins; the receiver learns the offsets between them once per
-// publication from sender reports, snapped to frames that both captured (media-plane 5.3).
+// Timestamps of simulcast encodings have unrelated origins; the receiver learns the offsets between
+// them once per publication from sender reports, snapped to frames that both captured (media-plane
+// 5.3).
 //
-// Pure. Thread: the worker that owns the room. Upstream: livekit pkg/sfu/receiver.go, pkg/sfu/buffer/buffer_base.go
-// @788d4c35; deviations: faster liveness (4.10), key frame requests of all layers are satisfied by one answer (4.11).
+// Pure. Thread: the worker that owns the room. Upstream: livekit pkg/sfu/receiver.go,
+// pkg/sfu/buffer/buffer_base.go @788d4c35; deviations: faster liveness (4.10), key frame requests
+// of all layers are satisfied by one answer (4.11).
 
 #include "sfu/media/packet_pool.h"
 #include "sfu/media/rtcp_out.h"
@@ -31,22 +34,24 @@
 struct receiver;
 
 struct receiver_conf {
-    enum codec codec;   // of the track: CODEC_OPUS (its RED is accepted as well), CODEC_VP8, ...
-    uint8_t encodings;  // 1..RECEIVER_MAX_ENCODINGS
-    bool nack;          // generic NACK was negotiated
-    bool pli;           // nack pli was negotiated
-    bool screen_share;  // slower liveness: static screens send few packets
-    bool encrypted;     // end-to-end encrypted: RED blocks cannot be told apart
+    enum codec codec;  // of the track: CODEC_OPUS (its RED is accepted as well), CODEC_VP8, ...
+    uint8_t encodings; // 1..RECEIVER_MAX_ENCODINGS
+    bool nack;         // generic NACK was negotiated
+    bool pli;          // nack pli was negotiated
+    bool screen_share; // slower liveness: static screens send few packets
+    bool encrypted;    // end-to-end encrypted: RED blocks cannot be told apart
     uint32_t clock_rate;
     struct rtp_ext_map ext; // ids of the publisher's transport
     // Stream number in the video layers allocation (order of a=simulcast) -> encoding.
     uint8_t vla_encoding[RECEIVER_MAX_ENCODINGS];
 };
 
-// What became of a packet. Everything but RECEIVER_FORWARD is counted and the packet is of no further use.
+// What became of a packet. Everything but RECEIVER_FORWARD is counted and the packet is of no
+// further use.
 enum receiver_verdict {
-    RECEIVER_FORWARD,          // new packet (also padding-only and recovered ones): pass on to the down tracks
-    RECEIVER_DROP_CODEC,       // payload type of another codec than the track's
+    RECEIVER_FORWARD,    // new packet (also padding-only and recovered ones): pass on to the down
+                         // tracks
+    RECEIVER_DROP_CODEC, // payload type of another codec than the track's
     RECEIVER_DROP_RTX_PADDING, // RTX without an original sequence number: a bandwidth probe
     RECEIVER_DROP_RTX_EARLY,   // RTX before the media of the encoding started
     RECEIVER_DROP_DUPLICATE,   // already there; RTX copies are mostly this (probes)
@@ -64,11 +69,13 @@ void receiver_free(struct receiver *r);
 // Binds an SSRC of an encoding (media or RTX), or moves the binding: then the sequence starts anew.
 void receiver_bind(struct receiver *r, uint8_t encoding, bool rtx, uint32_t ssrc);
 
-// One decrypted packet; route: by rtp_demux_packet; h: its header by rtp_parse. Fills the media fields of p. The history
-// keeps its own reference; the caller keeps his. p must not be shared yet. May move p->data (compaction of small
-// packets): views taken before, h->ext included, are dead afterwards.
-enum receiver_verdict receiver_input(struct receiver *r, mono_t now, const struct rtp_demux_route *route,
-                                     struct packet *p, const struct rtp_header *h);
+// One decrypted packet; route: by rtp_demux_packet; h: its header by rtp_parse. Fills the media
+// fields of p. The history keeps its own reference; the caller keeps his. p must not be shared yet.
+// May move p->data (compaction of small packets): views taken before, h->ext included, are dead
+// afterwards.
+enum receiver_verdict receiver_input(struct receiver *r, mono_t now,
+                                     const struct rtp_demux_route *route, struct packet *p,
+                                     const struct rtp_header *h);
 
 // RTCP from the publisher. SSRCs that are not ours are ignored.
 void receiver_rtcp_sr(struct receiver *r, mono_t now, const struct rtcp_sr *sr);
@@ -77,34 +84,40 @@ void receiver_rtcp_bye(struct receiver *r, mono_t now, uint32_t ssrc);
 // Round trip to the publisher (DLRR, or the transport's other measurements); paces NACK and PLI.
 void receiver_set_rtt(struct receiver *r, int64_t rtt_us);
 
-// Encodings that some subscriber needs (bit = rank): only their losses are repaired. All at the start. An encoding that
-// becomes needed again starts with an empty NACK window.
+// Encodings that some subscriber needs (bit = rank): only their losses are repaired. All at the
+// start. An encoding that becomes needed again starts with an empty NACK window.
 void receiver_set_needed(struct receiver *r, uint8_t mask);
 
-// Asks for a key frame of an encoding. Cheap and idempotent: requests are coalesced, spaced and remembered until the key
-// frame arrives (media-plane 4.11). min_spacing_us: 0 for the default; 1 s in large rooms.
+// Asks for a key frame of an encoding. Cheap and idempotent: requests are coalesced, spaced and
+// remembered until the key frame arrives (media-plane 4.11). min_spacing_us: 0 for the default; 1 s
+// in large rooms.
 void receiver_request_key_frame(struct receiver *r, mono_t now, uint8_t encoding);
 void receiver_set_key_frame_spacing(struct receiver *r, int64_t min_spacing_us);
 
 // When receiver_timeout has something to do; MONO_NEVER if nothing.
 mono_t receiver_deadline(const struct receiver *r);
 
-// Adds the NACKs and PLIs that are due. -ENOBUFS: out is full, send it and call again with a fresh one.
+// Adds the NACKs and PLIs that are due. -ENOBUFS: out is full, send it and call again with a fresh
+// one.
 int receiver_timeout(struct receiver *r, mono_t now, struct rtcp_out *out) NODISCARD;
 
-// Adds one report block for each bound SSRC that delivered media since the start. `cursor` (0 at first) makes it
-// resumable: -ENOBUFS: send out, call again with the same cursor.
-int receiver_report(struct receiver *r, mono_t now, struct rtcp_out *out, uint8_t *cursor) NODISCARD;
+// Adds one report block for each bound SSRC that delivered media since the start. `cursor` (0 at
+// first) makes it resumable: -ENOBUFS: send out, call again with the same cursor.
+int receiver_report(struct receiver *r, mono_t now, struct rtcp_out *out,
+                    uint8_t *cursor) NODISCARD;
 
-// ---- what down tracks and the room read -----------------------------------------------------------------------------
+// ---- what down tracks and the room read ---------------------------------------------------------
 
-// The part of a receiver that is read for every packet and subscriber. Written by the receiver only.
+// The part of a receiver that is read for every packet and subscriber. Written by the receiver
+// only.
 struct receiver_view {
     struct receiver_conf conf;
-    uint8_t live_mask;                         // encodings that are sending (bit = rank)
-    uint32_t epoch[RECEIVER_MAX_ENCODINGS];    // increased when the sequence of an encoding starts anew
-    uint64_t highest[RECEIVER_MAX_ENCODINGS];  // highest extended sequence number; 0 before the start
-    int64_t rtt_us;                            // to the publisher
+    uint8_t live_mask; // encodings that are sending (bit = rank)
+    uint32_t
+        epoch[RECEIVER_MAX_ENCODINGS]; // increased when the sequence of an encoding starts anew
+    uint64_t
+        highest[RECEIVER_MAX_ENCODINGS]; // highest extended sequence number; 0 before the start
+    int64_t rtt_us;                      // to the publisher
 };
 
 // A receiver begins with its view.
@@ -141,14 +154,15 @@ static inline int64_t receiver_rtt_us(const struct receiver *r)
     return receiver_view(r)->rtt_us;
 }
 
-// Packet of the history by extended sequence number, borrowed; NULL if it is not there (any more). Audio has no history:
-// without RTX nothing can be repeated.
+// Packet of the history by extended sequence number, borrowed; NULL if it is not there (any more).
+// Audio has no history: without RTX nothing can be repeated.
 struct packet *receiver_history_get(const struct receiver *r, uint8_t encoding, uint64_t ext_sn);
 
 // Difference ts(to) - ts(from) of the same instant, modulo 2^32. -EAGAIN: not known yet.
 int receiver_ts_offset(const struct receiver *r, uint8_t from, uint8_t to, uint32_t *ret) NODISCARD;
 
-// Last accepted sender report of an encoding: NTP and RTP time, and when it came. NULL before the first one.
+// Last accepted sender report of an encoding: NTP and RTP time, and when it came. NULL before the
+// first one.
 const struct rtp_stats_sr *receiver_last_sr(const struct receiver *r, uint8_t encoding);
 
 // Loudness of an audio track (audio_level.h): smoothed linear level and whether that is speech.
@@ -159,7 +173,7 @@ double receiver_audio_level(const struct receiver *r, mono_t now, bool *ret_acti
 struct receiver_encoding_stats {
     uint32_t ssrc, rtx_ssrc;
     bool live;
-    uint16_t width, height; // last key frame or layers allocation; 0 unknown
+    uint16_t width, height;  // last key frame or layers allocation; 0 unknown
     uint64_t packets, bytes; // distinct media packets with their headers, recovered ones included
     uint64_t padding_packets, recovered, duplicates;
     uint64_t lost; // RFC 3550: RTX does not count as received

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Inside of a receiver, shared by receiver.c (packets) and receiver_rtcp.c (reports, timers, what others read). Nobody else
-// includes this.
+// Inside of a receiver, shared by receiver.c (packets) and receiver_rtcp.c (reports, timers, what
+// others read). Nobody else includes this.
 
 #include "sfu/media/audio_level.h"
 #include "sfu/media/nack_queue.h"
@@ -47,7 +47,7 @@ struct receiver {
     struct receiver_view view; // first: receiver_view() casts
     bool video;
     bool seeded;
-    uint8_t needed; // bit = encoding
+    uint8_t needed;      // bit = encoding
     mono_t housekeeping; // MONO_NEVER while no packet is held
     struct pli_throttle plis;
     struct ts_align align;

@@ -10,7 +10,8 @@
 #define NACK_BASE_LEN 12u
 #define PLI_LEN 12u
 
-static struct receiver_encoding *find_encoding(struct receiver *r, uint32_t ssrc, uint8_t *ret_index)
+static struct receiver_encoding *find_encoding(struct receiver *r, uint32_t ssrc,
+                                               uint8_t *ret_index)
 {
     for (uint8_t i = 0; ssrc != 0 && i < r->view.conf.encodings; i++) {
         if (r->encodings[i].ssrc == ssrc) {
@@ -49,7 +50,8 @@ void receiver_set_rtt(struct receiver *r, int64_t rtt_us)
     }
     r->view.rtt_us = rtt_us;
     pli_throttle_set_rtt(&r->plis, rtt_us);
-    // Half of the answers take longer than the mean: a repetition exactly one round trip later would mostly bring twins.
+    // Half of the answers take longer than the mean: a repetition exactly one round trip later
+    // would mostly bring twins.
     int64_t const wait = rtt_us + rtt_us / 4;
     for (unsigned i = 0; i < r->view.conf.encodings; i++) {
         nack_queue_set_rtt(&r->encodings[i].nacks, wait);
@@ -117,7 +119,8 @@ static int send_nacks(struct receiver_encoding *e, mono_t now, struct rtcp_out *
     return n == cap ? -ENOBUFS : 0;
 }
 
-// The SSRC to ask: of the encoding, or of any that is bound (a browser answers with key frames on all of them).
+// The SSRC to ask: of the encoding, or of any that is bound (a browser answers with key frames on
+// all of them).
 static uint32_t ssrc_to_ask(const struct receiver *r, uint8_t encoding)
 {
     if (r->encodings[encoding].ssrc != 0) {
@@ -223,7 +226,8 @@ int receiver_ts_offset(const struct receiver *r, uint8_t from, uint8_t to, uint3
 
 const struct rtp_stats_sr *receiver_last_sr(const struct receiver *r, uint8_t encoding)
 {
-    return encoding < r->view.conf.encodings ? rtp_stats_rx_last_sr(&r->encodings[encoding].stats) : NULL;
+    return encoding < r->view.conf.encodings ? rtp_stats_rx_last_sr(&r->encodings[encoding].stats)
+                                             : NULL;
 }
 
 double receiver_audio_level(const struct receiver *r, mono_t now, bool *ret_active)
@@ -251,7 +255,8 @@ void receiver_get_encoding_stats(const struct receiver *r, mono_t now, uint8_t e
         .recovered = e->recovered,
         .duplicates = e->duplicates,
         .lost = rtp_stats_rx_lost(&e->stats),
-        .jitter_us = (uint32_t)((uint64_t)rtp_stats_rx_jitter(&e->stats) * 1000000u / r->view.conf.clock_rate),
+        .jitter_us = (uint32_t)((uint64_t)rtp_stats_rx_jitter(&e->stats) * 1000000u /
+                                r->view.conf.clock_rate),
         .nacks_sent = e->nacks.stats.asked,
         .key_frames = e->key_frames,
     };

@@ -3,7 +3,8 @@
 
 #include "sfu/wire/rtcp_fb.h"
 
-// Empty receiver report: common header and sender SSRC. Always accounted for, since the compound needs a report first.
+// Empty receiver report: common header and sender SSRC. Always accounted for, since the compound
+// needs a report first.
 #define RR_BASE_LEN (RTCP_HEADER_LEN + 4u)
 
 void rtcp_out_init(struct rtcp_out *o, uint32_t sender_ssrc)

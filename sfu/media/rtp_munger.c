@@ -6,7 +6,8 @@ void rtp_munger_init(struct rtp_munger *m, uint64_t first_sn, uint32_t first_ts)
     *m = (struct rtp_munger){.last_out = first_sn - 1, .last_ts = first_ts};
 }
 
-void rtp_munger_switch(struct rtp_munger *m, uint64_t in, uint32_t ts_in, uint32_t ts_out, uint32_t skip)
+void rtp_munger_switch(struct rtp_munger *m, uint64_t in, uint32_t ts_in, uint32_t ts_out,
+                       uint32_t skip)
 {
     m->offset = in - (m->last_out + 1 + skip);
     m->range_first = in;
@@ -20,7 +21,8 @@ void rtp_munger_switch(struct rtp_munger *m, uint64_t in, uint32_t ts_in, uint32
 static bool find_range(const struct rtp_munger *m, uint64_t in, uint64_t *ret_offset)
 {
     for (unsigned i = 1; i <= m->range_count; i++) {
-        const struct rtp_munger_range *const r = &m->ranges[(m->range_next - i) % RTP_MUNGER_RANGES];
+        const struct rtp_munger_range *const r =
+            &m->ranges[(m->range_next - i) % RTP_MUNGER_RANGES];
         if (in > r->last) {
             return false; // between two ranges: left out
         }

@@ -10,7 +10,8 @@ void sequencer_reset(struct sequencer *s)
     memset(s, 0, sizeof(*s));
 }
 
-enum sequencer_answer sequencer_request(struct sequencer *s, mono_t now, int64_t rtt_us, uint16_t highest, uint16_t sn,
+enum sequencer_answer sequencer_request(struct sequencer *s, mono_t now, int64_t rtt_us,
+                                        uint16_t highest, uint16_t sn,
                                         const struct sequencer_entry **ret)
 {
     struct sequencer_entry *const e = &s->entries[sn % SEQUENCER_CAP];
@@ -22,7 +23,8 @@ enum sequencer_answer sequencer_request(struct sequencer *s, mono_t now, int64_t
         return SEQUENCER_EXHAUSTED;
     }
     uint32_t const now_ms = (uint32_t)(now.us / US_PER_MS);
-    int64_t const wait_ms = MIN(SEQUENCER_IGNORE_US, e->answers > 0 ? 2 * rtt_us : rtt_us / 2) / US_PER_MS;
+    int64_t const wait_ms =
+        MIN(SEQUENCER_IGNORE_US, e->answers > 0 ? 2 * rtt_us : rtt_us / 2) / US_PER_MS;
     if (seq32_diff(now_ms, e->sent_ms) < wait_ms) {
         return SEQUENCER_TOO_SOON;
     }

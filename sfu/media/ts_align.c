@@ -18,7 +18,8 @@ void ts_align_reset(struct ts_align *a, unsigned encoding)
     a->encodings[encoding] = (struct ts_align_encoding){0};
     for (unsigned other = 0; other < TS_ALIGN_ENCODINGS; other++) {
         if (other != encoding) {
-            a->pairs[pair_index(MIN(encoding, other), MAX(encoding, other))] = (struct ts_align_pair){0};
+            a->pairs[pair_index(MIN(encoding, other), MAX(encoding, other))] =
+                (struct ts_align_pair){0};
         }
     }
 }
@@ -39,7 +40,8 @@ static bool estimate_by_sr(const struct ts_align *a, unsigned low, unsigned high
     return true;
 }
 
-static bool estimate_by_arrival(const struct ts_align *a, unsigned low, unsigned high, uint32_t *ret)
+static bool estimate_by_arrival(const struct ts_align *a, unsigned low, unsigned high,
+                                uint32_t *ret)
 {
     const struct ts_align_encoding *const l = &a->encodings[low];
     const struct ts_align_encoding *const h = &a->encodings[high];
@@ -63,7 +65,8 @@ static bool near(const struct ts_align *a, uint32_t x, uint32_t y, int64_t limit
     return d <= limit && d >= -limit;
 }
 
-// Majority vote (Boyer, Moore): chance agreements cancel each other, the true difference recurs with every frame.
+// Majority vote (Boyer, Moore): chance agreements cancel each other, the true difference recurs
+// with every frame.
 static void vote(struct ts_align_pair *p, uint32_t diff)
 {
     if (p->votes == 0) {
@@ -88,7 +91,8 @@ static void learn(struct ts_align *a, unsigned low, unsigned high, uint32_t ts, 
     const struct ts_align_encoding *const other = &a->encodings[of_high ? low : high];
     for (unsigned i = 0; i < other->count; i++) {
         uint32_t const diff = of_high ? ts - other->ts[i] : other->ts[i] - ts;
-        if (near(a, diff, estimate, by_sr ? TS_ALIGN_TOLERANCE_SR_US : TS_ALIGN_TOLERANCE_ARRIVAL_US)) {
+        if (near(a, diff, estimate,
+                 by_sr ? TS_ALIGN_TOLERANCE_SR_US : TS_ALIGN_TOLERANCE_ARRIVAL_US)) {
             vote(p, diff);
         }
     }
@@ -117,7 +121,8 @@ static void check(struct ts_align *a, unsigned low, unsigned high)
 {
     struct ts_align_pair *const p = &a->pairs[pair_index(low, high)];
     uint32_t estimate = 0;
-    if (p->votes > 0 && estimate_by_sr(a, low, high, &estimate) && !near(a, p->offset, estimate, TS_ALIGN_REJECT_US)) {
+    if (p->votes > 0 && estimate_by_sr(a, low, high, &estimate) &&
+        !near(a, p->offset, estimate, TS_ALIGN_REJECT_US)) {
         *p = (struct ts_align_pair){0};
     }
 }
@@ -135,7 +140,8 @@ void ts_align_sr(struct ts_align *a, unsigned encoding, ntp_t ntp, uint32_t ts)
     }
 }
 
-int ts_align_get(const struct ts_align *a, unsigned from, unsigned to, uint32_t *ret, bool *ret_exact)
+int ts_align_get(const struct ts_align *a, unsigned from, unsigned to, uint32_t *ret,
+                 bool *ret_exact)
 {
     if (from >= TS_ALIGN_ENCODINGS || to >= TS_ALIGN_ENCODINGS) {
         return -EINVAL;
@@ -149,7 +155,8 @@ int ts_align_get(const struct ts_align *a, unsigned from, unsigned to, uint32_t 
     unsigned const high = MAX(from, to);
     const struct ts_align_pair *const p = &a->pairs[pair_index(low, high)];
     uint32_t offset = p->offset;
-    if (!p->snapped && !estimate_by_sr(a, low, high, &offset) && !estimate_by_arrival(a, low, high, &offset)) {
+    if (!p->snapped && !estimate_by_sr(a, low, high, &offset) &&
+        !estimate_by_arrival(a, low, high, &offset)) {
         return -EAGAIN;
     }
     *ret = from == low ? offset : 0u - offset;

@@ -18,13 +18,15 @@ void vp8_munger_switch(struct vp8_munger *m)
     memset(m->pictures, 0, sizeof(m->pictures));
 }
 
-// The extended picture number nearest to the highest one. 7-bit numbers wrap at 128, 15-bit ones at 32768.
+// The extended picture number nearest to the highest one. 7-bit numbers wrap at 128, 15-bit ones at
+// 32768.
 static int32_t extend_picture(const struct vp8_munger *m, const struct vp8_desc *d)
 {
     uint32_t const mask = d->picture_id_15 ? PICTURE_MASK_15 : PICTURE_MASK_7;
     uint32_t const half = (mask + 1) / 2;
     uint32_t const ahead = ((uint32_t)d->picture_id - (uint32_t)m->highest_picture) & mask;
-    return ahead < half ? m->highest_picture + (int32_t)ahead : m->highest_picture - (int32_t)(mask + 1 - ahead);
+    return ahead < half ? m->highest_picture + (int32_t)ahead
+                        : m->highest_picture - (int32_t)(mask + 1 - ahead);
 }
 
 static struct vp8_munger_picture *slot_of(struct vp8_munger *m, int32_t id)
@@ -47,8 +49,8 @@ static struct vp8_munger_picture *add_picture(struct vp8_munger *m, int32_t id)
     return p;
 }
 
-// Sets the offsets by the first packet of a source: each counter goes on behind its last outgoing value, or keeps its
-// own values if nothing was sent before.
+// Sets the offsets by the first packet of a source: each counter goes on behind its last outgoing
+// value, or keeps its own values if nothing was sent before.
 static void start(struct vp8_munger *m, const struct vp8_desc *d)
 {
     m->started = true;
@@ -64,8 +66,8 @@ static void start(struct vp8_munger *m, const struct vp8_desc *d)
     m->key_idx_offset = (uint8_t)((unsigned)d->key_idx - m->last_key_idx - 1u);
 }
 
-static void rewrite(const struct vp8_munger *m, const struct vp8_desc *d, int32_t picture, uint16_t offset,
-                    struct vp8_desc *ret)
+static void rewrite(const struct vp8_munger *m, const struct vp8_desc *d, int32_t picture,
+                    uint16_t offset, struct vp8_desc *ret)
 {
     *ret = *d;
     ret->picture_id_15 = d->has_picture_id;
@@ -100,7 +102,8 @@ static bool filter(struct vp8_munger *m, int32_t picture, enum rtp_munger_place 
     if (p->dropped) {
         return true;
     }
-    // Behind a gap, or in the middle of a picture that was begun (the limit was lowered there): all of it is sent.
+    // Behind a gap, or in the middle of a picture that was begun (the limit was lowered there): all
+    // of it is sent.
     if (place == RTP_MUNGER_GAP || picture <= m->highest_picture) {
         p->exempt = true;
         return false;
@@ -121,15 +124,17 @@ static enum vp8_munger_result late(struct vp8_munger *m, const struct vp8_desc *
     return VP8_MUNGER_SEND;
 }
 
-enum vp8_munger_result vp8_munger_packet(struct vp8_munger *m, const struct vp8_desc *d, enum rtp_munger_place place,
-                                         uint8_t max_temporal, struct vp8_desc *ret_desc)
+enum vp8_munger_result vp8_munger_packet(struct vp8_munger *m, const struct vp8_desc *d,
+                                         enum rtp_munger_place place, uint8_t max_temporal,
+                                         struct vp8_desc *ret_desc)
 {
     if (UNLIKELY(!m->started)) {
         start(m, d);
         m->highest_picture -= 1; // so that the first picture counts as new
     }
     if (UNLIKELY(!d->has_picture_id)) {
-        // Nothing to map late packets by, and nothing that would show a picture left out: only counters are rewritten.
+        // Nothing to map late packets by, and nothing that would show a picture left out: only
+        // counters are rewritten.
         rewrite(m, d, 0, 0, ret_desc);
         m->has_out = true;
         m->last_tl0 = place == RTP_MUNGER_LATE ? m->last_tl0 : ret_desc->tl0_pic_idx;

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// VP8 payload descriptor of a down track (RFC 7741 section 4.2): continuous PictureID, TL0PICIDX and KEYIDX over layer
-// switches, and the temporal filter.
+// VP8 payload descriptor of a down track (RFC 7741 section 4.2): continuous PictureID, TL0PICIDX
+// and KEYIDX over layer switches, and the temporal filter.
 //
-// The three counters run per encoding, so each has an offset that is set anew at a source switch. Dropping a picture of
-// a higher temporal layer closes the PictureIDs up (TL0PICIDX counts base pictures only and is not touched). A gap in the
-// sequence numbers makes the filter careful: which picture the lost packets belong to is unknown, so the packet behind
-// the gap is sent whatever its layer, and every picture that may have lost packets keeps its offset for the late ones.
+// The three counters run per encoding, so each has an offset that is set anew at a source switch.
+// Dropping a picture of a higher temporal layer closes the PictureIDs up (TL0PICIDX counts base
+// pictures only and is not touched). A gap in the sequence numbers makes the filter careful: which
+// picture the lost packets belong to is unknown, so the packet behind the gap is sent whatever its
+// layer, and every picture that may have lost packets keeps its offset for the late ones.
 //
-// The outgoing PictureID is always written in 15 bits: its length then never changes within a stream.
-// Only the descriptor changes, so end-to-end encrypted frames stay intact (media-plane 4.7).
+// The outgoing PictureID is always written in 15 bits: its length then never changes within a
+// stream. Only the descriptor changes, so end-to-end encrypted frames stay intact (media-plane
+// 4.7).
 //
-// Pure. Upstream: livekit pkg/sfu/codecmunger/vp8.go @788d4c35 (there three maps of 50, 20 and 20 pictures; here one ring
-// of 64).
+// Pure. Upstream: livekit pkg/sfu/codecmunger/vp8.go @788d4c35 (there three maps of 50, 20 and 20
+// pictures; here one ring of 64).
 
 #include "sfu/media/rtp_munger.h"
 #include "sfu/wire/vp8.h"
@@ -30,8 +32,8 @@ struct vp8_munger_picture {
 };
 
 struct vp8_munger {
-    bool started;          // offsets are set
-    bool has_out;          // the last_* values are set
+    bool started; // offsets are set
+    bool has_out; // the last_* values are set
     uint16_t picture_offset;
     uint8_t tl0_offset;
     uint8_t key_idx_offset;
@@ -44,25 +46,30 @@ struct vp8_munger {
 
 enum vp8_munger_result {
     VP8_MUNGER_SEND,
-    VP8_MUNGER_LEAVE_OUT, // temporal layer: not sent, numbers close up
-    VP8_MUNGER_LEAVE_OUT_GAP, // likewise, and so are the lost packets before it: they are of the same picture
-    VP8_MUNGER_LATE,      // late packet of a picture that was left out or is forgotten
+    VP8_MUNGER_LEAVE_OUT,     // temporal layer: not sent, numbers close up
+    VP8_MUNGER_LEAVE_OUT_GAP, // likewise, and so are the lost packets before it: they are of the
+                              // same picture
+    VP8_MUNGER_LATE,          // late packet of a picture that was left out or is forgotten
 };
 
 void vp8_munger_init(struct vp8_munger *m);
 
-// The next packet comes from another source (or after a pause): its values become the successors of the last ones sent.
+// The next packet comes from another source (or after a pause): its values become the successors of
+// the last ones sent.
 void vp8_munger_switch(struct vp8_munger *m);
 
-// One packet of the current source. d: its descriptor; place: NEXT, GAP or LATE; max_temporal: highest layer to send.
-// With SEND *ret_desc is the descriptor to write.
-enum vp8_munger_result vp8_munger_packet(struct vp8_munger *m, const struct vp8_desc *d, enum rtp_munger_place place,
-                                         uint8_t max_temporal, struct vp8_desc *ret_desc);
+// One packet of the current source. d: its descriptor; place: NEXT, GAP or LATE; max_temporal:
+// highest layer to send. With SEND *ret_desc is the descriptor to write.
+enum vp8_munger_result vp8_munger_packet(struct vp8_munger *m, const struct vp8_desc *d,
+                                         enum rtp_munger_place place, uint8_t max_temporal,
+                                         struct vp8_desc *ret_desc);
 
-// True if the packets missing before this one (which stands behind a gap) can only belong to a picture that was left out:
-// it was the newest one, and this packet begins the next. Then the gap is to be left out too, or the subscriber would ask for
-// it in vain.
+// True if the packets missing before this one (which stands behind a gap) can only belong to a
+// picture that was left out: it was the newest one, and this packet begins the next. Then the gap
+// is to be left out too, or the subscriber would ask for it in vain.
 bool vp8_munger_gap_was_left_out(struct vp8_munger *m, const struct vp8_desc *d);
 
-// Descriptor of a picture made here (blank frame): the successor in every counter. like: which fields to write.
-void vp8_munger_insert(struct vp8_munger *m, const struct vp8_desc *like, struct vp8_desc *ret_desc);
+// Descriptor of a picture made here (blank frame): the successor in every counter. like: which
+// fields to write.
+void vp8_munger_insert(struct vp8_munger *m, const struct vp8_desc *like,
+                       struct vp8_desc *ret_desc);

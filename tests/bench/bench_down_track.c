@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: media
-// Cost of forwarding without encryption and sending: down_track_write for one packet and subscriber, for video packets of
-// 1150 bytes and audio packets of 120, with 1 to 1000 subscribers. Fan-out as the router does it: for each down track all
-// packets of a batch, written into a ring of 256 slots.
+// Cost of forwarding without encryption and sending: down_track_write for one packet and
+// subscriber, for video packets of 1150 bytes and audio packets of 120, with 1 to 1000 subscribers.
+// Fan-out as the router does it: for each down track all packets of a batch, written into a ring of
+// 256 slots.
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -41,10 +42,13 @@ struct source {
     struct receiver *receiver;
 };
 
-static const uint8_t ext_ids[RTP_EXT_COUNT] = {
-    [RTP_EXT_MID] = 9, [RTP_EXT_AUDIO_LEVEL] = 1, [RTP_EXT_TRANSPORT_CC] = 4, [RTP_EXT_ABS_SEND_TIME] = 2};
+static const uint8_t ext_ids[RTP_EXT_COUNT] = {[RTP_EXT_MID] = 9,
+                                               [RTP_EXT_AUDIO_LEVEL] = 1,
+                                               [RTP_EXT_TRANSPORT_CC] = 4,
+                                               [RTP_EXT_ABS_SEND_TIME] = 2};
 
-// A packet as a browser sends it: transport-cc (and audio level), VP8 descriptor of six bytes. A new picture each eight packets.
+// A packet as a browser sends it: transport-cc (and audio level), VP8 descriptor of six bytes. A
+// new picture each eight packets.
 static struct packet *make(struct source *s, mono_t now, bool key)
 {
     struct packet *const p = packet_pool_get(&pool);
@@ -77,7 +81,8 @@ static struct packet *make(struct source *s, mono_t now, bool key)
     s->sn++;
     struct rtp_header parsed;
     must(rtp_parse(packet_bytes(p), &parsed));
-    struct rtp_demux_route const route = {.codec = (uint8_t)s->codec, .media_pt = 96, .media_ssrc = 7};
+    struct rtp_demux_route const route = {
+        .codec = (uint8_t)s->codec, .media_pt = 96, .media_ssrc = 7};
     if (receiver_input(s->receiver, now, &route, p, &parsed) != RECEIVER_FORWARD) {
         fprintf(stderr, "packet refused\n");
         exit(1);
@@ -138,7 +143,8 @@ static void run(enum codec codec, size_t len, unsigned tracks, unsigned batch)
             }
             for (unsigned i = 0; i < batch; i++) {
                 struct down_track_out out = {.data = slots[slot], .cap = SLOT_SIZE};
-                sent += down_track_write(dt[t], now, s.receiver, packets[i], &twcc[t], &out) == DOWN_TRACK_SENT;
+                sent += down_track_write(dt[t], now, s.receiver, packets[i], &twcc[t], &out) ==
+                        DOWN_TRACK_SENT;
                 slot = (slot + 1) % SLOTS;
                 written++;
             }
@@ -149,9 +155,10 @@ static void run(enum codec codec, size_t len, unsigned tracks, unsigned batch)
             packet_unref(packets[i]);
         }
     }
-    printf("%-5s %4zu B  %4u down tracks  batch %2u  %6.1f ns/packet  (%.1f %% sent, %llu allocations)\n",
-           codec_name(codec), len, tracks, batch, (double)spent / (double)written, 100.0 * (double)sent / (double)written,
-           (unsigned long long)allocations);
+    printf("%-5s %4zu B  %4u down tracks  batch %2u  %6.1f ns/packet  (%.1f %% sent, %llu "
+           "allocations)\n",
+           codec_name(codec), len, tracks, batch, (double)spent / (double)written,
+           100.0 * (double)sent / (double)written, (unsigned long long)allocations);
     for (unsigned i = 0; i < tracks; i++) {
         down_track_free(dt[i]);
     }

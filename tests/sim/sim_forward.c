@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: media
 // SUPPORT: media_model media_subscriber
-// The media layer between a simulcast publisher and subscribers, over lossy links on a virtual clock: what the subscribers get
-// must be one continuous, decodable, unaltered stream, whatever is lost, switched, muted or paused.
+// The media layer between a simulcast publisher and subscribers, over lossy links on a virtual
+// clock: what the subscribers get must be one continuous, decodable, unaltered stream, whatever is
+// lost, switched, muted or paused.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -117,7 +118,7 @@ static void world_free(struct world *w)
     free(w);
 }
 
-// ---- the SFU --------------------------------------------------------------------------------------------------------
+// ---- the SFU ------------------------------------------------------------------------------------
 
 static void take_rtcp(struct world *w, struct bytes compound)
 {
@@ -160,7 +161,8 @@ static void fan_out(struct world *w)
         struct sub *const s = &w->subs[i];
         for (size_t k = 0; k < w->batched; k++) {
             struct down_track_out out = {.data = buf, .cap = sizeof(buf)};
-            if (down_track_write(s->dt, w->now, w->receiver, w->batch[k], &s->twcc, &out) == DOWN_TRACK_SENT) {
+            if (down_track_write(s->dt, w->now, w->receiver, w->batch[k], &s->twcc, &out) ==
+                DOWN_TRACK_SENT) {
                 model_link_send(&s->down, w->now, &w->rng, bytes_of(buf, out.len));
             }
         }
@@ -285,7 +287,7 @@ static void run(struct world *w, int64_t ms)
     }
 }
 
-// ---- what must hold -------------------------------------------------------------------------------------------------
+// ---- what must hold -----------------------------------------------------------------------------
 
 static struct model_verdict judge(const struct world *w, unsigned i, const char *what)
 {
@@ -294,14 +296,16 @@ static struct model_verdict judge(const struct world *w, unsigned i, const char 
     model_subscriber_judge(s, &v);
     struct down_track_stats st;
     down_track_get_stats(w->subs[i].dt, &st);
-    print_message("%s #%u: %llu frames (%llu/%llu/%llu), %llu broken, %llu holes, %llu decodable, %llu switches; nack %llu "
+    print_message("%s #%u: %llu frames (%llu/%llu/%llu), %llu broken, %llu holes, %llu decodable, "
+                  "%llu switches; nack %llu "
                   "answered %llu missed %llu, rtx useless %llu, pli %llu; max ts error %lld\n",
                   what, i, (unsigned long long)v.frames, (unsigned long long)v.by_layer[0],
                   (unsigned long long)v.by_layer[1], (unsigned long long)v.by_layer[2],
-                  (unsigned long long)v.broken_frames, (unsigned long long)v.holes, (unsigned long long)v.decodable,
-                  (unsigned long long)v.switches, (unsigned long long)st.nacks, (unsigned long long)st.nacks_answered,
-                  (unsigned long long)st.nacks_missed, (unsigned long long)s->rtx_useless, (unsigned long long)s->plis,
-                  (long long)v.max_ts_error);
+                  (unsigned long long)v.broken_frames, (unsigned long long)v.holes,
+                  (unsigned long long)v.decodable, (unsigned long long)v.switches,
+                  (unsigned long long)st.nacks, (unsigned long long)st.nacks_answered,
+                  (unsigned long long)st.nacks_missed, (unsigned long long)s->rtx_useless,
+                  (unsigned long long)s->plis, (long long)v.max_ts_error);
     assert_int_equal(s->corrupt, 0);
     assert_int_equal(s->duplicates, 0);
     assert_int_equal(v.ts_not_rising, 0);
@@ -329,14 +333,15 @@ static void forward_is_perfect_without_loss(void **state)
     }
     assert_true(w->srs >= 3 * 3);
     assert_int_equal(w->allocations, 0); // the packet path does not allocate
-    assert_in_range(w->pub.plis, 0, 2); // three subscribers, one request
+    assert_in_range(w->pub.plis, 0, 2);  // three subscribers, one request
     world_free(w);
 }
 
 // Everybody wanders up and down through the layers.
 static void switch_layers(struct world *w)
 {
-    static const int wish[][SUBS] = {{0, 2, 1}, {1, 0, 2}, {2, 0, 0}, {0, 1, 2}, {2, 2, 1}, {1, 0, 0}, {2, 1, 2}, {0, 0, 0}};
+    static const int wish[][SUBS] = {{0, 2, 1}, {1, 0, 2}, {2, 0, 0}, {0, 1, 2},
+                                     {2, 2, 1}, {1, 0, 0}, {2, 1, 2}, {0, 0, 0}};
     for (size_t k = 0; k < ARRAY_LEN(wish); k++) {
         for (unsigned i = 0; i < SUBS; i++) {
             down_track_set_max_layers(w->subs[i].dt, wish[k][i], (int)(k + i) % 4);
@@ -372,13 +377,16 @@ static void forward_repairs_losses_of_both_links(void **state)
 {
     (void)state;
     for (uint64_t seed = 10; seed < 14; seed++) {
-        struct world *const w = world_new(seed, (struct path){20000, 4000, 30}, (struct path){15000, 8000, 30});
+        struct world *const w =
+            world_new(seed, (struct path){20000, 4000, 30}, (struct path){15000, 8000, 30});
         run(w, 10000);
         for (unsigned i = 0; i < SUBS; i++) {
             struct model_verdict const v = judge(w, i, "loss");
             assert_true(v.frames > 270);
-            assert_true(v.broken_frames * 100 <= v.frames); // what is broken was still on its way at the end
-            // The model knows nothing before its first packet; a key frame that lost its head there costs 200 ms.
+            assert_true(v.broken_frames * 100 <=
+                        v.frames); // what is broken was still on its way at the end
+            // The model knows nothing before its first packet; a key frame that lost its head there
+            // costs 200 ms.
             assert_true(v.decodable * 100 >= v.frames * 95);
             assert_int_equal(v.ts_wrong, 0);
             assert_true(w->subs[i].model.rtx_useless * 10 <= w->subs[i].model.rtx);
@@ -392,16 +400,19 @@ static void forward_switches_layers_under_loss(void **state)
 {
     (void)state;
     for (uint64_t seed = 20; seed < 28; seed++) {
-        struct world *const w = world_new(seed, (struct path){15000, 3000, 20}, (struct path){10000, 3000, 20});
+        struct world *const w =
+            world_new(seed, (struct path){15000, 3000, 20}, (struct path){10000, 3000, 20});
         run(w, 1500);
         switch_layers(w);
         for (unsigned i = 0; i < SUBS; i++) {
             struct model_verdict const v = judge(w, i, "switch, loss");
             assert_true(v.switches >= 4);
-            // Pictures that were on their way when the layer changed are not repaired: a key frame follows.
+            // Pictures that were on their way when the layer changed are not repaired: a key frame
+            // follows.
             assert_true(v.broken_frames <= 2 * v.switches + v.frames / 50);
             assert_true(v.decodable * 100 >= v.frames * 85);
-            // A key frame that was repaired may begin up to 50 ms behind; its first pictures are squeezed in, no more.
+            // A key frame that was repaired may begin up to 50 ms behind; its first pictures are
+            // squeezed in, no more.
             assert_true(v.max_ts_error <= 4500 + 8);
             assert_true(v.ts_wrong <= 2 * v.switches);
         }
@@ -480,7 +491,8 @@ static void forward_gives_a_late_joiner_a_picture_soon(void **state)
     assert_int_equal(w->subs[2].model.media, 0);
     uint64_t const keys = w->pub.keys;
     down_track_set_writable(w->subs[2].dt, w->now, true);
-    run(w, 150); // two times 30 ms to the publisher, 20 ms for the key frame, up to a frame interval, 10 ms down
+    run(w, 150); // two times 30 ms to the publisher, 20 ms for the key frame, up to a frame
+                 // interval, 10 ms down
     assert_true(w->subs[2].model.media > 0);
     assert_int_equal(w->pub.keys, keys + MODEL_LAYERS);
     run(w, 1000);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Feeds recorded or made-up packets into a receiver: what worker, transport and demultiplexer do in the program.
+// Feeds recorded or made-up packets into a receiver: what worker, transport and demultiplexer do in
+// the program.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,9 @@
 #include "tests/support/simulcast_recording.h"
 
 // The packet with one reference (drop it with packet_unref), and what the receiver said.
-static inline struct packet *feed_packet(struct packet_pool *pool, struct receiver *r, mono_t now, uint8_t encoding, bool rtx,
-                                         enum codec codec, struct bytes data, enum receiver_verdict *ret_verdict)
+static inline struct packet *feed_packet(struct packet_pool *pool, struct receiver *r, mono_t now,
+                                         uint8_t encoding, bool rtx, enum codec codec,
+                                         struct bytes data, enum receiver_verdict *ret_verdict)
 {
     struct packet *const p = packet_pool_get(pool);
     struct rtp_header h;
@@ -26,7 +28,8 @@ static inline struct packet *feed_packet(struct packet_pool *pool, struct receiv
         fprintf(stderr, "recorded packet is malformed\n");
         abort();
     }
-    struct rtp_demux_route const route = {.encoding = encoding, .rtx = rtx, .codec = (uint8_t)codec, .media_pt = h.pt};
+    struct rtp_demux_route const route = {
+        .encoding = encoding, .rtx = rtx, .codec = (uint8_t)codec, .media_pt = h.pt};
     *ret_verdict = receiver_input(r, now, &route, p, &h);
     return p;
 }

@@ -8,7 +8,8 @@
 #include "sfu/wire/rtp_ext.h"
 #include "sfu/wire/vp8.h"
 
-// The recorded browsers answer a PLI within 10 to 210 ms and ignore requests less than 300 ms apart.
+// The recorded browsers answer a PLI within 10 to 210 ms and ignore requests less than 300 ms
+// apart.
 #define KEY_DELAY_US (20 * US_PER_MS)
 #define KEY_SPACING_US (300 * US_PER_MS)
 
@@ -31,11 +32,13 @@ bool model_chance(struct model_rng *r, unsigned permille)
     return model_rand(r) % 1000 < permille;
 }
 
-// ---- link -----------------------------------------------------------------------------------------------------------
+// ---- link ---------------------------------------------------------------------------------------
 
-void model_link_init(struct model_link *l, int64_t delay_us, int64_t jitter_us, unsigned loss_permille)
+void model_link_init(struct model_link *l, int64_t delay_us, int64_t jitter_us,
+                     unsigned loss_permille)
 {
-    *l = (struct model_link){.loss_permille = loss_permille, .delay_us = delay_us, .jitter_us = jitter_us};
+    *l = (struct model_link){
+        .loss_permille = loss_permille, .delay_us = delay_us, .jitter_us = jitter_us};
     l->queue = calloc(MODEL_LINK_CAP, sizeof(*l->queue));
 }
 
@@ -73,11 +76,12 @@ bool model_link_take(struct model_link *l, mono_t now, struct model_datagram *re
     return true;
 }
 
-// ---- publisher ------------------------------------------------------------------------------------------------------
+// ---- publisher ----------------------------------------------------------------------------------
 
 void model_publisher_init(struct model_publisher *p, mono_t now, uint64_t seed)
 {
-    *p = (struct model_publisher){.rng = {seed}, .start = now, .key_at = MONO_NEVER, .last_key = {0}};
+    *p = (struct model_publisher){
+        .rng = {seed}, .start = now, .key_at = MONO_NEVER, .last_key = {0}};
     p->sr_at = mono_add_us(now, 300 * US_PER_MS);
     for (unsigned i = 0; i < MODEL_LAYERS; i++) {
         struct model_layer *const l = &p->layers[i];
@@ -120,9 +124,10 @@ int model_publisher_layer(const struct model_publisher *p, uint32_t ssrc, bool *
     return -1;
 }
 
-// The part of a payload that nobody but the two ends can read: a stamp, then bytes that follow from it.
-static void write_body(struct wr *w, uint8_t layer, uint8_t tid, uint8_t index, uint8_t count, uint32_t frame, bool key,
-                       size_t len)
+// The part of a payload that nobody but the two ends can read: a stamp, then bytes that follow from
+// it.
+static void write_body(struct wr *w, uint8_t layer, uint8_t tid, uint8_t index, uint8_t count,
+                       uint32_t frame, bool key, size_t len)
 {
     struct model_rng body = {((uint64_t)frame << 24) ^ ((uint64_t)layer << 16) ^ index ^ len};
     wr_u8(w, layer);
@@ -142,8 +147,8 @@ static uint32_t capture_ticks(uint32_t frame)
     return (uint32_t)((uint64_t)frame * 1000 / MODEL_FPS) * (MODEL_CLOCK / 1000);
 }
 
-static void send_packet(struct model_publisher *p, mono_t now, uint8_t layer, uint8_t tid, bool sync, bool key,
-                        uint8_t index, uint8_t count, struct model_link *up)
+static void send_packet(struct model_publisher *p, mono_t now, uint8_t layer, uint8_t tid,
+                        bool sync, bool key, uint8_t index, uint8_t count, struct model_link *up)
 {
     struct model_layer *const l = &p->layers[layer];
     struct model_sent *const h = &l->history[l->sn % MODEL_HISTORY];
@@ -163,7 +168,8 @@ static void send_packet(struct model_publisher *p, mono_t now, uint8_t layer, ui
                                .has_tid = true,
                                .tid = tid,
                                .layer_sync = sync};
-    static const uint8_t key_tag[CLEAR_KEY] = {0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00};
+    static const uint8_t key_tag[CLEAR_KEY] = {0x10, 0,    0,    0x9d, 0x01,
+                                               0x2a, 0x40, 0x01, 0xb4, 0x00};
     static const uint8_t delta_tag[CLEAR_DELTA] = {0x11, 0, 0};
     struct wr w = wr_init(h->data, MODEL_MTU);
     rtp_write_with_ext(&w, &head, &ext, 1, NULL);
@@ -171,7 +177,8 @@ static void send_packet(struct model_publisher *p, mono_t now, uint8_t layer, ui
     if (index == 0) {
         wr_bytes(&w, key ? bytes_of(key_tag, CLEAR_KEY) : bytes_of(delta_tag, CLEAR_DELTA));
     }
-    write_body(&w, layer, tid, index, count, p->frame, key, 200u + 300u * layer + model_rand(&p->rng) % 100);
+    write_body(&w, layer, tid, index, count, p->frame, key,
+               200u + 300u * layer + model_rand(&p->rng) % 100);
     h->sn = l->sn++;
     h->len = (uint16_t)wr_len(&w);
     l->packets++;
@@ -181,7 +188,8 @@ static void send_packet(struct model_publisher *p, mono_t now, uint8_t layer, ui
 
 static void send_frame(struct model_publisher *p, mono_t now, uint8_t layer, struct model_link *up)
 {
-    // libvpx pattern for three temporal layers; the second half of eight refers to newer pictures (no sync).
+    // libvpx pattern for three temporal layers; the second half of eight refers to newer pictures
+    // (no sync).
     static const uint8_t tids[8] = {0, 2, 1, 2, 0, 2, 1, 2};
     static const bool syncs[8] = {false, true, true, false, false, false, false, false};
     struct model_layer *const l = &p->layers[layer];
@@ -206,11 +214,12 @@ static void send_reports(struct model_publisher *p, mono_t now, struct model_lin
         uint8_t buf[64];
         struct wr w = wr_init(buf, sizeof(buf));
         // Recorded reports are off by up to 90 ticks.
-        struct rtcp_sr const sr = {.ssrc = l->ssrc,
-                                   .ntp = ntp_from_wall((wall_t){now.us + INT64_C(1700000000) * US_PER_S}),
-                                   .rtp_ts = l->ts_origin + ticks + model_rand(&p->rng) % 180 - 90,
-                                   .packets = l->packets,
-                                   .octets = l->octets};
+        struct rtcp_sr const sr = {
+            .ssrc = l->ssrc,
+            .ntp = ntp_from_wall((wall_t){now.us + INT64_C(1700000000) * US_PER_S}),
+            .rtp_ts = l->ts_origin + ticks + model_rand(&p->rng) % 180 - 90,
+            .packets = l->packets,
+            .octets = l->octets};
         rtcp_sr_write(&w, &sr);
         if (l->active && l->packets > 0) {
             model_link_send(up, now, &p->rng, wr_bytes_view(&w));
@@ -241,7 +250,8 @@ void model_publisher_tick(struct model_publisher *p, mono_t now, struct model_li
     }
 }
 
-static void answer_nack(struct model_publisher *p, mono_t now, const struct rtcp_fb *fb, struct model_link *up)
+static void answer_nack(struct model_publisher *p, mono_t now, const struct rtcp_fb *fb,
+                        struct model_link *up)
 {
     struct rtcp_nack_iter it;
     uint16_t sn = 0;
@@ -273,7 +283,8 @@ static void answer_nack(struct model_publisher *p, mono_t now, const struct rtcp
     }
 }
 
-void model_publisher_rtcp(struct model_publisher *p, mono_t now, struct bytes compound, struct model_link *up)
+void model_publisher_rtcp(struct model_publisher *p, mono_t now, struct bytes compound,
+                          struct model_link *up)
 {
     struct rtcp_iter it;
     struct rtcp_packet packet;
@@ -294,7 +305,7 @@ void model_publisher_rtcp(struct model_publisher *p, mono_t now, struct bytes co
     }
 }
 
-// ---- reading a payload ----------------------------------------------------------------------------------------------
+// ---- reading a payload --------------------------------------------------------------------------
 
 // Checks every bit behind the descriptor. False if anything differs from what the publisher made.
 bool model_read_payload_(struct bytes payload, struct model_received *ret);
@@ -302,14 +313,16 @@ bool model_read_payload_(struct bytes payload, struct model_received *ret);
 bool model_read_payload_(struct bytes payload, struct model_received *ret)
 {
     struct vp8_info v;
-    if (vp8_parse(payload, &v) < 0 || !v.desc.has_picture_id || !v.desc.has_tl0 || !v.desc.has_tid) {
+    if (vp8_parse(payload, &v) < 0 || !v.desc.has_picture_id || !v.desc.has_tl0 ||
+        !v.desc.has_tid) {
         return false;
     }
     size_t const clear = v.frame_start ? v.key_frame ? CLEAR_KEY : CLEAR_DELTA : 0;
     if (payload.n < v.desc.len + clear + STAMP_LEN) {
         return false;
     }
-    struct bytes const body = bytes_of(payload.p + v.desc.len + clear, payload.n - v.desc.len - clear);
+    struct bytes const body =
+        bytes_of(payload.p + v.desc.len + clear, payload.n - v.desc.len - clear);
     struct rd r = rd_init(body);
     ret->layer = rd_u8(&r);
     uint8_t const tid = rd_u8(&r);
@@ -328,6 +341,6 @@ bool model_read_payload_(struct bytes payload, struct model_received *ret)
         return false;
     }
     write_body(&w, ret->layer, ret->tid, ret->index, ret->count, ret->frame, ret->key, len);
-    return bytes_eq(wr_bytes_view(&w), body) && v.frame_start == (ret->index == 0) && v.desc.tid == ret->tid &&
-           (!v.frame_start || v.key_frame == ret->key);
+    return bytes_eq(wr_bytes_view(&w), body) && v.frame_start == (ret->index == 0) &&
+           v.desc.tid == ret->tid && (!v.frame_start || v.key_frame == ret->key);
 }

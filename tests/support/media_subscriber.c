@@ -7,14 +7,16 @@
 #include "sfu/wire/rtp_ext.h"
 #include "tests/support/media_model.h"
 
-// As recorded of Chromium on a 40 ms path (sub-cr-loss10): repeated each 109 ms; libwebrtc gives up after ten.
+// As recorded of Chromium on a 40 ms path (sub-cr-loss10): repeated each 109 ms; libwebrtc gives up
+// after ten.
 #define NACK_FIRST_US (10 * US_PER_MS)
 #define NACK_REPEAT_US (110 * US_PER_MS)
 #define NACK_TRIES 10
 #define NACK_MAX 100u
 // Numbers before the first packet that may still come.
 #define MODEL_REORDER 64u
-// libwebrtc asks for a key frame after 200 ms without a first one; here also when a hole was given up.
+// libwebrtc asks for a key frame after 200 ms without a first one; here also when a hole was given
+// up.
 #define PLI_FIRST_US (200 * US_PER_MS)
 #define PLI_REPEAT_US (500 * US_PER_MS)
 
@@ -55,8 +57,8 @@ static bool is_whole(const struct model_subscriber *s, uint64_t start)
     return p->present;
 }
 
-static void note_packet(struct model_subscriber *s, mono_t now, uint16_t sn, const struct rtp_header *h, struct bytes payload,
-                        bool recovered)
+static void note_packet(struct model_subscriber *s, mono_t now, uint16_t sn,
+                        const struct rtp_header *h, struct bytes payload, bool recovered)
 {
     if (!s->started) {
         if (recovered) {
@@ -80,8 +82,8 @@ static void note_packet(struct model_subscriber *s, mono_t now, uint16_t sn, con
     }
     if (p->present) {
         s->duplicates++;
-        s->corrupt += p->frame != got.frame || p->index != got.index || p->layer != got.layer || p->ts != h->ts ||
-                      p->picture_id != got.picture_id;
+        s->corrupt += p->frame != got.frame || p->index != got.index || p->layer != got.layer ||
+                      p->ts != h->ts || p->picture_id != got.picture_id;
         return;
     }
     got.present = true;
@@ -127,8 +129,8 @@ void model_subscriber_rtp(struct model_subscriber *s, mono_t now, struct bytes p
     }
 }
 
-static void send(struct model_subscriber *s, mono_t now, struct model_rng *r, struct model_link *up, const uint16_t *sns,
-                 size_t n, bool pli)
+static void send(struct model_subscriber *s, mono_t now, struct model_rng *r, struct model_link *up,
+                 const uint16_t *sns, size_t n, bool pli)
 {
     uint8_t buf[MODEL_MTU];
     struct wr w = wr_init(buf, sizeof(buf));
@@ -143,7 +145,8 @@ static void send(struct model_subscriber *s, mono_t now, struct model_rng *r, st
     model_link_send(up, now, r, wr_bytes_view(&w));
 }
 
-void model_subscriber_tick(struct model_subscriber *s, mono_t now, struct model_rng *r, struct model_link *up)
+void model_subscriber_tick(struct model_subscriber *s, mono_t now, struct model_rng *r,
+                           struct model_link *up)
 {
     uint16_t sns[NACK_MAX];
     size_t n = 0;
@@ -168,7 +171,8 @@ void model_subscriber_tick(struct model_subscriber *s, mono_t now, struct model_
             p->nack_at = mono_add_us(now, NACK_REPEAT_US);
         }
     }
-    bool const keyless = s->started && !s->has_key && mono_diff_us(now, s->started_at) > PLI_FIRST_US;
+    bool const keyless =
+        s->started && !s->has_key && mono_diff_us(now, s->started_at) > PLI_FIRST_US;
     bool const pli = (given_up || keyless) && mono_reached(s->pli_at, now);
     if (pli) {
         s->pli_at = mono_add_us(now, PLI_REPEAT_US);
@@ -178,7 +182,7 @@ void model_subscriber_tick(struct model_subscriber *s, mono_t now, struct model_
     }
 }
 
-// ---- judgement ------------------------------------------------------------------------------------------------------
+// ---- judgement ----------------------------------------------------------------------------------
 
 struct judge {
     const struct model_subscriber *s;
@@ -196,7 +200,8 @@ struct judge {
 
 static void judge_times(struct judge *j, const struct model_received *f)
 {
-    uint64_t const ms = (uint64_t)f->frame * 1000 / MODEL_FPS - (uint64_t)j->first.frame * 1000 / MODEL_FPS;
+    uint64_t const ms =
+        (uint64_t)f->frame * 1000 / MODEL_FPS - (uint64_t)j->first.frame * 1000 / MODEL_FPS;
     int64_t const error = seq32_diff(f->ts, j->first.ts + (uint32_t)ms * (MODEL_CLOCK / 1000));
     j->v->ts_not_rising += seq32_diff(f->ts, j->last.ts) <= 0;
     j->v->ts_wrong += error > 2 || error < -2;
@@ -212,8 +217,8 @@ static void judge_counters(struct judge *j, const struct model_received *f)
     }
 }
 
-// References of the libvpx pattern: a base picture refers to the one before; an upper one to the newest picture of each lower layer,
-// and, not being a sync point, to the newest of its own.
+// References of the libvpx pattern: a base picture refers to the one before; an upper one to the
+// newest picture of each lower layer, and, not being a sync point, to the newest of its own.
 static void judge_references(struct judge *j, const struct model_received *f, bool switched)
 {
     bool decodable = f->key;
@@ -275,8 +280,8 @@ void model_subscriber_judge(const struct model_subscriber *s, struct model_verdi
         bool whole = true;
         for (; k < p->count && i + k < total; k++) {
             const struct model_received *const q = &s->packets[i + k];
-            whole = whole && q->present && q->frame == p->frame && q->layer == p->layer && q->index == k &&
-                    q->ts == p->ts && q->picture_id == p->picture_id;
+            whole = whole && q->present && q->frame == p->frame && q->layer == p->layer &&
+                    q->index == k && q->ts == p->ts && q->picture_id == p->picture_id;
             if (!whole) {
                 break;
             }

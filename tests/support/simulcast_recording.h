@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The recorded simulcast publishers of tests/data/media/video-*.pcap: which SSRC is which layer, and the ids of their
-// header extensions. Video and sender reports only, payloads cut to 24 bytes behind the header.
+// The recorded simulcast publishers of tests/data/media/video-*.pcap: which SSRC is which layer,
+// and the ids of their header extensions. Video and sender reports only, payloads cut to 24 bytes
+// behind the header.
 
 #include "sfu/wire/rtp_ext.h"
 #include "tests/support/pcap.h"

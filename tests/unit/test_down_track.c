@@ -59,8 +59,11 @@ static struct down_track *make_track(enum codec codec, uint8_t red_pt)
 
 static void bench_init(struct bench *b, enum codec codec, uint8_t red_pt)
 {
-    struct receiver_conf conf = {
-        .codec = codec, .encodings = 1, .nack = true, .pli = true, .clock_rate = codec_clock(codec)};
+    struct receiver_conf conf = {.codec = codec,
+                                 .encodings = 1,
+                                 .nack = true,
+                                 .pli = true,
+                                 .clock_rate = codec_clock(codec)};
     conf.ext.id[RTP_EXT_AUDIO_LEVEL] = 12;
     conf.ext.id[RTP_EXT_ABS_CAPTURE_TIME] = 13;
     conf.ext.id[RTP_EXT_DEPENDENCY_DESCRIPTOR] = 14;
@@ -94,17 +97,20 @@ static enum down_track_result write_to(struct bench *b, const struct packet *p)
 }
 
 // A packet with these elements through receiver and down track.
-static enum down_track_result send(struct bench *b, enum codec codec, uint16_t sn, uint32_t ts, bool marker,
-                                   const struct rtp_ext_elem *e, size_t n, struct bytes payload, uint8_t padding)
+static enum down_track_result send(struct bench *b, enum codec codec, uint16_t sn, uint32_t ts,
+                                   bool marker, const struct rtp_ext_elem *e, size_t n,
+                                   struct bytes payload, uint8_t padding)
 {
     uint8_t buf[1400];
     struct wr w = wr_init(buf, sizeof(buf));
     enum receiver_verdict v;
-    struct rtp_header const h = {.pt = 96, .sn = sn, .ts = ts, .ssrc = 5, .marker = marker, .padding_len = padding};
+    struct rtp_header const h = {
+        .pt = 96, .sn = sn, .ts = ts, .ssrc = 5, .marker = marker, .padding_len = padding};
     rtp_write_with_ext(&w, &h, e, n, NULL);
     wr_bytes(&w, payload);
     rtp_write_padding(&w, padding);
-    struct packet *const p = feed_packet(&b->pool, b->r, b->now, 0, false, codec, wr_bytes_view(&w), &v);
+    struct packet *const p =
+        feed_packet(&b->pool, b->r, b->now, 0, false, codec, wr_bytes_view(&w), &v);
     assert_int_equal(v, RECEIVER_FORWARD);
     enum down_track_result const res = write_to(b, p);
     packet_unref(p);
@@ -144,7 +150,8 @@ static void down_track_writes_header_and_extensions(void **state)
     assert_true(b.out.has_twcc);
     assert_int_equal(b.out.twcc_sn, 65535);
     assert_int_equal(b.out.roc, 0);
-    assert_int_equal(send(&b, CODEC_OPUS, 501, 777 + 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_OPUS, 501, 777 + 960, false, NULL, 0, OPUS, 0),
+                     DOWN_TRACK_SENT);
     assert_int_equal(b.h.sn, 0x8000);
     assert_int_equal(b.h.ts, 0xfffffff0 + 960u);
     assert_true(has_ext(&b, EXT_TWCC, bytes_of("\0\0", 2)));
@@ -159,7 +166,8 @@ static void down_track_rolls_over(void **state)
     bench_init(&b, CODEC_OPUS, 0);
     for (uint32_t i = 0; i < 70000; i++) {
         b.now = mono_add_us(b.now, 20000);
-        assert_int_equal(send(&b, CODEC_OPUS, (uint16_t)i, i * 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+        assert_int_equal(send(&b, CODEC_OPUS, (uint16_t)i, i * 960, false, NULL, 0, OPUS, 0),
+                         DOWN_TRACK_SENT);
         assert_int_equal(b.out.roc, (0x7fff + i) >> 16);
         assert_int_equal(b.out.sn, (uint16_t)(0x7fff + i));
     }
@@ -172,7 +180,8 @@ static void down_track_stops_mid_after_a_report(void **state)
     struct bench b;
     bench_init(&b, CODEC_OPUS, 0);
     for (uint16_t i = 0; i < 60; i++) {
-        assert_int_equal(send(&b, CODEC_OPUS, i, i * 960u, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+        assert_int_equal(send(&b, CODEC_OPUS, i, i * 960u, false, NULL, 0, OPUS, 0),
+                         DOWN_TRACK_SENT);
         assert_int_equal(has_ext(&b, EXT_MID, none), i < 50);
     }
     bench_done(&b);
@@ -190,7 +199,8 @@ static void down_track_leaves_padding_out(void **state)
     (void)state;
     struct bench b;
     bench_init(&b, CODEC_OPUS, 0);
-    assert_int_equal(send(&b, CODEC_OPUS, 1, 960, false, NULL, 0, none, 100), DOWN_TRACK_PADDING); // before the start
+    assert_int_equal(send(&b, CODEC_OPUS, 1, 960, false, NULL, 0, none, 100),
+                     DOWN_TRACK_PADDING); // before the start
     assert_int_equal(send(&b, CODEC_OPUS, 2, 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
     assert_int_equal(b.h.sn, 0x7fff);
     assert_int_equal(send(&b, CODEC_OPUS, 3, 960, false, NULL, 0, none, 200), DOWN_TRACK_PADDING);
@@ -211,17 +221,20 @@ static void down_track_passes_red_or_its_primary(void **state)
     opus_red_write(&w, &red);
     struct bench b;
     bench_init(&b, CODEC_OPUS, 63);
-    assert_int_equal(send(&b, CODEC_RED, 1, 960, false, NULL, 0, wr_bytes_view(&w), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_RED, 1, 960, false, NULL, 0, wr_bytes_view(&w), 0),
+                     DOWN_TRACK_SENT);
     assert_int_equal(b.h.pt, 63);
     assert_true(bytes_eq(b.payload, wr_bytes_view(&w)));
     assert_int_equal(send(&b, CODEC_OPUS, 2, 1920, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
     assert_int_equal(b.h.pt, 120);
     bench_done(&b);
     bench_init(&b, CODEC_OPUS, 0);
-    assert_int_equal(send(&b, CODEC_RED, 1, 960, false, NULL, 0, wr_bytes_view(&w), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_RED, 1, 960, false, NULL, 0, wr_bytes_view(&w), 0),
+                     DOWN_TRACK_SENT);
     assert_int_equal(b.h.pt, 120);
     assert_true(bytes_eq(b.payload, OPUS));
-    assert_int_equal(send(&b, CODEC_RED, 2, 960, false, NULL, 0, bytes_of("\x80", 1), 0), DOWN_TRACK_MALFORMED);
+    assert_int_equal(send(&b, CODEC_RED, 2, 960, false, NULL, 0, bytes_of("\x80", 1), 0),
+                     DOWN_TRACK_MALFORMED);
     bench_done(&b);
 }
 
@@ -269,7 +282,8 @@ static void down_track_resumes_audio_on_time(void **state)
     down_track_set_publisher_muted(b.dt, b.now, true);
     b.now = mono_add_ms(b.now, 5000);
     down_track_set_publisher_muted(b.dt, b.now, false);
-    // The publisher's timestamps stood still meanwhile (replaceTrack(null), recording cr-opus): time passed all the same.
+    // The publisher's timestamps stood still meanwhile (replaceTrack(null), recording cr-opus):
+    // time passed all the same.
     assert_int_equal(send(&b, CODEC_OPUS, 2, 1920, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
     assert_int_equal(b.h.sn, 0x8000);
     assert_int_equal(b.h.ts - first, 5 * 48000);
@@ -277,7 +291,8 @@ static void down_track_resumes_audio_on_time(void **state)
     b.now = mono_add_ms(b.now, 1000);
     down_track_set_disabled(b.dt, b.now, false);
     // They went on: the exact relation is kept, packets that were not sent leave no hole.
-    assert_int_equal(send(&b, CODEC_OPUS, 52, 1920 + 48100, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_OPUS, 52, 1920 + 48100, false, NULL, 0, OPUS, 0),
+                     DOWN_TRACK_SENT);
     assert_int_equal(b.h.sn, 0x8001);
     assert_int_equal(b.h.ts - first, 5 * 48000 + 48100);
     bench_done(&b);
@@ -289,13 +304,16 @@ static void down_track_inserts_silence(void **state)
     struct bench b;
     bench_init(&b, CODEC_OPUS, 0);
     b.out = (struct down_track_out){.data = b.buf, .cap = sizeof(b.buf)};
-    assert_int_equal(down_track_write_silence(b.dt, b.now, none, &b.twcc, &b.out), DOWN_TRACK_NOTHING);
+    assert_int_equal(down_track_write_silence(b.dt, b.now, none, &b.twcc, &b.out),
+                     DOWN_TRACK_NOTHING);
     assert_int_equal(send(&b, CODEC_OPUS, 1, 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
     down_track_set_publisher_muted(b.dt, b.now, true);
     uint32_t const ts = b.h.ts;
     for (uint32_t i = 1; i <= 50; i++) {
         b.now = mono_add_ms(b.now, 20);
-        assert_int_equal(down_track_write_silence(b.dt, b.now, bytes_str("trailer"), &b.twcc, &b.out), DOWN_TRACK_SENT);
+        assert_int_equal(
+            down_track_write_silence(b.dt, b.now, bytes_str("trailer"), &b.twcc, &b.out),
+            DOWN_TRACK_SENT);
         assert_int_equal(rtp_parse(bytes_of(b.buf, b.out.len), &b.h), 0);
         assert_int_equal(b.h.sn, (uint16_t)(0x7fff + i));
         assert_int_equal(b.h.ts, ts + i * 960);
@@ -303,7 +321,8 @@ static void down_track_inserts_silence(void **state)
     }
     down_track_set_publisher_muted(b.dt, b.now, false);
     b.now = mono_add_ms(b.now, 20);
-    assert_int_equal(send(&b, CODEC_OPUS, 52, 960 + 51 * 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_OPUS, 52, 960 + 51 * 960, false, NULL, 0, OPUS, 0),
+                     DOWN_TRACK_SENT);
     assert_int_equal(b.h.sn, (uint16_t)(0x7fff + 51));
     assert_int_equal(b.h.ts, ts + 51 * 960);
     bench_done(&b);
@@ -343,13 +362,16 @@ static void down_track_answers_nacks_with_what_it_sent(void **state)
     struct bench b;
     uint8_t buf[64], first[64];
     bench_init(&b, CODEC_VP8, 0);
-    assert_int_equal(send(&b, CODEC_VP8, 1, 3000, true, NULL, 0, vp8(buf, false, true, 9, 0), 0), DOWN_TRACK_WAIT_KEY);
-    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, false, NULL, 0, vp8(buf, true, true, 10, 0), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_VP8, 1, 3000, true, NULL, 0, vp8(buf, false, true, 9, 0), 0),
+                     DOWN_TRACK_WAIT_KEY);
+    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, false, NULL, 0, vp8(buf, true, true, 10, 0), 0),
+                     DOWN_TRACK_SENT);
     size_t const first_len = b.payload.n;
     memcpy(first, b.payload.p, first_len);
     uint32_t const first_ts = b.h.ts;
     assert_int_equal(first_len, 6 + 21); // the picture id became two bytes
-    assert_int_equal(send(&b, CODEC_VP8, 3, 6000, true, NULL, 0, vp8(buf, false, false, 10, 0), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_VP8, 3, 6000, true, NULL, 0, vp8(buf, false, false, 10, 0), 0),
+                     DOWN_TRACK_SENT);
     b.now = mono_add_ms(b.now, 100);
     uint16_t const sns[] = {0x7fff, 0x7ffe, 0x8000, 0x8001};
     down_track_rtcp_nack(b.dt, b.now, sns, 4);
@@ -386,7 +408,8 @@ static void down_track_ignores_nacks_between_pli_and_key_frame(void **state)
     bench_init(&b, CODEC_VP8, 0);
     assert_true(down_track_poll_key_frame(b.dt, b.now, b.r, &encoding)); // nothing was sent yet
     assert_false(down_track_poll_key_frame(b.dt, b.now, b.r, &encoding));
-    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, NULL, 0, vp8(buf, true, true, 10, 0), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, NULL, 0, vp8(buf, true, true, 10, 0), 0),
+                     DOWN_TRACK_SENT);
     b.now = mono_add_ms(b.now, 300);
     assert_false(down_track_poll_key_frame(b.dt, b.now, b.r, &encoding));
     uint16_t const old = 0x7fff;
@@ -396,7 +419,8 @@ static void down_track_ignores_nacks_between_pli_and_key_frame(void **state)
     assert_int_equal(encoding, 0);
     down_track_rtcp_nack(b.dt, b.now, &old, 1);
     assert_int_equal(rtx(&b), DOWN_TRACK_NOTHING);
-    assert_int_equal(send(&b, CODEC_VP8, 3, 9000, true, NULL, 0, vp8(buf, true, true, 11, 0), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_VP8, 3, 9000, true, NULL, 0, vp8(buf, true, true, 11, 0), 0),
+                     DOWN_TRACK_SENT);
     b.now = mono_add_ms(b.now, 100);
     down_track_rtcp_nack(b.dt, b.now, &old, 1); // of before the key frame
     assert_int_equal(rtx(&b), DOWN_TRACK_NOTHING);
@@ -415,11 +439,14 @@ static void down_track_reports_in_the_publishers_time(void **state)
     bench_init(&b, CODEC_VP8, 0);
     rtcp_out_init(&out, 1);
     assert_int_equal(down_track_write_sr(b.dt, b.now, b.r, true, &out), -EAGAIN); // nothing sent
-    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, NULL, 0, vp8(buf, true, true, 10, 0), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, NULL, 0, vp8(buf, true, true, 10, 0), 0),
+                     DOWN_TRACK_SENT);
     uint32_t const ts = b.h.ts;
     b.now = mono_add_ms(b.now, 60);
-    assert_int_equal(down_track_write_sr(b.dt, b.now, b.r, false, &out), -EAGAIN); // no report of the publisher
-    struct rtcp_sr const in = {.ssrc = 5, .ntp = {UINT64_C(0x1234567800000000)}, .rtp_ts = 6000 + 9000};
+    assert_int_equal(down_track_write_sr(b.dt, b.now, b.r, false, &out),
+                     -EAGAIN); // no report of the publisher
+    struct rtcp_sr const in = {
+        .ssrc = 5, .ntp = {UINT64_C(0x1234567800000000)}, .rtp_ts = 6000 + 9000};
     receiver_rtcp_sr(b.r, b.now, &in);
     b.now = mono_add_ms(b.now, 500);
     assert_true(mono_reached(down_track_deadline(b.dt), b.now));
@@ -444,7 +471,8 @@ static void down_track_reports_in_the_publishers_time(void **state)
     assert_int_equal(rtcp_sdes_cname(&p, 0xaaaa, &cname), 0);
     assert_true(bytes_eq_str(cname, "somebody"));
     // The subscriber's report echoes it 30 ms later.
-    struct rtcp_report_block const rb = {.ssrc = 0xaaaa, .lsr = ntp_mid32(sr.ntp), .dlsr = 655, .fraction_lost = 12};
+    struct rtcp_report_block const rb = {
+        .ssrc = 0xaaaa, .lsr = ntp_mid32(sr.ntp), .dlsr = 655, .fraction_lost = 12};
     b.now = mono_add_ms(b.now, 40);
     down_track_rtcp_block(b.dt, b.now, &rb);
     struct down_track_stats st;
@@ -463,12 +491,14 @@ static void down_track_carries_the_dependency_descriptor_of_layered_codecs_only(
     uint8_t buf[64];
     struct rtp_ext_elem const e = {14, {dd, sizeof(dd)}};
     bench_init(&b, CODEC_AV1, 0);
-    assert_int_equal(send(&b, CODEC_AV1, 2, 6000, true, &e, 1, bytes_of(key, sizeof(key)), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_AV1, 2, 6000, true, &e, 1, bytes_of(key, sizeof(key)), 0),
+                     DOWN_TRACK_SENT);
     assert_true(has_ext(&b, EXT_DD, bytes_of(dd, sizeof(dd)))); // over 16 bytes: the two-byte form
     assert_int_equal(b.h.ext_profile, RTP_EXT_PROFILE_TWO_BYTE);
     bench_done(&b);
     bench_init(&b, CODEC_VP8, 0);
-    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, &e, 1, vp8(buf, true, true, 10, 0), 0), DOWN_TRACK_SENT);
+    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, &e, 1, vp8(buf, true, true, 10, 0), 0),
+                     DOWN_TRACK_SENT);
     assert_false(has_ext(&b, EXT_DD, none));
     bench_done(&b);
 }
@@ -482,7 +512,8 @@ static void down_track_needs_room(void **state)
     struct packet p = {.data = b.buf, .ext_sn = 99999};
     for (size_t cap = 0; cap < DOWN_TRACK_HEADER_MAX; cap++) {
         struct down_track_out out = {.data = b.buf, .cap = cap};
-        assert_int_equal(down_track_write(b.dt, b.now, b.r, &p, &b.twcc, &out), DOWN_TRACK_NO_SPACE);
+        assert_int_equal(down_track_write(b.dt, b.now, b.r, &p, &b.twcc, &out),
+                         DOWN_TRACK_NO_SPACE);
     }
     struct down_track *dt = NULL;
     struct down_track_conf conf = {.codec = CODEC_RTX, .clock_rate = 90000};
@@ -499,16 +530,18 @@ static void down_track_chooses_layers_by_size(void **state)
     (void)state;
     static const uint32_t h3[] = {180, 360, 720}, h2[] = {360, 360};
     assert_int_equal(down_track_layer_for_size(h3, 3, 1280, 720, 320, 180), 0);
-    assert_int_equal(down_track_layer_for_size(h3, 3, 1280, 720, 355, 200), 0); // within the tolerance
+    assert_int_equal(down_track_layer_for_size(h3, 3, 1280, 720, 355, 200),
+                     0); // within the tolerance
     assert_int_equal(down_track_layer_for_size(h3, 3, 1280, 720, 358, 201), 1);
     assert_int_equal(down_track_layer_for_size(h3, 3, 1280, 720, 720, 405), 2);
     assert_int_equal(down_track_layer_for_size(h3, 3, 1280, 720, 7200, 4050), 2);
     assert_int_equal(down_track_layer_for_size(h2, 2, 640, 360, 10, 10), 1); // equal neighbours
     assert_int_equal(down_track_layer_for_size(NULL, 0, 1280, 720, 500, 200), 0);
-    assert_int_equal(down_track_layer_for_size(NULL, 0, 720, 1280, 500, 200), 2); // portrait: width counts
+    assert_int_equal(down_track_layer_for_size(NULL, 0, 720, 1280, 500, 200),
+                     2); // portrait: width counts
 }
 
-// ---- recorded simulcast ---------------------------------------------------------------------------------------------
+// ---- recorded simulcast -------------------------------------------------------------------------
 
 struct continuity {
     bool started;
@@ -521,7 +554,8 @@ struct continuity {
     unsigned packets, switches, layer_packets[3];
 };
 
-// A stream without loss: numbers without a hole, time that never stands or goes back between frames, counters in step.
+// A stream without loss: numbers without a hole, time that never stands or goes back between
+// frames, counters in step.
 static void check_next(struct continuity *c, const struct bench *b, uint8_t layer)
 {
     struct vp8_info v;
@@ -543,15 +577,25 @@ static void check_next(struct continuity *c, const struct bench *b, uint8_t laye
     } else {
         assert_true(v.key_frame);
     }
-    *c = (struct continuity){true,      b->h.sn,        b->h.ts,     true, v.desc.picture_id, v.desc.tl0_pic_idx, b->h.marker,
-                             c->packets, c->switches, {c->layer_packets[0], c->layer_packets[1], c->layer_packets[2]}};
+    *c = (struct continuity){true,
+                             b->h.sn,
+                             b->h.ts,
+                             true,
+                             v.desc.picture_id,
+                             v.desc.tl0_pic_idx,
+                             b->h.marker,
+                             c->packets,
+                             c->switches,
+                             {c->layer_packets[0], c->layer_packets[1], c->layer_packets[2]}};
     c->packets++;
     c->layer_packets[layer]++;
 }
 
-static void replay_with_switches(const struct simulcast_recording *rec, struct continuity *c, struct down_track_stats *st)
+static void replay_with_switches(const struct simulcast_recording *rec, struct continuity *c,
+                                 struct down_track_stats *st)
 {
-    // Wishes at these times; the recorded publishers send key frames on all layers at 3.0 to 3.7 s and at 9.0 s.
+    // Wishes at these times; the recorded publishers send key frames on all layers at 3.0 to 3.7 s
+    // and at 9.0 s.
     static const struct {
         int64_t ms;
         int spatial, temporal;
@@ -586,7 +630,8 @@ static void replay_with_switches(const struct simulcast_recording *rec, struct c
         enum receiver_verdict v;
         assert_int_equal(rtp_parse(p.data, &h), 0);
         int const layer = simulcast_layer(rec, h.ssrc, &is_rtx);
-        struct packet *const packet = feed_packet(&b.pool, b.r, p.at, (uint8_t)layer, is_rtx, CODEC_VP8, p.data, &v);
+        struct packet *const packet =
+            feed_packet(&b.pool, b.r, p.at, (uint8_t)layer, is_rtx, CODEC_VP8, p.data, &v);
         if (v == RECEIVER_FORWARD && write_to(&b, packet) == DOWN_TRACK_SENT) {
             check_next(c, &b, (uint8_t)layer);
         }
@@ -600,13 +645,15 @@ static void replay_with_switches(const struct simulcast_recording *rec, struct c
 static void down_track_joins_recorded_layers_into_one_stream(void **state)
 {
     (void)state;
-    static const struct simulcast_recording *const recs[] = {&simulcast_cr_nodd, &simulcast_ff, &simulcast_cr_dd};
+    static const struct simulcast_recording *const recs[] = {&simulcast_cr_nodd, &simulcast_ff,
+                                                             &simulcast_cr_dd};
     for (size_t i = 0; i < ARRAY_LEN(recs); i++) {
         struct continuity c;
         struct down_track_stats st;
         replay_with_switches(recs[i], &c, &st);
-        print_message("%s: %u packets (%u/%u/%u), %u switches, %llu left out by layer\n", recs[i]->file, c.packets,
-                      c.layer_packets[0], c.layer_packets[1], c.layer_packets[2], st.layer_switches,
+        print_message("%s: %u packets (%u/%u/%u), %u switches, %llu left out by layer\n",
+                      recs[i]->file, c.packets, c.layer_packets[0], c.layer_packets[1],
+                      c.layer_packets[2], st.layer_switches,
                       (unsigned long long)st.results[DOWN_TRACK_TEMPORAL]);
         assert_int_equal(c.packets, st.results[DOWN_TRACK_SENT]);
         assert_true(st.layer_switches >= 2);

@@ -93,7 +93,8 @@ static void selector_follows_what_is_live(void **state)
     assert_int_equal(want, 1);
     assert_true(key(&s, 1100, 1, 3));
     layer_selector_set_max(&s, 0, 3);
-    assert_int_equal(layer_selector_target(&s, 6), 1); // q is not there: better too much than nothing
+    assert_int_equal(layer_selector_target(&s, 6),
+                     1); // q is not there: better too much than nothing
     layer_selector_set_max(&s, LAYER_SELECTOR_NONE, 0);
     assert_int_equal(layer_selector_target(&s, ALL), LAYER_SELECTOR_NONE);
     assert_false(layer_selector_wants_key_frame(&s, ALL, &want));

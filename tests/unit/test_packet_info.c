@@ -18,7 +18,8 @@ struct tally {
 };
 
 // All media packets of one SSRC or (0) of one payload type.
-static struct tally scan(const char *file, uint32_t ssrc, uint8_t pt, enum codec codec, uint8_t ext_dd, uint8_t ext_level)
+static struct tally scan(const char *file, uint32_t ssrc, uint8_t pt, enum codec codec,
+                         uint8_t ext_dd, uint8_t ext_level)
 {
     struct tally t = {0};
     struct pcap_file f;
@@ -30,7 +31,8 @@ static struct tally scan(const char *file, uint32_t ssrc, uint8_t pt, enum codec
     pcap_file_open(&f, file);
     while (pcap_file_next(&f, &rec)) {
         struct rtp_header h;
-        if (rec.rtcp || !rec.from_client || rtp_parse(rec.data, &h) < 0 || h.pt != pt || (ssrc != 0 && h.ssrc != ssrc)) {
+        if (rec.rtcp || !rec.from_client || rtp_parse(rec.data, &h) < 0 || h.pt != pt ||
+            (ssrc != 0 && h.ssrc != ssrc)) {
             continue;
         }
         struct packet p = {.data = (uint8_t *)(uintptr_t)rec.data.p, .len = (uint16_t)rec.data.n};
@@ -61,7 +63,8 @@ static void packet_info_reads_vp8(void **state)
 {
     (void)state;
     // q of the Chromium simulcast, refused dependency descriptor: three temporal layers.
-    struct tally const t = scan("video-cr-vp8-simulcast-nodd.pcap", 0x39d90315, 96, CODEC_VP8, 0, 0);
+    struct tally const t =
+        scan("video-cr-vp8-simulcast-nodd.pcap", 0x39d90315, 96, CODEC_VP8, 0, 0);
     assert_int_equal(t.packets, 161);
     assert_int_equal(t.vp8, 161);
     assert_int_equal(t.starts, t.markers);
@@ -106,8 +109,8 @@ static void packet_info_finds_one_start_for_each_h264_frame(void **state)
                 continue; // RTX or another codec
             }
             packets += t.packets;
-            print_message("%s pt %u: %u packets, %u keys, %u starts, %u markers\n", files[i], pt, t.packets, t.keys, t.starts,
-                          t.markers);
+            print_message("%s pt %u: %u packets, %u keys, %u starts, %u markers\n", files[i], pt,
+                          t.packets, t.keys, t.starts, t.markers);
             assert_true(t.starts >= t.markers && t.starts <= t.markers + t.keys + 1);
         }
         assert_true(packets > 10);
@@ -118,8 +121,8 @@ static void packet_info_reads_vp9_descriptors(void **state)
 {
     (void)state;
     struct tally const t = scan("cr-vp9-l3t3key.pcap", 0, 98, CODEC_VP9, 0, 0);
-    print_message("vp9: %u packets, %u keys, %u starts, %u ends, %u markers, %ux%u\n", t.packets, t.keys, t.starts, t.ends,
-                  t.markers, t.width, t.height);
+    print_message("vp9: %u packets, %u keys, %u starts, %u ends, %u markers, %ux%u\n", t.packets,
+                  t.keys, t.starts, t.ends, t.markers, t.width, t.height);
     assert_true(t.keys >= 2);
     assert_true(t.starts > t.markers); // one for each spatial layer
     assert_int_equal(t.width, 960);
@@ -130,10 +133,12 @@ static void packet_info_reads_av1_with_and_without_descriptor(void **state)
 {
     (void)state;
     struct tally t = scan("cr-av1-l3t3key.pcap", 0, 45, CODEC_AV1, 0, 0);
-    print_message("av1 without dd: %u packets, %u keys, %u starts, %u markers\n", t.packets, t.keys, t.starts, t.markers);
+    print_message("av1 without dd: %u packets, %u keys, %u starts, %u markers\n", t.packets, t.keys,
+                  t.starts, t.markers);
     assert_true(t.keys >= 1);
     t = scan("ff-av1.pcap", 0, 99, CODEC_AV1, 0, 0);
-    print_message("av1 firefox: %u packets, %u keys, %u starts, %u markers\n", t.packets, t.keys, t.starts, t.markers);
+    print_message("av1 firefox: %u packets, %u keys, %u starts, %u markers\n", t.packets, t.keys,
+                  t.starts, t.markers);
     assert_true(t.keys >= 1);
     assert_true(t.starts + 1 >= t.markers && t.starts <= t.markers + 1);
 }

@@ -54,7 +54,8 @@ static void replay(struct replay *x, const struct simulcast_recording *rec, unsi
         if (!rtx && (dice >> 16) % 1000 < drop_permille) {
             continue;
         }
-        struct packet *const packet = feed_packet(&x->pool, x->r, p.at, (uint8_t)layer, rtx, CODEC_VP8, p.data, &v);
+        struct packet *const packet =
+            feed_packet(&x->pool, x->r, p.at, (uint8_t)layer, rtx, CODEC_VP8, p.data, &v);
         if (v == RECEIVER_FORWARD) {
             x->forwarded[layer]++;
             x->rtx_forwarded += rtx;
@@ -98,7 +99,8 @@ static void receiver_counts_what_was_sent(void **state)
     assert_int_equal(x.rtx_forwarded, 0);
     const uint64_t *const v = receiver_verdicts(x.r);
     assert_true(v[RECEIVER_DROP_DUPLICATE] > 50);
-    assert_true(v[RECEIVER_DROP_RTX_PADDING] + v[RECEIVER_DROP_RTX_EARLY] >= 1); // the first packet of all
+    assert_true(v[RECEIVER_DROP_RTX_PADDING] + v[RECEIVER_DROP_RTX_EARLY] >=
+                1); // the first packet of all
     replay_done(&x);
 }
 
@@ -156,7 +158,7 @@ static void receiver_learns_the_offsets_between_layers(void **state)
     replay_done(&x);
 }
 
-// ---- made-up streams ------------------------------------------------------------------------------------------------
+// ---- made-up streams ----------------------------------------------------------------------------
 
 struct stream {
     struct packet_pool pool;
@@ -179,11 +181,16 @@ static void stream_done(struct stream *s)
     packet_pool_done(&s->pool);
 }
 
-static enum receiver_verdict put(struct stream *s, uint16_t sn, uint32_t ssrc, bool rtx, uint16_t osn, bool key)
+static enum receiver_verdict put(struct stream *s, uint16_t sn, uint32_t ssrc, bool rtx,
+                                 uint16_t osn, bool key)
 {
     uint8_t buf[64];
     struct wr w = wr_init(buf, sizeof(buf));
-    struct rtp_header const h = {.pt = rtx ? 97 : 96, .sn = sn, .ts = 3000u * (rtx ? osn : sn), .ssrc = ssrc, .marker = true};
+    struct rtp_header const h = {.pt = rtx ? 97 : 96,
+                                 .sn = sn,
+                                 .ts = 3000u * (rtx ? osn : sn),
+                                 .ssrc = ssrc,
+                                 .marker = true};
     enum receiver_verdict v;
     rtp_write(&w, &h);
     if (rtx) {
@@ -374,9 +381,11 @@ static void receiver_refuses_foreign_packets(void **state)
     enum receiver_verdict v;
     static const uint8_t rtp[14] = {0x80, 96, 0, 1};
     stream_init(&s);
-    packet_unref(feed_packet(&s.pool, s.r, s.now, 1, false, CODEC_VP8, bytes_of(rtp, sizeof(rtp)), &v));
+    packet_unref(
+        feed_packet(&s.pool, s.r, s.now, 1, false, CODEC_VP8, bytes_of(rtp, sizeof(rtp)), &v));
     assert_int_equal(v, RECEIVER_DROP_ENCODING);
-    packet_unref(feed_packet(&s.pool, s.r, s.now, 0, false, CODEC_H264, bytes_of(rtp, sizeof(rtp)), &v));
+    packet_unref(
+        feed_packet(&s.pool, s.r, s.now, 0, false, CODEC_H264, bytes_of(rtp, sizeof(rtp)), &v));
     assert_int_equal(v, RECEIVER_DROP_CODEC);
     assert_string_equal(receiver_verdict_name(v), "codec");
     struct receiver *r = NULL;

@@ -61,7 +61,8 @@ static void rtcp_out_begins_with_a_report(void **state)
     assert_int_equal(rtcp_out_add_bye(&o, gone, 1), 0);
     types(buf, finish(&o, buf), t);
     assert_memory_equal(
-        t, ((uint8_t[]){RTCP_SR, RTCP_SDES, RTCP_RR, RTCP_PSFB, RTCP_RTPFB, RTCP_XR, RTCP_BYE, 0}), 8);
+        t, ((uint8_t[]){RTCP_SR, RTCP_SDES, RTCP_RR, RTCP_PSFB, RTCP_RTPFB, RTCP_XR, RTCP_BYE, 0}),
+        8);
 }
 
 static void rtcp_out_never_exceeds_a_datagram(void **state)

@@ -123,7 +123,8 @@ static void rtp_munger_inserts_between(void **state)
     assert_int_equal(out, 11);
 }
 
-// Whatever is lost, left out or reordered: outgoing numbers are unique, and exactly the packets left out are missing.
+// Whatever is lost, left out or reordered: outgoing numbers are unique, and exactly the packets
+// left out are missing.
 static void rtp_munger_numbers_are_unique_and_dense(void **state)
 {
     (void)state;

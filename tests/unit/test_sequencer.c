@@ -36,7 +36,8 @@ static void sequencer_answers_three_times_with_pauses(void **state)
     put(&s, 65535, 7, 1075);
     assert_int_equal(sequencer_request(&s, at_ms(1099), RTT, 65535, 65535, &e), SEQUENCER_TOO_SOON);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(sequencer_request(&s, at_ms(1100 + 100 * i), RTT, 3, 65535, &e), SEQUENCER_ANSWER);
+        assert_int_equal(sequencer_request(&s, at_ms(1100 + 100 * i), RTT, 3, 65535, &e),
+                         SEQUENCER_ANSWER);
         assert_int_equal(e->source_sn, 7);
         assert_int_equal(sequencer_request(&s, at_ms(1199 + 100 * i), RTT, 3, 65535, &e),
                          i < 2 ? SEQUENCER_TOO_SOON : SEQUENCER_EXHAUSTED);
@@ -50,10 +51,14 @@ static void sequencer_waits_two_round_trips_if_they_are_short(void **state)
     const struct sequencer_entry *e = NULL;
     sequencer_reset(&s);
     put(&s, 5, 7, 1000);
-    assert_int_equal(sequencer_request(&s, at_ms(1004), 10 * US_PER_MS, 5, 5, &e), SEQUENCER_TOO_SOON);
-    assert_int_equal(sequencer_request(&s, at_ms(1005), 10 * US_PER_MS, 5, 5, &e), SEQUENCER_ANSWER);
-    assert_int_equal(sequencer_request(&s, at_ms(1024), 10 * US_PER_MS, 5, 5, &e), SEQUENCER_TOO_SOON);
-    assert_int_equal(sequencer_request(&s, at_ms(1025), 10 * US_PER_MS, 5, 5, &e), SEQUENCER_ANSWER);
+    assert_int_equal(sequencer_request(&s, at_ms(1004), 10 * US_PER_MS, 5, 5, &e),
+                     SEQUENCER_TOO_SOON);
+    assert_int_equal(sequencer_request(&s, at_ms(1005), 10 * US_PER_MS, 5, 5, &e),
+                     SEQUENCER_ANSWER);
+    assert_int_equal(sequencer_request(&s, at_ms(1024), 10 * US_PER_MS, 5, 5, &e),
+                     SEQUENCER_TOO_SOON);
+    assert_int_equal(sequencer_request(&s, at_ms(1025), 10 * US_PER_MS, 5, 5, &e),
+                     SEQUENCER_ANSWER);
 }
 
 static void sequencer_forgets_old_cycles_and_knows_no_future(void **state)
@@ -63,9 +68,11 @@ static void sequencer_forgets_old_cycles_and_knows_no_future(void **state)
     const struct sequencer_entry *e = NULL;
     sequencer_reset(&s);
     put(&s, 5, 7, 0);
-    assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 5 + SEQUENCER_CAP, 5, &e), SEQUENCER_UNKNOWN);
+    assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 5 + SEQUENCER_CAP, 5, &e),
+                     SEQUENCER_UNKNOWN);
     assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 4, 5, &e), SEQUENCER_UNKNOWN);
-    assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 5 + SEQUENCER_CAP - 1, 5, &e), SEQUENCER_ANSWER);
+    assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 5 + SEQUENCER_CAP - 1, 5, &e),
+                     SEQUENCER_ANSWER);
     assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 10, 6, &e), SEQUENCER_UNKNOWN);
     sequencer_reset(&s);
     assert_int_equal(sequencer_request(&s, at_ms(5000), RTT, 5, 5, &e), SEQUENCER_UNKNOWN);

@@ -25,7 +25,8 @@ struct replay {
     int64_t both_at_us[TS_ALIGN_PAIRS];
 };
 
-static void note_rtp(struct replay *r, const struct simulcast_recording *rec, const struct pcap_packet *p)
+static void note_rtp(struct replay *r, const struct simulcast_recording *rec,
+                     const struct pcap_packet *p)
 {
     struct rtp_header h;
     bool rtx = false;
@@ -41,7 +42,8 @@ static void note_rtp(struct replay *r, const struct simulcast_recording *rec, co
     }
 }
 
-static void note_rtcp(struct replay *r, const struct simulcast_recording *rec, const struct pcap_packet *p)
+static void note_rtcp(struct replay *r, const struct simulcast_recording *rec,
+                      const struct pcap_packet *p)
 {
     struct rtcp_iter it;
     struct rtcp_packet packet;
@@ -68,7 +70,8 @@ static void note_progress(struct replay *r, int64_t us)
             if (r->frames[low].n > 0 && r->frames[high].n > 0 && r->both_at_us[pair] == 0) {
                 r->both_at_us[pair] = us;
             }
-            if (ts_align_get(&r->align, low, high, &offset, &exact) == 0 && exact && r->exact_after_us[pair] < 0) {
+            if (ts_align_get(&r->align, low, high, &offset, &exact) == 0 && exact &&
+                r->exact_after_us[pair] < 0) {
                 r->exact_after_us[pair] = us - r->both_at_us[pair];
             }
         }
@@ -120,8 +123,9 @@ static void check(const struct simulcast_recording *rec, bool with_sr)
             assert_int_equal(offset + back, 0);
             size_t const shorter = MIN(r.frames[low].n, r.frames[high].n);
             size_t const n = twins(&r, low, high, offset);
-            print_message("%s sr %d (%u,%u): %zu of %zu frames coincide, exact after %ld ms\n", rec->file, with_sr, low,
-                          high, n, shorter, (long)(r.exact_after_us[low + high - 1] / 1000));
+            print_message("%s sr %d (%u,%u): %zu of %zu frames coincide, exact after %ld ms\n",
+                          rec->file, with_sr, low, high, n, shorter,
+                          (long)(r.exact_after_us[low + high - 1] / 1000));
             assert_true(n * 10 >= shorter * 8);
             assert_in_range(r.exact_after_us[low + high - 1], 0, 1000000);
         }

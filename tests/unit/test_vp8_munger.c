@@ -21,7 +21,8 @@ static struct vp8_desc desc(uint16_t picture, uint8_t tl0, uint8_t tid)
                              .tid = tid};
 }
 
-static struct vp8_desc sent(struct vp8_munger *m, struct vp8_desc d, enum rtp_munger_place place, uint8_t max)
+static struct vp8_desc sent(struct vp8_munger *m, struct vp8_desc d, enum rtp_munger_place place,
+                            uint8_t max)
 {
     struct vp8_desc out;
     assert_int_equal(vp8_munger_packet(m, &d, place, max, &out), VP8_MUNGER_SEND);
@@ -77,7 +78,8 @@ static void vp8_munger_sends_whatever_follows_a_gap(void **state)
     struct vp8_desc out;
     vp8_munger_init(&m);
     (void)sent(&m, desc(10, 0, 0), RTP_MUNGER_NEXT, 0);
-    // 11 is lost; the packet behind the gap goes out although its layer is too high, with the rest of its picture.
+    // 11 is lost; the packet behind the gap goes out although its layer is too high, with the rest
+    // of its picture.
     assert_int_equal(sent(&m, desc(12, 0, 2), RTP_MUNGER_GAP, 0).picture_id, 12);
     assert_int_equal(sent(&m, desc(12, 0, 2), RTP_MUNGER_NEXT, 0).picture_id, 12);
     struct vp8_desc d = desc(13, 0, 2);
