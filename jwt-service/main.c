@@ -193,7 +193,7 @@ static void log_start(const struct app *a)
     }
 }
 
-// ---- --healthcheck ------------------------------------------------------------------------------
+// ---- --healthcheck --------------------------------------------------------------------------
 
 struct health {
     struct loop *loop;
@@ -239,7 +239,7 @@ static int healthcheck(const struct auth_config *c)
     return h.ok ? 0 : 1;
 }
 
-// ---- start --------------------------------------------------------------------------------------
+// ---- start ----------------------------------------------------------------------------------
 
 static int show(const struct auth_config *c, enum conf_action action)
 {

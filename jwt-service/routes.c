@@ -68,7 +68,7 @@ size_t routes_in_flight(const struct routes *r)
     return r->in_flight;
 }
 
-// ---- answers ------------------------------------------------------------------------------------
+// ---- answers --------------------------------------------------------------------------------
 
 static void respond_error(struct httpd_req *req, enum matrix_error e)
 {
@@ -88,7 +88,7 @@ static void make_request_id(char ret[static REQUEST_ID_SIZE])
     (void)snprintf(ret, REQUEST_ID_SIZE, "%016llx", (unsigned long long)rand_u64());
 }
 
-// ---- life of a call -----------------------------------------------------------------------------
+// ---- life of a call -------------------------------------------------------------------------
 
 static void call_free(struct token_call *c)
 {
@@ -176,7 +176,7 @@ static void succeed(struct token_call *c)
     call_free(c);
 }
 
-// ---- steps --------------------------------------------------------------------------------------
+// ---- steps ----------------------------------------------------------------------------------
 
 static void on_room(void *user, const struct sfu_result *r)
 {
@@ -260,7 +260,7 @@ static void check_openid(struct token_call *c)
     }
 }
 
-// ---- handlers -----------------------------------------------------------------------------------
+// ---- handlers -------------------------------------------------------------------------------
 
 static void handle_post(const struct endpoint *e, struct httpd_req *req)
 {

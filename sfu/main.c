@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// foci-sfu: puts the threads together and runs the signalling loop. Exit status: 0 after SIGTERM or SIGINT, 1 when it could
-// not start, which one line on stderr explains.
+// foci-sfu: puts the threads together and runs the signalling loop. Exit status: 0 after SIGTERM or
+// SIGINT, 1 when it could not start, which one line on stderr explains.
 
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +18,8 @@
 #include "sfu/wire/codec.h"
 #include "sfu/worker/worker.h"
 
-// What clients are told: they switch features by LiveKit's version numbers, so this is the one whose behaviour we have.
+// What clients are told: they switch features by LiveKit's version numbers, so this is the one
+// whose behaviour we have.
 #define LIVEKIT_VERSION "1.13.5"
 
 // A packet costs 1.7 KB; a worker's pool may hold the history of some hundred video tracks.
@@ -28,10 +29,11 @@
 #define SHUTDOWN_MS 2000
 #define SHUTDOWN_POLL_MS 20
 
-// All that can be forwarded; RED is not among them because it cannot be converted for subscribers without it.
-#define CODECS                                                                                                         \
-    ((1u << CODEC_OPUS) | (1u << CODEC_PCMU) | (1u << CODEC_PCMA) | (1u << CODEC_VP8) | (1u << CODEC_VP9) |             \
-     (1u << CODEC_H264) | (1u << CODEC_AV1))
+// All that can be forwarded; RED is not among them because it cannot be converted for subscribers
+// without it.
+#define CODECS                                                                                     \
+    ((1u << CODEC_OPUS) | (1u << CODEC_PCMU) | (1u << CODEC_PCMA) | (1u << CODEC_VP8) |            \
+     (1u << CODEC_VP9) | (1u << CODEC_H264) | (1u << CODEC_AV1))
 
 struct app {
     struct sfu_config *config;
@@ -57,7 +59,7 @@ static int complain(const char *text)
     return 1;
 }
 
-// ---- between the threads ------------------------------------------------------------------------------------------------
+// ---- between the threads --------------------------------------------------------------------
 
 static void post_to_worker(void *user, uint32_t worker, struct channel_msg *m)
 {
@@ -85,7 +87,7 @@ static void drop_mail(void *user, void *msg)
     channel_msg_free(msg);
 }
 
-// ---- end ----------------------------------------------------------------------------------------------------------------
+// ---- end ------------------------------------------------------------------------------------
 
 static void on_shutdown_timer(void *user)
 {
@@ -106,7 +108,8 @@ static void on_signal(void *user, int signum)
         return;
     }
     a->stopping = true;
-    log_info(NULL, "service.stopping", KV_I64("signal", signum), KV_U64("sessions", signal_server_sessions(a->server)));
+    log_info(NULL, "service.stopping", KV_I64("signal", signum),
+             KV_U64("sessions", signal_server_sessions(a->server)));
     signal_server_quiesce(a->server);
     for (uint32_t i = 0; i < a->worker_count; i++) {
         struct channel_msg *const m = channel_msg_new(CHANNEL_SHUTDOWN, HANDLE_NONE);
@@ -145,9 +148,10 @@ static void app_free(struct app *a)
     sfu_config_free(a->config);
 }
 
-// ---- start --------------------------------------------------------------------------------------------------------------
+// ---- start ----------------------------------------------------------------------------------
 
-// A signalling connection is a descriptor; the usual soft limit of 1024 would be a limit on participants.
+// A signalling connection is a descriptor; the usual soft limit of 1024 would be a limit on
+// participants.
 static void raise_descriptor_limit(void)
 {
     struct rlimit l;
@@ -164,10 +168,12 @@ static int worker_failed(const struct app *a, uint32_t index, int rc, const char
         (void)conf_fail(a->config->conf, SFU_NODE_IP, err,
                         "this host has no address to offer to clients; name one with --node-ip");
     } else {
-        uint16_t const port = a->config->udp_port != 0 ? (uint16_t)(a->config->udp_port + index) : 0;
-        (void)conf_fail(a->config->conf, SFU_UDP_PORT, err,
-                        "media worker %u cannot %s %u: %s; stop what is there or choose another port", index, what, port,
-                        strerror(-rc));
+        uint16_t const port =
+            a->config->udp_port != 0 ? (uint16_t)(a->config->udp_port + index) : 0;
+        (void)conf_fail(
+            a->config->conf, SFU_UDP_PORT, err,
+            "media worker %u cannot %s %u: %s; stop what is there or choose another port", index,
+            what, port, strerror(-rc));
     }
     return complain(err);
 }
@@ -242,8 +248,10 @@ static int start_server(struct app *a)
     }
     char where[ADDR_STRLEN] = "";
     char err[CONF_ERROR_MAX];
-    (void)conf_fail(c->conf, SFU_PORT, err, "cannot listen on %s: %s; stop what is there or choose another port",
-                    failed < c->listen_count ? addr_format(&c->listen[failed], where) : "", strerror(-rc));
+    (void)conf_fail(c->conf, SFU_PORT, err,
+                    "cannot listen on %s: %s; stop what is there or choose another port",
+                    failed < c->listen_count ? addr_format(&c->listen[failed], where) : "",
+                    strerror(-rc));
     return complain(err);
 }
 
@@ -252,7 +260,8 @@ static int make_identity(struct app *a)
     if (dtls_cert_new(clock_wall().us / US_PER_S, &a->cert) < 0) {
         return complain("cannot generate the DTLS certificate: out of memory or randomness");
     }
-    (void)snprintf(a->fingerprint, sizeof(a->fingerprint), "sha-256 %s", dtls_cert_fingerprint(a->cert));
+    (void)snprintf(a->fingerprint, sizeof(a->fingerprint), "sha-256 %s",
+                   dtls_cert_fingerprint(a->cert));
     uint8_t random[SID_RANDOM_LEN];
     rand_bytes(random, sizeof(random));
     (void)sid_make(SID_NODE, random, a->node_id);
@@ -273,8 +282,8 @@ static void announce(const struct app *a)
                      KV_ADDR("address", &c->addrs[k]), KV_U64("port", c->addrs[k].port));
         }
     }
-    log_info(NULL, "service.ready", KV_U64("workers", a->worker_count), KV_STR("srtp", worker_srtp_name(a->workers[0])),
-             KV_STR("node", a->node_id));
+    log_info(NULL, "service.ready", KV_U64("workers", a->worker_count),
+             KV_STR("srtp", worker_srtp_name(a->workers[0])), KV_STR("node", a->node_id));
     if (a->config->dev_keys) {
         const struct api_key *const k = api_keys_first(a->config->keys);
         // The one secret that is ever shown: made up for this run of a development server.
@@ -343,7 +352,8 @@ int main(int argc, char **argv)
 {
     char err[CONF_ERROR_MAX] = "out of memory";
     struct sfu_config *config = NULL;
-    if (sfu_config_load(argc, (const char *const *)argv, (const char *const *)environ, &config, err) < 0) {
+    if (sfu_config_load(argc, (const char *const *)argv, (const char *const *)environ, &config,
+                        err) < 0) {
         return complain(err);
     }
     if (conf_action(config->conf) != CONF_RUN) {

@@ -20,7 +20,8 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                   .def = "7880",
                   .max = 65535,
                   .arg = "PORT",
-                  .help = "TCP port of signalling (WebSocket) and the server API; 0 takes a free one."},
+                  .help =
+                      "TCP port of signalling (WebSocket) and the server API; 0 takes a free one."},
     [SFU_BIND] = {.name = "bind_addresses",
                   .type = CONF_LIST,
                   .env = {"FOCI_SFU_BIND"},
@@ -34,32 +35,36 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                   .flag = {"keys"},
                   .conflicts = "key_file",
                   .arg = "KEY: SECRET",
-                  .help = "API keys, one \"key: secret\" a line; the first signs, all are accepted."},
+                  .help =
+                      "API keys, one \"key: secret\" a line; the first signs, all are accepted."},
     [SFU_KEY_FILE] = {.name = "key_file",
                       .env = {"LIVEKIT_KEY_FILE"},
                       .flag = {"key-file"},
                       .arg = "PATH",
                       .help = "File with such lines."},
-    [SFU_UDP_PORT] = {.name = "rtc.udp_port",
-                      .type = CONF_INT,
-                      .env = {"UDP_PORT"},
-                      .flag = {"udp-port"},
-                      .def = "7882",
-                      .max = 65535,
-                      .arg = "PORT",
-                      .help = "UDP port of the first media worker; worker n uses PORT+n. 0 takes free ones."},
-    [SFU_RTC_BIND] = {.name = "rtc.bind",
-                      .type = CONF_LIST,
-                      .env = {"FOCI_RTC_BIND"},
-                      .flag = {"rtc-bind"},
-                      .arg = "IPS",
-                      .help = "One IPv4 and one IPv6 address that media sockets bind to; all without it."},
+    [SFU_UDP_PORT] =
+        {.name = "rtc.udp_port",
+         .type = CONF_INT,
+         .env = {"UDP_PORT"},
+         .flag = {"udp-port"},
+         .def = "7882",
+         .max = 65535,
+         .arg = "PORT",
+         .help = "UDP port of the first media worker; worker n uses PORT+n. 0 takes free ones."},
+    [SFU_RTC_BIND] =
+        {.name = "rtc.bind",
+         .type = CONF_LIST,
+         .env = {"FOCI_RTC_BIND"},
+         .flag = {"rtc-bind"},
+         .arg = "IPS",
+         .help = "One IPv4 and one IPv6 address that media sockets bind to; all without it."},
     [SFU_NODE_IP] = {.name = "rtc.node_ip",
                      .type = CONF_LIST,
                      .env = {"NODE_IP"},
                      .flag = {"node-ip"},
                      .arg = "IPS",
-                     .help = "Addresses told to clients (behind NAT: the public one); those of the interfaces without it."},
+                     .help = "Addresses told to clients (behind NAT: the public one); those of the "
+                             "interfaces without it."},
     [SFU_IPV6] = {.name = "rtc.ipv6",
                   .type = CONF_BOOL,
                   .env = {"FOCI_RTC_IPV6"},
@@ -89,22 +94,24 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                           .max = 4,
                           .arg = "N",
                           .help = "Threads for handshakes of joining clients."},
-    [SFU_UDP_BUFFER] = {.name = "rtc.udp_buffer",
-                        .type = CONF_INT,
-                        .env = {"FOCI_RTC_UDP_BUFFER"},
-                        .flag = {"udp-buffer"},
-                        // media-plane 1.9: 16 MiB wanted, below 5 MiB bursts of a large room are lost.
-                        .def = "16777216",
-                        .min = 65536,
-                        .max = 268435456,
-                        .arg = "BYTES",
-                        .help = "Socket buffer asked for in each direction."},
-    [SFU_AUTO_CREATE] = {.name = "room.auto_create",
-                         .type = CONF_BOOL,
-                         .env = {"FOCI_ROOM_AUTO_CREATE"},
-                         .flag = {"auto-create"},
-                         .def = "true",
-                         .help = "Joining makes a room that does not exist; false: only CreateRoom does."},
+    [SFU_UDP_BUFFER] =
+        {.name = "rtc.udp_buffer",
+         .type = CONF_INT,
+         .env = {"FOCI_RTC_UDP_BUFFER"},
+         .flag = {"udp-buffer"},
+         // media-plane 1.9: 16 MiB wanted, below 5 MiB bursts of a large room are lost.
+         .def = "16777216",
+         .min = 65536,
+         .max = 268435456,
+         .arg = "BYTES",
+         .help = "Socket buffer asked for in each direction."},
+    [SFU_AUTO_CREATE] =
+        {.name = "room.auto_create",
+         .type = CONF_BOOL,
+         .env = {"FOCI_ROOM_AUTO_CREATE"},
+         .flag = {"auto-create"},
+         .def = "true",
+         .help = "Joining makes a room that does not exist; false: only CreateRoom does."},
     [SFU_EMPTY_TIMEOUT] = {.name = "room.empty_timeout",
                            .type = CONF_DURATION,
                            .env = {"FOCI_ROOM_EMPTY_TIMEOUT"},
@@ -202,7 +209,7 @@ void sfu_config_free(struct sfu_config *c)
     }
 }
 
-// ---- keys ---------------------------------------------------------------------------------------------------------------
+// ---- keys -----------------------------------------------------------------------------------
 
 static int generate_key(struct sfu_config *c)
 {
@@ -211,7 +218,9 @@ static int generate_key(struct sfu_config *c)
     struct dynbuf secret;
     dynbuf_init(&secret, 128);
     base64_encode(BASE64_URL_NOPAD, bytes_of(random, sizeof(random)), &secret);
-    int const rc = dynbuf_ok(&secret) ? api_keys_add(c->keys, bytes_str("devkey"), dynbuf_view(&secret)) : -ENOMEM;
+    int const rc = dynbuf_ok(&secret)
+                       ? api_keys_add(c->keys, bytes_str("devkey"), dynbuf_view(&secret))
+                       : -ENOMEM;
     dynbuf_done(&secret);
     c->dev_keys = rc == 0;
     return rc;
@@ -225,7 +234,8 @@ static int parse_keys(struct sfu_config *c, size_t item, const char *text, char 
         return conf_fail(c->conf, item, err, "holds no key: write lines \"key: secret\"");
     }
     if (rc == -EINVAL) {
-        return conf_fail(c->conf, item, err, "line %u is no \"key: secret\", or repeats a key", line);
+        return conf_fail(c->conf, item, err, "line %u is no \"key: secret\", or repeats a key",
+                         line);
     }
     return rc < 0 ? conf_fail(c->conf, item, err, "too many keys (at most %d)", API_KEYS_MAX) : 0;
 }
@@ -235,10 +245,11 @@ static int check_secrets(const struct sfu_config *c, size_t item, char *err)
     for (size_t i = 0; i < api_keys_count(c->keys); i++) {
         const struct api_key *const k = api_keys_at(c->keys, i);
         if (!c->dev && api_key_is_weak(k)) {
-            return conf_fail(c->conf, item, err,
-                             "the secret of key \"%s\" has fewer than %d characters; make a longer one with "
-                             "\"openssl rand -base64 32\", or use --dev for a try-out",
-                             k->key, API_KEYS_SECRET_WEAK_BELOW);
+            return conf_fail(
+                c->conf, item, err,
+                "the secret of key \"%s\" has fewer than %d characters; make a longer one with "
+                "\"openssl rand -base64 32\", or use --dev for a try-out",
+                k->key, API_KEYS_SECRET_WEAK_BELOW);
         }
     }
     return 0;
@@ -268,24 +279,28 @@ static int load_keys(struct sfu_config *c, char *err)
         return generate_key(c);
     } else {
         return conf_fail(c->conf, SFU_KEYS, err,
-                         "no API key is set; give --keys \"name: secret\", LIVEKIT_KEYS or --key-file, or --dev for a "
+                         "no API key is set; give --keys \"name: secret\", LIVEKIT_KEYS or "
+                         "--key-file, or --dev for a "
                          "try-out with a generated one");
     }
     return rc < 0 ? rc : check_secrets(c, item, err);
 }
 
-// ---- addresses ----------------------------------------------------------------------------------------------------------
+// ---- addresses ------------------------------------------------------------------------------
 
-static int parse_ips(const struct sfu_config *c, size_t item, struct addr *ret, size_t cap, size_t *ret_n, char *err)
+static int parse_ips(const struct sfu_config *c, size_t item, struct addr *ret, size_t cap,
+                     size_t *ret_n, char *err)
 {
     size_t const n = conf_list_len(c->conf, item);
     if (n > cap) {
-        return conf_fail(c->conf, item, err, "names %zu addresses, at most %zu are possible", n, cap);
+        return conf_fail(c->conf, item, err, "names %zu addresses, at most %zu are possible", n,
+                         cap);
     }
     for (size_t i = 0; i < n; i++) {
         const char *const text = conf_list_at(c->conf, item, i);
         if (addr_parse_ip(bytes_str(text), &ret[i]) < 0) {
-            return conf_fail(c->conf, item, err, "\"%s\" is no IP address; names are not looked up here", text);
+            return conf_fail(c->conf, item, err,
+                             "\"%s\" is no IP address; names are not looked up here", text);
         }
     }
     *ret_n = n;
@@ -330,7 +345,8 @@ static int load_media(struct sfu_config *c, char *err)
     }
     for (size_t i = 0; i < c->node_ip_count; i++) {
         if (addr_is_unspecified(&c->node_ips[i]) || addr_is_multicast(&c->node_ips[i])) {
-            return conf_fail(c->conf, SFU_NODE_IP, err, "\"%s\" is no address that a client could send to",
+            return conf_fail(c->conf, SFU_NODE_IP, err,
+                             "\"%s\" is no address that a client could send to",
                              conf_list_at(c->conf, SFU_NODE_IP, i));
         }
     }
@@ -341,8 +357,9 @@ static int load_media(struct sfu_config *c, char *err)
     }
     c->dtls_threads = (uint32_t)conf_int(c->conf, SFU_DTLS_THREADS);
     if (c->udp_port != 0 && (uint32_t)c->udp_port + c->workers - 1 > 65535) {
-        return conf_fail(c->conf, SFU_UDP_PORT, err, "%u workers need the ports %u to %u, which ends above 65535",
-                         c->workers, c->udp_port, c->udp_port + c->workers - 1);
+        return conf_fail(c->conf, SFU_UDP_PORT, err,
+                         "%u workers need the ports %u to %u, which ends above 65535", c->workers,
+                         c->udp_port, c->udp_port + c->workers - 1);
     }
     return 0;
 }
@@ -360,15 +377,16 @@ static int load_log(struct sfu_config *c, char *err)
     return 0;
 }
 
-int sfu_config_load(int argc, const char *const *argv, const char *const *envp, struct sfu_config **ret,
-                    char err[static CONF_ERROR_MAX])
+int sfu_config_load(int argc, const char *const *argv, const char *const *envp,
+                    struct sfu_config **ret, char err[static CONF_ERROR_MAX])
 {
     struct sfu_config *const c = NEW(struct sfu_config);
     if (c == NULL) {
         return -ENOMEM;
     }
     int rc = conf_load(&spec, argc, argv, envp, &c->conf, err);
-    bool const run = rc == 0 && (conf_action(c->conf) == CONF_RUN || conf_action(c->conf) == CONF_CHECK);
+    bool const run =
+        rc == 0 && (conf_action(c->conf) == CONF_RUN || conf_action(c->conf) == CONF_CHECK);
     if (run) {
         c->dev = conf_bool(c->conf, SFU_DEV);
         rc = load_log(c, err);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Settings of foci-sfu. Names follow livekit-server where it has the same setting (flags --bind --port --keys --key-file
+// Settings of foci-sfu. Names follow livekit-server where it has the same setting (flags --bind
+// --port --keys --key-file
 // --node-ip --udp-port --dev --region, variables LIVEKIT_KEYS NODE_IP UDP_PORT).
 //
 // Start-up, main thread.
@@ -54,9 +55,10 @@ struct sfu_config {
     struct log_settings log;
 };
 
-// Reads flags, environment and file. 0: *ret is set (check conf_action); -EINVAL: err is the line for the operator.
-int sfu_config_load(int argc, const char *const *argv, const char *const *envp, struct sfu_config **ret,
-                    char err[static CONF_ERROR_MAX]) NODISCARD;
+// Reads flags, environment and file. 0: *ret is set (check conf_action); -EINVAL: err is the line
+// for the operator.
+int sfu_config_load(int argc, const char *const *argv, const char *const *envp,
+                    struct sfu_config **ret, char err[static CONF_ERROR_MAX]) NODISCARD;
 void sfu_config_free(struct sfu_config *c);
 
 const struct conf_spec *sfu_config_spec(void);

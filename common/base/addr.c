@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-// xxh-style avalanche over the address words, keyed by seed. Not cryptographic: the seed is secret and random per
-// process, which is what keeps a peer from choosing colliding source ports.
+// xxh-style avalanche over the address words, keyed by seed. Not cryptographic: the seed is secret
+// and random per process, which is what keeps a peer from choosing colliding source ports.
 static uint64_t mix(uint64_t h, uint64_t v)
 {
     h ^= v * UINT64_C(0x9E3779B185EBCA87);
@@ -20,7 +20,8 @@ uint64_t addr_hash(const struct addr *a, uint64_t seed)
     memcpy(&hi, a->ip + 8, 8);
     uint64_t h = mix(seed, lo);
     h = mix(h, hi ^ seed);
-    h = mix(h, ((uint64_t)a->scope << 32) | ((uint64_t)a->port << 16) | ((uint64_t)a->tcp << 8) | a->family);
+    h = mix(h, ((uint64_t)a->scope << 32) | ((uint64_t)a->port << 16) | ((uint64_t)a->tcp << 8) |
+                   a->family);
     return h ^ (h >> 29);
 }
 
@@ -217,8 +218,8 @@ bool addr_is_private(const struct addr *a)
 {
     const uint8_t *const v4 = v4_of(a);
     if (v4 != NULL) {
-        return v4[0] == 10 || (v4[0] == 172 && (v4[1] & 0xf0) == 16) || (v4[0] == 192 && v4[1] == 168) ||
-               (v4[0] == 100 && (v4[1] & 0xc0) == 64);
+        return v4[0] == 10 || (v4[0] == 172 && (v4[1] & 0xf0) == 16) ||
+               (v4[0] == 192 && v4[1] == 168) || (v4[0] == 100 && (v4[1] & 0xc0) == 64);
     }
     return a->family == ADDR_V6 && (a->ip[0] & 0xfe) == 0xfc;
 }

@@ -2,9 +2,9 @@
 #pragma once
 // The one reader and the one writer used for every wire format. Pure.
 //
-// Both are sticky: past the end a read returns 0 (a write writes nothing) and sets `err`, so a parser reads straight
-// through and checks once at the end. No function here can touch memory outside [p, end).
-// Everything is big endian (network order) unless the name says le.
+// Both are sticky: past the end a read returns 0 (a write writes nothing) and sets `err`, so a
+// parser reads straight through and checks once at the end. No function here can touch memory
+// outside [p, end). Everything is big endian (network order) unless the name says le.
 
 #include <string.h>
 
@@ -45,7 +45,7 @@ static inline bool bytes_eq_str(struct bytes a, const char *s)
 // True if equal; takes the same time wherever the first difference is. For MACs, keys and tokens.
 bool bytes_eq_consttime(struct bytes a, struct bytes b);
 
-// ---- reader -------------------------------------------------------------------------------------------------------
+// ---- reader ---------------------------------------------------------------------------------
 
 struct rd {
     const uint8_t *p;
@@ -120,7 +120,8 @@ static inline uint32_t rd_be32(struct rd *r)
     if (!rd_need_(r, 4)) {
         return 0;
     }
-    uint32_t const v = ((uint32_t)r->p[0] << 24) | ((uint32_t)r->p[1] << 16) | ((uint32_t)r->p[2] << 8) | r->p[3];
+    uint32_t const v =
+        ((uint32_t)r->p[0] << 24) | ((uint32_t)r->p[1] << 16) | ((uint32_t)r->p[2] << 8) | r->p[3];
     r->p += 4;
     return v;
 }
@@ -167,7 +168,7 @@ static inline struct bytes rd_rest(struct rd *r)
     return rd_take(r, rd_left(r));
 }
 
-// ---- writer -------------------------------------------------------------------------------------------------------
+// ---- writer ---------------------------------------------------------------------------------
 
 struct wr {
     uint8_t *base;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A growing byte buffer born with its maximum. A failed append sets `err` and frees the content: check once at the end.
-// Pure.
+// A growing byte buffer born with its maximum. A failed append sets `err` and frees the content:
+// check once at the end. Pure.
 
 #include "common/base/bytes.h"
 
@@ -33,8 +33,10 @@ static inline struct bytes dynbuf_view(const struct dynbuf *b)
     return bytes_of(b->p, b->n);
 }
 
-// Terminates with a zero that is not counted and returns the text; NULL after an error. Valid until the next call.
+// Terminates with a zero that is not counted and returns the text; NULL after an error. Valid until
+// the next call.
 const char *dynbuf_cstr(struct dynbuf *b);
 
-// Gives the content (zero-terminated) to the caller, to be freed with mem_free; NULL after an error. Leaves b empty.
+// Gives the content (zero-terminated) to the caller, to be freed with mem_free; NULL after an
+// error. Leaves b empty.
 char *dynbuf_take_cstr(struct dynbuf *b, size_t *ret_n) NODISCARD;

@@ -3,8 +3,8 @@
 
 #include "common/base/mem.h"
 
-// A free slot has obj NULL and chains to the next free one; generations are odd while in use so that a handle of a
-// free slot never matches.
+// A free slot has obj NULL and chains to the next free one; generations are odd while in use so
+// that a handle of a free slot never matches.
 struct handle_slot_ {
     void *obj;
     uint32_t gen;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Generational handles: how an object is named across objects and threads. A stale handle finds nothing instead of
-// somebody else. Pure; a table belongs to one thread.
+// Generational handles: how an object is named across objects and threads. A stale handle finds
+// nothing instead of somebody else. Pure; a table belongs to one thread.
 
 #include "common/base/macros.h"
 
@@ -47,5 +47,6 @@ void *handle_table_get(const struct handle_table *t, handle_t h);
 // Removes; returns what was there or NULL. The slot is reused with another generation.
 void *handle_table_remove(struct handle_table *t, handle_t h);
 
-// Iteration: pass *pos = 0 first; returns NULL at the end. Removal of the current object is allowed.
+// Iteration: pass *pos = 0 first; returns NULL at the end. Removal of the current object is
+// allowed.
 void *handle_table_next(const struct handle_table *t, uint32_t *pos);

@@ -31,7 +31,8 @@ static inline void sip_round(uint64_t v[4])
     v[2] = rotl(v[2], 32);
 }
 
-// Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012), with one compression and three finalisation rounds.
+// Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012), with one compression and three
+// finalisation rounds.
 uint64_t hash_bytes(const void *p, size_t n)
 {
     const uint8_t *in = p;

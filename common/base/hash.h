@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// uthash as we use it: our allocator, a keyed hash function (peers choose many of the keys), no exit on failure.
-// Include this, never <uthash.h>. Pure.
+// uthash as we use it: our allocator, a keyed hash function (peers choose many of the keys), no
+// exit on failure. Include this, never <uthash.h>. Pure.
 //
-// A failed HASH_ADD leaves the element out of the table and sets its handle to NULL members: check with HASH_FIND after
-// adding where memory exhaustion must be survived.
+// A failed HASH_ADD leaves the element out of the table and sets its handle to NULL members: check
+// with HASH_FIND after adding where memory exhaustion must be survived.
 
 #include "common/base/mem.h"
 
-// SipHash-1-3 of n bytes under the process key (hash_set_key). For tables only, not for authentication.
+// SipHash-1-3 of n bytes under the process key (hash_set_key). For tables only, not for
+// authentication.
 uint64_t hash_bytes(const void *p, size_t n);
 
-// Sets the key; call once at start, before any table is used. Tests and simulations may leave it at zero.
+// Sets the key; call once at start, before any table is used. Tests and simulations may leave it at
+// zero.
 void hash_set_key(const uint8_t key[static 16]);
 
 #define HASH_NONFATAL_OOM 1

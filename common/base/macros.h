@@ -19,8 +19,8 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-// CLEANUP(x_free) struct x *p = NULL;  calls x_free(p) when p leaves scope. The destructor accepts NULL.
-// A type used with CLEANUP declares its trampoline once, in its header, with DEFINE_CLEANUP.
+// CLEANUP(x_free) struct x *p = NULL;  calls x_free(p) when p leaves scope. The destructor accepts
+// NULL. A type used with CLEANUP declares its trampoline once, in its header, with DEFINE_CLEANUP.
 #define DEFINE_CLEANUP(type, destructor)                                                           \
     static inline UNUSED void destructor##_cleanup_(type *p)                                       \
     {                                                                                              \

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The only place that calls malloc. All functions return NULL on failure (never abort) and zeroed memory.
-// A process-wide counter of allocations lets the benchmark show that the packet path makes none.
+// The only place that calls malloc. All functions return NULL on failure (never abort) and zeroed
+// memory. A process-wide counter of allocations lets the benchmark show that the packet path makes
+// none.
 
 #include "common/base/macros.h"
 
 void *mem_alloc(size_t n) NODISCARD;
 // Overflow-checked count * size.
 void *mem_array(size_t count, size_t size) NODISCARD;
-// Grows or shrinks an array of `size`-byte elements; the new part is NOT zeroed. NULL leaves p valid.
+// Grows or shrinks an array of `size`-byte elements; the new part is NOT zeroed. NULL leaves p
+// valid.
 void *mem_regrow(void *p, size_t count, size_t size) NODISCARD;
 void mem_free(void *p); // accepts NULL
 char *mem_strdup(const char *s) NODISCARD;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Time as values. Three kinds that do not mix: mono_t for intervals and deadlines, wall_t for what people and other
-// hosts see, ntp_t for RTCP. Nothing here reads a clock: `now` always comes in as a parameter (common/sys/clock reads it).
-// Pure.
+// Time as values. Three kinds that do not mix: mono_t for intervals and deadlines, wall_t for what
+// people and other hosts see, ntp_t for RTCP. Nothing here reads a clock: `now` always comes in as
+// a parameter (common/sys/clock reads it). Pure.
 
 #include "common/base/macros.h"
 

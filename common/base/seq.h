@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Serial number arithmetic (RFC 1982, RFC 3550 appendix A.1). Sequence numbers and RTP timestamps are compared only through
-// these. Pure.
+// Serial number arithmetic (RFC 1982, RFC 3550 appendix A.1). Sequence numbers and RTP timestamps
+// are compared only through these. Pure.
 
 #include "common/base/macros.h"
 
@@ -26,7 +26,8 @@ static inline bool seq32_newer(uint32_t a, uint32_t b)
     return seq32_diff(a, b) > 0;
 }
 
-// Extends a 16-bit number to 64 bits: the value nearest to `highest` (the highest extended value seen).
+// Extends a 16-bit number to 64 bits: the value nearest to `highest` (the highest extended value
+// seen).
 static inline uint64_t seq16_extend(uint64_t highest, uint16_t v)
 {
     return highest + (uint64_t)(int64_t)seq16_diff(v, (uint16_t)highest);

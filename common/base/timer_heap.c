@@ -3,7 +3,8 @@
 
 #include "common/base/mem.h"
 
-// Four children a node: half the levels of a binary heap, and siblings share a cache line of pointers.
+// Four children a node: half the levels of a binary heap, and siblings share a cache line of
+// pointers.
 #define ARITY 4u
 
 void timer_heap_init(struct timer_heap *h)

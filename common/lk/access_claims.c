@@ -12,8 +12,7 @@
 static const char *const source_names[] = {"", "camera", "microphone", "screen_share",
                                            "screen_share_audio"};
 
-// ---- reading
-// ------------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------
 
 static int no_memory(const struct arena *a)
 {
@@ -248,7 +247,7 @@ int access_claims_read(const struct jsonx *payload, struct arena *arena, struct 
     return r < 0 ? r : read_room_config(payload, arena, c);
 }
 
-// ---- writing ------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 
 // An object under construction that remembers the first failure, so that it is checked once.
 struct out {

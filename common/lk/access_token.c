@@ -263,8 +263,7 @@ void access_token_free(struct access_token *t)
     }
 }
 
-// ---- minting
-// ------------------------------------------------------------------------------------------------------
+// ---- minting --------------------------------------------------------------------------------
 
 // Signs `header.payload` in out and appends the signature segment.
 static void sign(struct dynbuf *out, const struct api_key *key)

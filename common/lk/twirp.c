@@ -79,8 +79,7 @@ struct twirp_error twirp_error_of(enum twirp_code code, const char *fmt, ...)
     return e;
 }
 
-// ---- server
-// -------------------------------------------------------------------------------------------------------
+// ---- server ---------------------------------------------------------------------------------
 
 int twirp_split_path(struct bytes path, struct bytes *ret_service, struct bytes *ret_method)
 {
@@ -198,8 +197,7 @@ void twirp_error_write(const struct twirp_error *e, struct dynbuf *out)
     mem_free(text);
 }
 
-// ---- client
-// -------------------------------------------------------------------------------------------------------
+// ---- client ---------------------------------------------------------------------------------
 
 int twirp_url(const char *base, const char *service, const char *method, struct dynbuf *out)
 {

@@ -54,8 +54,7 @@ enum twirp_code twirp_code_of_name(struct bytes name);
 
 struct twirp_error twirp_error_of(enum twirp_code code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-// ---- server
-// -------------------------------------------------------------------------------------------------------
+// ---- server ---------------------------------------------------------------------------------
 
 // One call as its HTTP request names it; views into the path.
 struct twirp_call {
@@ -85,8 +84,7 @@ struct twirp_error twirp_bad_body(enum twirp_format format);
 // twirp_code_http.
 void twirp_error_write(const struct twirp_error *e, struct dynbuf *out);
 
-// ---- client
-// -------------------------------------------------------------------------------------------------------
+// ---- client ---------------------------------------------------------------------------------
 
 // Appends the URL of a call: ws becomes http, wss https, a path in `base` is kept, slashes at its
 // end are not. -EINVAL: base is no ws, wss, http or https URL.

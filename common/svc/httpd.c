@@ -19,7 +19,7 @@
 // libmicrohttpd keeps the line and its parsed parts in the same pool.
 #define HEADER_DEFAULT (256u << 10)
 
-// ---- driving libmicrohttpd ----------------------------------------------------------------------
+// ---- driving libmicrohttpd ------------------------------------------------------------------
 
 static void run(struct httpd_listener *li)
 {
@@ -61,7 +61,7 @@ static void on_library_log(void *cls, const char *fmt, va_list ap)
     log_debug(NULL, "httpd.library", KV_STR("text", text));
 }
 
-// ---- opening and closing ------------------------------------------------------------------------
+// ---- opening and closing --------------------------------------------------------------------
 
 static int listen_on(struct httpd_listener *li, const struct addr *a)
 {

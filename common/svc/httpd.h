@@ -76,7 +76,7 @@ DEFINE_CLEANUP(struct httpd *, httpd_free)
 // Where listener i really listens.
 struct addr httpd_address(const struct httpd *h, size_t i);
 
-// ---- the request; everything is valid until it is answered --------------------------------------
+// ---- the request; everything is valid until it is answered ----------------------------------
 
 const char *httpd_method(const struct httpd_req *r);
 // The cleaned path: percent-decoded, double slashes collapsed, dot segments resolved, no trailing
@@ -99,7 +99,7 @@ struct addr httpd_peer(const struct httpd_req *r);
 // noticed only when the answer is sent.)
 void httpd_on_gone(struct httpd_req *r, void (*fn)(void *user), void *user);
 
-// ---- the answer ---------------------------------------------------------------------------------
+// ---- the answer -----------------------------------------------------------------------------
 
 // Adds a response header (up to 24; more are left out). Copied.
 void httpd_add_header(struct httpd_req *r, const char *name, const char *value);

@@ -16,7 +16,7 @@
 // answer 413.
 #define BODY_EXCESS_MAX (1u << 20)
 
-// ---- requests -----------------------------------------------------------------------------------
+// ---- requests -------------------------------------------------------------------------------
 
 static void req_close(struct httpd_req *r)
 {
@@ -223,7 +223,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
     req_free(r);
 }
 
-// ---- what a handler may ask ---------------------------------------------------------------------
+// ---- what a handler may ask -----------------------------------------------------------------
 
 const char *httpd_method(const struct httpd_req *r)
 {
@@ -284,7 +284,7 @@ void httpd_on_gone(struct httpd_req *r, void (*fn)(void *user), void *user)
     r->gone_user = user;
 }
 
-// ---- answers ------------------------------------------------------------------------------------
+// ---- answers --------------------------------------------------------------------------------
 
 void httpd_add_header(struct httpd_req *r, const char *name, const char *value)
 {
@@ -376,7 +376,7 @@ void httpd_release(struct httpd_upgrade *u)
     httpd_listener_kick(li);
 }
 
-// ---- for httpd.c --------------------------------------------------------------------------------
+// ---- for httpd.c ----------------------------------------------------------------------------
 
 struct httpd_callbacks httpd_req_callbacks(void)
 {

@@ -17,7 +17,7 @@ static struct jsonx *outer(json_t *j)
     return (struct jsonx *)j;
 }
 
-// ---- checks before parsing ----------------------------------------------------------------------
+// ---- checks before parsing ------------------------------------------------------------------
 
 // jansson has one nesting limit of 2048 for everybody, so the depth is counted here first.
 static bool too_deep(struct bytes text, unsigned max)
@@ -145,7 +145,7 @@ static void repair(struct bytes in, struct dynbuf *out)
     }
 }
 
-// ---- parsing ------------------------------------------------------------------------------------
+// ---- parsing --------------------------------------------------------------------------------
 
 static int load(struct bytes text, unsigned flags, struct jsonx **ret)
 {
@@ -213,7 +213,7 @@ enum jsonx_type jsonx_type(const struct jsonx *j)
     return JSONX_NULL;
 }
 
-// ---- values -------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------
 
 int jsonx_str(const struct jsonx *j, struct bytes *ret)
 {
@@ -251,7 +251,7 @@ int jsonx_real(const struct jsonx *j, double *ret)
     return 0;
 }
 
-// ---- members ------------------------------------------------------------------------------------
+// ---- members --------------------------------------------------------------------------------
 
 const struct jsonx *jsonx_get(const struct jsonx *obj, const char *key)
 {
@@ -385,7 +385,7 @@ int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret
     return jsonx_int(j, ret);
 }
 
-// ---- walking ------------------------------------------------------------------------------------
+// ---- walking --------------------------------------------------------------------------------
 
 size_t jsonx_len(const struct jsonx *j)
 {
@@ -432,7 +432,7 @@ bool jsonx_only_keys(const struct jsonx *obj, const char *const *keys, const cha
     return true;
 }
 
-// ---- building -----------------------------------------------------------------------------------
+// ---- building -------------------------------------------------------------------------------
 
 struct jsonx *jsonx_new_object(void)
 {

@@ -44,7 +44,7 @@ enum jsonx_type {
 
 enum jsonx_type jsonx_type(const struct jsonx *j);
 
-// ---- members of an object -----------------------------------------------------------------------
+// ---- members of an object -------------------------------------------------------------------
 // -ENOENT if absent or null, -EINVAL if of another type, or if obj is no object.
 
 int jsonx_get_str(const struct jsonx *obj, const char *key,
@@ -62,7 +62,7 @@ const struct jsonx *jsonx_get(const struct jsonx *obj, const char *key); // anyt
 // integers.
 int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret) NODISCARD;
 
-// ---- values themselves --------------------------------------------------------------------------
+// ---- values themselves ----------------------------------------------------------------------
 // -EINVAL if of another type.
 
 int jsonx_str(const struct jsonx *j, struct bytes *ret) NODISCARD;
@@ -80,7 +80,7 @@ bool jsonx_next(const struct jsonx *obj, const void **pos, const char **ret_key,
 // True if obj has no key beside those in keys (NULL-terminated); else *ret_unknown names one.
 bool jsonx_only_keys(const struct jsonx *obj, const char *const *keys, const char **ret_unknown);
 
-// ---- building -----------------------------------------------------------------------------------
+// ---- building -------------------------------------------------------------------------------
 // Setters return 0 or -EINVAL (no memory, text that is not UTF-8, a NULL value). They take
 // ownership of value roots, also when they fail, so calls may be nested.
 

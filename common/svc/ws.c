@@ -58,7 +58,7 @@ struct ws {
     uint8_t out[OUT_CAP];
 };
 
-// ---- bytes in and out ---------------------------------------------------------------------------
+// ---- bytes in and out -----------------------------------------------------------------------
 
 static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags, void *user)
 {
@@ -149,7 +149,7 @@ static void on_msg(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_
     }
 }
 
-// ---- the end ------------------------------------------------------------------------------------
+// ---- the end --------------------------------------------------------------------------------
 
 static void release_socket(struct ws *w)
 {
@@ -193,7 +193,7 @@ static void finish(struct ws *w, const char *reason)
     }
 }
 
-// ---- the machine --------------------------------------------------------------------------------
+// ---- the machine ----------------------------------------------------------------------------
 
 static void write_some(struct ws *w)
 {
@@ -318,7 +318,7 @@ static void on_timer(void *user)
     step(w, w->early_at < w->early.n);
 }
 
-// ---- public -------------------------------------------------------------------------------------
+// ---- public ---------------------------------------------------------------------------------
 
 static void set_defaults(struct ws_conf *c)
 {

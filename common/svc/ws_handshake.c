@@ -111,7 +111,7 @@ void ws_handshake_request(const char *host, const char *target, const uint8_t ra
     dynbuf_add_str(out, "\r\n");
 }
 
-// ---- reading the answer -------------------------------------------------------------------------
+// ---- reading the answer ---------------------------------------------------------------------
 
 // The next line without CRLF; the reader must hold the complete head.
 static struct bytes next_line(struct rd *r)

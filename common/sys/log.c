@@ -63,7 +63,7 @@ static bool as_json(void)
     return f == LOG_FORMAT_JSON;
 }
 
-// ---- one line -----------------------------------------------------------------------------------
+// ---- one line -------------------------------------------------------------------------------
 
 // Room that is always kept for what closes the line.
 #define LINE_TAIL 64
@@ -307,7 +307,7 @@ static void put_head(struct line *l, enum log_level level, const char *event)
     put_str(l, head);
 }
 
-// ---- call sites ---------------------------------------------------------------------------------
+// ---- call sites -----------------------------------------------------------------------------
 
 // True if this line may pass; *ret_held is then how many were held back before it.
 static bool site_passes(struct log_site *site, uint32_t *ret_held)
@@ -362,7 +362,7 @@ void log_write(struct log_site *site, enum log_level level, const struct log_ctx
     (void)w;
 }
 
-// ---- contexts -----------------------------------------------------------------------------------
+// ---- contexts -------------------------------------------------------------------------------
 
 void log_ctx_init(struct log_ctx *c, const struct log_ctx *parent)
 {

@@ -138,7 +138,7 @@ void loop_on_turn_end(struct loop *l, void (*fn)(void *user), void *user)
     l->turn_end_user = user;
 }
 
-// ---- timers -------------------------------------------------------------------------------------
+// ---- timers ---------------------------------------------------------------------------------
 
 struct loop_timer {
     uv_timer_t uv;
@@ -214,7 +214,7 @@ bool loop_timer_is_set(const struct loop_timer *t)
     return uv_is_active((const uv_handle_t *)&t->uv) != 0;
 }
 
-// ---- descriptors --------------------------------------------------------------------------------
+// ---- descriptors ----------------------------------------------------------------------------
 
 struct loop_poll {
     uv_poll_t uv;
@@ -289,7 +289,7 @@ void loop_poll_set(struct loop_poll *p, unsigned events)
     }
 }
 
-// ---- wake-ups -----------------------------------------------------------------------------------
+// ---- wake-ups -------------------------------------------------------------------------------
 
 struct loop_wake {
     uv_async_t uv;
@@ -344,7 +344,7 @@ void loop_wake_send(struct loop_wake *w)
     (void)uv_async_send(&w->uv);
 }
 
-// ---- process signals ----------------------------------------------------------------------------
+// ---- process signals ------------------------------------------------------------------------
 
 struct loop_signal {
     uv_signal_t uv;

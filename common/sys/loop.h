@@ -45,7 +45,7 @@ mono_t loop_refresh(struct loop *l);
 // gathered and to set one timer for the soonest deadline. One hook per loop; NULL removes it.
 void loop_on_turn_end(struct loop *l, void (*fn)(void *user), void *user);
 
-// ---- timers -------------------------------------------------------------------------------------
+// ---- timers ---------------------------------------------------------------------------------
 
 // A one-shot timer, not running. NULL when out of memory.
 struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *user), void *user) NODISCARD;
@@ -59,7 +59,7 @@ void loop_timer_set_ms(struct loop_timer *t, int64_t ms_from_now);
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_is_set(const struct loop_timer *t);
 
-// ---- descriptors --------------------------------------------------------------------------------
+// ---- descriptors ----------------------------------------------------------------------------
 
 enum {
     LOOP_READ = 1,
@@ -80,7 +80,7 @@ void loop_poll_free(struct loop_poll *p);
 // events: LOOP_READ | LOOP_WRITE, 0 pauses.
 void loop_poll_set(struct loop_poll *p, unsigned events);
 
-// ---- wake-ups -----------------------------------------------------------------------------------
+// ---- wake-ups -------------------------------------------------------------------------------
 
 // fn runs in the owner thread some time after one or more loop_wake_send.
 struct loop_wake *loop_wake_new(struct loop *l, void (*fn)(void *user), void *user) NODISCARD;
@@ -89,7 +89,7 @@ void loop_wake_free(struct loop_wake *w);
 // Any thread, also a signal handler. Several calls may give one wake-up.
 void loop_wake_send(struct loop_wake *w);
 
-// ---- process signals ----------------------------------------------------------------------------
+// ---- process signals ------------------------------------------------------------------------
 
 // fn runs in the loop when the process gets signum (SIGTERM, SIGINT, SIGHUP). Other threads must
 // have it blocked (thread_start does that).

@@ -43,7 +43,7 @@ struct udp_scratch_ {
     union control control[UDP_SEND_BATCH];
 };
 
-// ---- conversion ---------------------------------------------------------------------------------
+// ---- conversion -----------------------------------------------------------------------------
 
 uint32_t addr_to_sockaddr(const struct addr *a, struct sockaddr *ret, size_t cap)
 {
@@ -89,7 +89,7 @@ int addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret)
     return 0;
 }
 
-// ---- opening ------------------------------------------------------------------------------------
+// ---- opening --------------------------------------------------------------------------------
 
 static int set_int(int fd, int level, int name, int value)
 {
@@ -190,7 +190,7 @@ uint32_t udp_recv_buffer_size(const struct udp_socket *s)
     return (uint32_t)MAX(v, 0);
 }
 
-// ---- receiving ----------------------------------------------------------------------------------
+// ---- receiving ------------------------------------------------------------------------------
 
 static void read_control(struct msghdr *h, mono_t now, int64_t wall_minus_mono_us,
                          struct udp_in *in)
@@ -259,7 +259,7 @@ int udp_recv_batch(struct udp_socket *s, mono_t now, struct udp_in *in, size_t n
     return 0;
 }
 
-// ---- sending ------------------------------------------------------------------------------------
+// ---- sending --------------------------------------------------------------------------------
 
 // How many datagrams from out[0] on may leave as one GSO message: same way, same length, the last
 // may be shorter.

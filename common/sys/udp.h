@@ -82,7 +82,7 @@ struct udp_out {
 // the socket buffer is full.
 int udp_send(struct udp_socket *s, const struct udp_out *out, size_t n, size_t *ret_done) NODISCARD;
 
-// ---- conversion ---------------------------------------------------------------------------------
+// ---- conversion -----------------------------------------------------------------------------
 
 // Room for a struct sockaddr_in6, the largest that we use.
 #define UDP_SOCKADDR_LEN 28

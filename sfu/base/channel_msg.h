@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What crosses between the signalling thread and the media workers. A message owns everything it points to; posting it
-// through a mailbox moves the ownership.
+// What crosses between the signalling thread and the media workers. A message owns everything it
+// points to; posting it through a mailbox moves the ownership.
 //
 // Signalling thread: WebSockets, HTTP, tokens, which worker has which room. Worker: rooms, whole.
-// A WebSocket is named by its session handle (signalling thread's table), a pending HTTP API call by its call handle.
-// After CHANNEL_SESSION_CLOSED (either direction) nothing more is said about that handle.
+// A WebSocket is named by its session handle (signalling thread's table), a pending HTTP API call
+// by its call handle. After CHANNEL_SESSION_CLOSED (either direction) nothing more is said about
+// that handle.
 //
 //   signalling -> worker                               worker -> signalling
-//   CHANNEL_JOIN            a client connected          CHANNEL_SEND            bytes for a WebSocket
-//   CHANNEL_REQUEST         a decoded SignalRequest     CHANNEL_CLOSE           flush, then close the WebSocket
-//   CHANNEL_SESSION_CLOSED  its socket is gone          CHANNEL_CLAIMS          name, metadata or permission changed: new
-//   CHANNEL_API             a room service call                                 refresh token
-//   CHANNEL_SHUTDOWN        say goodbye, then end       CHANNEL_API_REPLY       answer of a room service call
-//                                                       CHANNEL_ROOM_ENDED      the room is gone from this worker
-//                                                       CHANNEL_ROOM_INFO       who is in it (for ListRooms and placement)
-//                                                       CHANNEL_SHUTDOWN_DONE   this worker holds no room any more
+//   CHANNEL_JOIN            a client connected          CHANNEL_SEND            bytes for a
+//   WebSocket CHANNEL_REQUEST         a decoded SignalRequest     CHANNEL_CLOSE           flush,
+//   then close the WebSocket CHANNEL_SESSION_CLOSED  its socket is gone          CHANNEL_CLAIMS
+//   name, metadata or permission changed: new CHANNEL_API             a room service call refresh
+//   token CHANNEL_SHUTDOWN        say goodbye, then end       CHANNEL_API_REPLY       answer of a
+//   room service call
+//                                                       CHANNEL_ROOM_ENDED      the room is gone
+//                                                       from this worker CHANNEL_ROOM_INFO who is
+//                                                       in it (for ListRooms and placement)
+//                                                       CHANNEL_SHUTDOWN_DONE   this worker holds
+//                                                       no room any more
 
 #include "common/base/bytes.h"
 #include "common/base/handle.h"
@@ -23,7 +27,8 @@
 #include "common/base/shared_buf.h"
 #include "common/lk/access_token.h"
 
-// A decoded protobuf message with the memory it lives in (common/svc/pbuf.h); pbuf->msg is of the type named beside it.
+// A decoded protobuf message with the memory it lives in (common/svc/pbuf.h); pbuf->msg is of the
+// type named beside it.
 struct pbuf;
 
 enum channel_msg_type {
@@ -60,12 +65,14 @@ struct channel_room_info {
 // A validated connect request.
 struct channel_join {
     char *room_name;
-    struct access_token *token;        // verified claims: identity, name, metadata, attributes, kind, video grant
-    bool v1;                           // single peer connection
-    bool has_subscriber_allow_pause;   // v0 knows three states (livekit-protocol 1.5)
-    // v0 parameters are put into the same message as v1's, with v0's defaults applied (auto_subscribe true).
-    struct pbuf *request;              // Livekit__JoinRequest
-    char *client_address;              // for ClientInfo.address and the log
+    struct access_token
+        *token; // verified claims: identity, name, metadata, attributes, kind, video grant
+    bool v1;    // single peer connection
+    bool has_subscriber_allow_pause; // v0 knows three states (livekit-protocol 1.5)
+    // v0 parameters are put into the same message as v1's, with v0's defaults applied
+    // (auto_subscribe true).
+    struct pbuf *request; // Livekit__JoinRequest
+    char *client_address; // for ClientInfo.address and the log
 };
 
 enum room_api_method {
@@ -77,8 +84,8 @@ enum room_api_method {
     ROOM_API_METHOD_COUNT,
 };
 
-// A room service call on its way to the room. The request is the method's own protobuf message, still encoded: the room
-// decodes what it understands (sfu/room/room_api.c).
+// A room service call on its way to the room. The request is the method's own protobuf message,
+// still encoded: the room decodes what it understands (sfu/room/room_api.c).
 struct channel_api {
     enum room_api_method method;
     char *room_name;
@@ -96,8 +103,8 @@ struct channel_api_reply {
 struct channel_msg {
     struct channel_msg *next; // mailbox link
     enum channel_msg_type type;
-    uint32_t worker;          // the worker it is for, or comes from
-    handle_t handle;          // session, or API call
+    uint32_t worker; // the worker it is for, or comes from
+    handle_t handle; // session, or API call
     union {
         struct channel_join join;
         struct pbuf *request; // Livekit__SignalRequest
@@ -119,6 +126,6 @@ struct channel_msg {
 // A zeroed message, NULL without memory.
 struct channel_msg *channel_msg_new(enum channel_msg_type type, handle_t handle) NODISCARD;
 
-// Frees a message and everything it owns (accepts NULL). Used by the receiver when it is done, and by a mailbox that is
-// closed with messages inside.
+// Frees a message and everything it owns (accepts NULL). Used by the receiver when it is done, and
+// by a mailbox that is closed with messages inside.
 void channel_msg_free(struct channel_msg *m);

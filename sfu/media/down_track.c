@@ -62,7 +62,7 @@ const struct down_track_conf *down_track_conf(const struct down_track *dt)
     return &dt->conf;
 }
 
-// ---- switches -----------------------------------------------------------------------------------
+// ---- switches -------------------------------------------------------------------------------
 
 static enum down_track_result blocked_by(const struct down_track *dt)
 {
@@ -151,7 +151,7 @@ bool down_track_is_forwarding(const struct down_track *dt)
     return dt->block == DOWN_TRACK_SENT;
 }
 
-// ---- layers and key frames ----------------------------------------------------------------------
+// ---- layers and key frames ------------------------------------------------------------------
 
 uint8_t down_track_needed_mask(const struct down_track *dt)
 {
@@ -236,11 +236,19 @@ mono_t down_track_deadline(const struct down_track *dt)
     if (dt->key_wanted) {
         t = mono_min(t, dt->key_next);
     }
-    bool const catch_up = dt->sequencer && dt->forwarder.catch_next < dt->forwarder.catch_end;
-    return dt->pli_pending || dt->nack_count > 0 || catch_up ? (mono_t){0} : t;
+    if (dt->pli_pending || dt->nack_count > 0) {
+        return (mono_t){0};
+    }
+    return t;
 }
 
-// ---- packets ------------------------------------------------------------------------------------
+bool down_track_has_catch_up(const struct down_track *dt)
+{
+    const struct forwarder *const f = &dt->forwarder;
+    return dt->sequencer && dt->block == DOWN_TRACK_SENT && f->catch_next < f->catch_end;
+}
+
+// ---- packets --------------------------------------------------------------------------------
 
 // Header extensions: those made here and those carried over under the subscriber's ids.
 static size_t collect_extensions(struct down_track *dt, const struct packet *source, uint8_t *twcc,

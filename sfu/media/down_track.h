@@ -112,7 +112,7 @@ enum down_track_result down_track_write_silence(struct down_track *dt, mono_t no
 // Hint before a down_track_write that follows soon: loads the state into the cache.
 void down_track_prefetch(const struct down_track *dt);
 
-// ---- what is wanted -----------------------------------------------------------------------------
+// ---- what is wanted -------------------------------------------------------------------------
 
 // Highest layers that the subscriber wants (UpdateTrackSettings). spatial DOWN_TRACK_NO_LAYER stops
 // the video.
@@ -150,7 +150,7 @@ void down_track_get_layers(const struct down_track *dt, struct down_track_layers
 int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source_width,
                               uint32_t source_height, uint32_t width, uint32_t height);
 
-// ---- key frames ---------------------------------------------------------------------------------
+// ---- key frames -----------------------------------------------------------------------------
 
 // True if a key frame should be asked for now (give *ret_encoding to receiver_request_key_frame).
 // Spaces its own repetitions by clamp(2 x RTT, 200 ms, 1 s). Call after writes and when
@@ -161,7 +161,7 @@ bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct r
 // When poll_key_frame, write_rtx or write_sr should be called again; MONO_NEVER if nothing is due.
 mono_t down_track_deadline(const struct down_track *dt);
 
-// ---- RTCP ---------------------------------------------------------------------------------------
+// ---- RTCP -----------------------------------------------------------------------------------
 
 // From the subscriber. The caller finds the down track by media SSRC (media or RTX).
 void down_track_rtcp_block(struct down_track *dt, mono_t now, const struct rtcp_report_block *b);
@@ -169,11 +169,15 @@ void down_track_rtcp_nack(struct down_track *dt, mono_t now, const uint16_t *sns
 void down_track_rtcp_pli(struct down_track *dt, mono_t now); // also for FIR
 
 // Writes the next packet that is due besides the stream: an answer to a NACK, or (out->is_rtx
-// false) a packet of a key frame whose beginning came late. At most one per call: call after each
-// batch, after NACKs, and at the deadline, until DOWN_TRACK_NOTHING.
+// false) a packet of a key frame whose beginning came late. At most one per call: call after NACKs,
+// and after a batch if down_track_has_catch_up, until DOWN_TRACK_NOTHING.
 enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now,
                                             const struct receiver *r, uint16_t *twcc_sn,
                                             struct down_track_out *out);
+
+// True if a layer was entered by a key frame whose first packet had been overtaken or lost, and the
+// packets that passed in the meantime are to be fetched from the history by down_track_write_rtx.
+bool down_track_has_catch_up(const struct down_track *dt);
 
 // Adds a sender report if it is due (or always, if force). -EAGAIN: not due, or nothing to report
 // yet; -ENOBUFS: out full.

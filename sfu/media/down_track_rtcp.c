@@ -152,11 +152,9 @@ enum down_track_result down_track_write_rtx(struct down_track *dt, mono_t now,
                                             const struct receiver *r, uint16_t *twcc_sn,
                                             struct down_track_out *out)
 {
-    if (UNLIKELY(dt->forwarder.catch_next < dt->forwarder.catch_end && dt->sequencer &&
-                 dt->block == DOWN_TRACK_SENT)) {
-        if (write_catch_up(dt, now, r, twcc_sn, out) == DOWN_TRACK_SENT) {
-            return DOWN_TRACK_SENT;
-        }
+    if (UNLIKELY(down_track_has_catch_up(dt)) &&
+        write_catch_up(dt, now, r, twcc_sn, out) == DOWN_TRACK_SENT) {
+        return DOWN_TRACK_SENT;
     }
     while (dt->nack_count > 0) {
         uint16_t const sn = dt->nack_sns[dt->nack_head];

@@ -106,7 +106,7 @@ int receiver_timeout(struct receiver *r, mono_t now, struct rtcp_out *out) NODIS
 int receiver_report(struct receiver *r, mono_t now, struct rtcp_out *out,
                     uint8_t *cursor) NODISCARD;
 
-// ---- what down tracks and the room read ---------------------------------------------------------
+// ---- what down tracks and the room read -----------------------------------------------------
 
 // The part of a receiver that is read for every packet and subscriber. Written by the receiver
 // only.

@@ -21,8 +21,7 @@ void rtp_demux_set_extensions(struct rtp_demux *d, const struct rtp_ext_map *map
     d->ext = *map;
 }
 
-// ---- SSRC table: open addressing over at most 64 bindings in 128 slots
-// ---------------------------
+// ---- SSRC table: open addressing over at most 64 bindings in 128 slots ----------------------
 
 // The peer chooses the SSRCs, but of its own table only: the longest probe is bounded by
 // RTP_DEMUX_SSRCS.
@@ -74,7 +73,7 @@ static struct rtp_demux_binding_ *binding_of(const struct rtp_demux *d, uint32_t
     return NULL;
 }
 
-// ---- sections -----------------------------------------------------------------------------------
+// ---- sections -------------------------------------------------------------------------------
 
 static struct rtp_demux_section *section_find(const struct rtp_demux *d, uint32_t id)
 {
@@ -133,8 +132,7 @@ static uint8_t encoding_count(const struct rtp_demux_section *s)
     return s->rid_count > 0 ? s->rid_count : 1;
 }
 
-// ---- where does a packet of an unknown SSRC belong
-// -----------------------------------------------
+// ---- where does a packet of an unknown SSRC belong ------------------------------------------
 
 struct target {
     const struct rtp_demux_section *section;
@@ -330,8 +328,7 @@ uint32_t rtp_demux_ssrc_of(const struct rtp_demux *d, uint32_t section_id, uint8
     return b ? b->ssrc : 0;
 }
 
-// ---- packets that came before their SDP
-// ----------------------------------------------------------
+// ---- packets that came before their SDP -----------------------------------------------------
 
 static void held_remove(struct rtp_demux *d, size_t at)
 {

@@ -122,8 +122,7 @@ uint64_t rtp_stats_rx_lost(const struct rtp_stats_rx *s);
 // RFC 3550 jitter in clock units.
 uint32_t rtp_stats_rx_jitter(const struct rtp_stats_rx *s);
 
-// ---- sending side
-// -------------------------------------------------------------------------------------------------
+// ---- sending side ---------------------------------------------------------------------------
 
 #define RTP_STATS_SRS 8u // sender reports remembered: an RR may echo an old one
 #define RTP_STATS_RTT_MAX_US INT64_C(3000000)

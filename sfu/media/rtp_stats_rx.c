@@ -20,7 +20,7 @@ void rtp_stats_rx_init(struct rtp_stats_rx *s, uint32_t clock)
     s->clock = clock;
 }
 
-// ---- the window of numbers seen -----------------------------------------------------------------
+// ---- the window of numbers seen -------------------------------------------------------------
 
 static uint64_t *seen_word(struct rtp_stats_rx *s, uint64_t ext_sn, uint64_t *ret_bit)
 {
@@ -51,7 +51,7 @@ static void advance(struct rtp_stats_rx *s, uint64_t to)
     s->highest_sn = to;
 }
 
-// ---- packets ------------------------------------------------------------------------------------
+// ---- packets --------------------------------------------------------------------------------
 
 // RFC 3550 A.8 with the integer form of the filter, once a frame: the packets of a video frame
 // leave in a burst and would inflate it (media-plane 4.9).
@@ -187,7 +187,7 @@ bool rtp_stats_rx_extend(const struct rtp_stats_rx *s, uint16_t sn, uint64_t *re
     return true;
 }
 
-// ---- sender reports -----------------------------------------------------------------------------
+// ---- sender reports -------------------------------------------------------------------------
 
 static bool fits(const struct rtp_stats_rx *s, const struct rtp_stats_sr *a,
                  const struct rtp_stats_sr *b)
@@ -234,7 +234,7 @@ const struct rtp_stats_sr *rtp_stats_rx_last_sr(const struct rtp_stats_rx *s)
     return s->has_sr ? &s->sr : NULL;
 }
 
-// ---- reports ------------------------------------------------------------------------------------
+// ---- reports --------------------------------------------------------------------------------
 
 uint64_t rtp_stats_rx_lost(const struct rtp_stats_rx *s)
 {

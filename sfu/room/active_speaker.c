@@ -8,7 +8,8 @@
 // livekit audio.update_interval.
 #define SPEAKER_INTERVAL_MS 400
 
-// Entries one update may hold; more people do not speak at once, and the rest follows with the next tick.
+// Entries one update may hold; more people do not speak at once, and the rest follows with the next
+// tick.
 #define SPEAKERS_MAX 64
 
 struct change {
@@ -43,7 +44,8 @@ static size_t measure(struct room *r, struct change *ret, bool *ret_audio)
     for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
         float const level = level_of(p, r->env->now, ret_audio);
         bool const speaking = level > 0;
-        bool const same = speaking == p->speaking && !(level < p->speaker_level) && !(level > p->speaker_level);
+        bool const same =
+            speaking == p->speaking && !(level < p->speaker_level) && !(level > p->speaker_level);
         if (same || n == SPEAKERS_MAX) {
             continue;
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Who is speaking: measured from the audio level extension of microphone tracks, told every 400 ms as differences
-// (livekit-protocol 4.14, media-plane 4.12).
+// Who is speaking: measured from the audio level extension of microphone tracks, told every 400 ms
+// as differences (livekit-protocol 4.14, media-plane 4.12).
 //
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/room.go (audioUpdateWorker).
 

@@ -9,7 +9,7 @@
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 
-// ---- who comes ----------------------------------------------------------------------------------------------------------
+// ---- who comes ------------------------------------------------------------------------------
 
 static bool contains(const char *text, const char *word)
 {
@@ -32,7 +32,8 @@ static struct client_traits traits_of(const Livekit__ClientInfo *info)
     c.firefox = contains(info->browser, "firefox");
     c.safari = contains(info->browser, "safari");
     // livekit pkg/clientconfiguration/conf.go and pkg/rtc/participant_sdp.go.
-    c.only_preferred_video = c.firefox && (contains(info->os, "linux") || contains(info->os, "android"));
+    c.only_preferred_video =
+        c.firefox && (contains(info->os, "linux") || contains(info->os, "android"));
     return c;
 }
 
@@ -58,9 +59,12 @@ static uint8_t kind_of(const char *kind)
         const char *name;
         uint8_t kind;
     } kinds[] = {
-        {"ingress", LIVEKIT__PARTICIPANT_INFO__KIND__INGRESS}, {"egress", LIVEKIT__PARTICIPANT_INFO__KIND__EGRESS},
-        {"sip", LIVEKIT__PARTICIPANT_INFO__KIND__SIP},         {"agent", LIVEKIT__PARTICIPANT_INFO__KIND__AGENT},
-        {"connector", LIVEKIT__PARTICIPANT_INFO__KIND__CONNECTOR}, {"bridge", LIVEKIT__PARTICIPANT_INFO__KIND__BRIDGE},
+        {"ingress", LIVEKIT__PARTICIPANT_INFO__KIND__INGRESS},
+        {"egress", LIVEKIT__PARTICIPANT_INFO__KIND__EGRESS},
+        {"sip", LIVEKIT__PARTICIPANT_INFO__KIND__SIP},
+        {"agent", LIVEKIT__PARTICIPANT_INFO__KIND__AGENT},
+        {"connector", LIVEKIT__PARTICIPANT_INFO__KIND__CONNECTOR},
+        {"bridge", LIVEKIT__PARTICIPANT_INFO__KIND__BRIDGE},
     };
     for (size_t i = 0; kind != NULL && i < ARRAY_LEN(kinds); i++) {
         if (strcmp(kind, kinds[i].name) == 0) {
@@ -70,7 +74,7 @@ static uint8_t kind_of(const char *kind)
     return LIVEKIT__PARTICIPANT_INFO__KIND__STANDARD;
 }
 
-// ---- join ---------------------------------------------------------------------------------------------------------------
+// ---- join -----------------------------------------------------------------------------------
 
 static const Livekit__JoinRequest *request_of(const struct channel_join *join)
 {
@@ -86,7 +90,8 @@ static int create_participant(struct room *room, handle_t session, const struct 
     struct participant_new_args const args = {
         .identity = claims->identity,
         .name = claims->name,
-        // A non-empty one replaces that of the token; the permission for it was checked with the token.
+        // A non-empty one replaces that of the token; the permission for it was checked with the
+        // token.
         .metadata = *lk_str(req->metadata) != 0 ? req->metadata : claims->metadata,
         .attributes = claims->attributes,
         .attribute_count = claims->attribute_count,
@@ -101,7 +106,8 @@ static int create_participant(struct room *room, handle_t session, const struct 
     return participant_new(room, &args, ret);
 }
 
-// Attributes of the join request are merged over those of the token, empty values skipped (livekit-protocol 1.6).
+// Attributes of the join request are merged over those of the token, empty values skipped
+// (livekit-protocol 1.6).
 static void merge_attributes(struct participant *p, const Livekit__JoinRequest *req)
 {
     for (size_t i = 0; i < req->n_participant_attributes; i++) {
@@ -150,8 +156,8 @@ static void enter(struct room *room, handle_t session, const struct channel_join
         signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT, protocol);
         return;
     }
-    // What others were to be told is told before the snapshot of the join response, so that nothing in it comes again as
-    // older news.
+    // What others were to be told is told before the snapshot of the join response, so that nothing
+    // in it comes again as older news.
     room_flush_updates(room);
     merge_attributes(p, req);
     signal_send_join(p);
@@ -160,7 +166,7 @@ static void enter(struct room *room, handle_t session, const struct channel_join
     start_transports(p, req);
 }
 
-// ---- resume -------------------------------------------------------------------------------------------------------------
+// ---- resume ---------------------------------------------------------------------------------
 
 static void resume(struct participant *p, handle_t session)
 {
@@ -187,7 +193,8 @@ void join_session(struct room_env *env, handle_t session, const struct channel_j
     const Livekit__JoinRequest *const req = request_of(join);
     struct room *room = room_find(env, join->room_name);
     if (req->reconnect) {
-        struct participant *const p = room != NULL ? room_participant(room, join->token->claims.identity) : NULL;
+        struct participant *const p =
+            room != NULL ? room_participant(room, join->token->claims.identity) : NULL;
         if (p != NULL) {
             resume(p, session);
         } else {
@@ -211,7 +218,8 @@ void join_session_closed(struct room_env *env, handle_t session)
         return;
     }
     participant_set_session(p, HANDLE_NONE);
-    // Alive media is no reason to leave: the client comes back, or ICE notices its end (livekit-protocol 4.13).
+    // Alive media is no reason to leave: the client comes back, or ICE notices its end
+    // (livekit-protocol 4.13).
     if (p->state < PARTICIPANT_ACTIVE) {
         participant_close(p, DISCONNECT_SIGNAL_CLOSE);
     }

@@ -15,7 +15,7 @@ static void fail_session(struct participant *p)
     participant_close(p, DISCONNECT_STATE_MISMATCH);
 }
 
-// ---- publications -------------------------------------------------------------------------------------------------------
+// ---- publications ---------------------------------------------------------------------------
 
 static bool peer_sends(const struct jsep_transceiver *s)
 {
@@ -23,7 +23,8 @@ static bool peer_sends(const struct jsep_transceiver *s)
            (s->remote_direction == SDP_SENDONLY || s->remote_direction == SDP_SENDRECV);
 }
 
-static struct published_track *track_of_section(const struct participant *p, const struct jsep_transceiver *s)
+static struct published_track *track_of_section(const struct participant *p,
+                                                const struct jsep_transceiver *s)
 {
     return handle_table_get(&p->room->env->tracks, s->recv_owner);
 }
@@ -40,7 +41,8 @@ static void match_publications(struct participant *p)
             continue;
         }
         if (t == NULL) {
-            t = published_track_match(p, s->kind == JSEP_VIDEO ? TRACK_VIDEO : TRACK_AUDIO, s->remote->track_id);
+            t = published_track_match(p, s->kind == JSEP_VIDEO ? TRACK_VIDEO : TRACK_AUDIO,
+                                      s->remote->track_id);
             if (t != NULL) {
                 published_track_set_section(t, s);
             }
@@ -54,13 +56,14 @@ static void publish_matched(struct participant *p)
     struct published_track *next = NULL;
     DL_FOREACH_SAFE(p->tracks, t, next)
     {
-        if (t->state == TRACK_MATCHED && p->publisher->connected && published_track_publish(t) < 0) {
+        if (t->state == TRACK_MATCHED && p->publisher->connected &&
+            published_track_publish(t) < 0) {
             published_track_close(t);
         }
     }
 }
 
-// ---- subscriptions ------------------------------------------------------------------------------------------------------
+// ---- subscriptions --------------------------------------------------------------------------
 
 static enum jsep_kind kind_of(const struct subscription *s)
 {
@@ -71,7 +74,8 @@ static void refuse(struct subscription *s)
 {
     if (!s->codec_refused) {
         s->codec_refused = true;
-        signal_send_subscription_error(s->subscriber, s->track->info.sid, SUBSCRIPTION_ERROR_CODEC_UNSUPPORTED);
+        signal_send_subscription_error(s->subscriber, s->track->info.sid,
+                                       SUBSCRIPTION_ERROR_CODEC_UNSUPPORTED);
     }
 }
 
@@ -108,7 +112,8 @@ static void add_sections(struct participant *p)
 static void start_assigned(struct participant *p)
 {
     for (struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
-        if (s->state == SUBSCRIPTION_ASSIGNED && s->section->sender_live && subscription_start(s) == -ENOTSUP) {
+        if (s->state == SUBSCRIPTION_ASSIGNED && s->section->sender_live &&
+            subscription_start(s) == -ENOTSUP) {
             s->section->send_owner = HANDLE_NONE;
             jsep_transceiver_clear_sender(s->section);
             s->section = NULL;
@@ -141,7 +146,7 @@ static void ask_for_sections(struct participant *p, bool always)
     signal_send_sections_requirement(p, more_audios, more_videos);
 }
 
-// ---- client offers ------------------------------------------------------------------------------------------------------
+// ---- client offers --------------------------------------------------------------------------
 
 static void answer(struct participant *p, uint32_t id, const struct jsep_applied *applied)
 {
@@ -207,7 +212,7 @@ void negotiation_track_added(struct participant *p)
     publish_matched(p);
 }
 
-// ---- our offers (v0) ----------------------------------------------------------------------------------------------------
+// ---- our offers (v0) ------------------------------------------------------------------------
 
 static void offer(struct participant *p)
 {
@@ -234,20 +239,22 @@ static void offer(struct participant *p)
     room_flush_updates(p->room);
     signal_send_description(p, true, sdp, p->offer_id, t->jsep);
     dynbuf_done(&text);
-    timer_heap_set(p->room->env->timers, &p->negotiation, mono_add_ms(p->room->env->now, NEGOTIATION_TIMEOUT_MS));
+    timer_heap_set(p->room->env->timers, &p->negotiation,
+                   mono_add_ms(p->room->env->now, NEGOTIATION_TIMEOUT_MS));
 }
 
 void negotiation_answer(struct participant *p, const char *sdp, uint32_t id)
 {
     struct pc_transport *const t = p->subscriber;
-    // v1 has no server offers: any answer is ignored. Rust and Go answer with id 0, so the id decides nothing.
+    // v1 has no server offers: any answer is ignored. Rust and Go answer with id 0, so the id
+    // decides nothing.
     (void)id;
     if (t == NULL) {
         return;
     }
     struct jsep_applied applied = {0};
-    if (jsep_set_remote_answer(t->jsep, bytes_str(sdp), &applied) < 0 || pc_transport_apply_remote(t, &applied) < 0 ||
-        pc_transport_update_ingress(t) < 0) {
+    if (jsep_set_remote_answer(t->jsep, bytes_str(sdp), &applied) < 0 ||
+        pc_transport_apply_remote(t, &applied) < 0 || pc_transport_update_ingress(t) < 0) {
         fail_session(p);
         return;
     }
@@ -287,7 +294,7 @@ void negotiation_restart_subscriber(struct participant *p)
     offer(p);
 }
 
-// ---- pace ---------------------------------------------------------------------------------------------------------------
+// ---- pace -----------------------------------------------------------------------------------
 
 void negotiation_request(struct participant *p)
 {
@@ -299,7 +306,8 @@ void negotiation_request(struct participant *p)
         p->negotiate_again = true;
         return;
     }
-    timer_heap_set_sooner(env->timers, &p->negotiation, mono_add_ms(env->now, NEGOTIATION_DELAY_MS));
+    timer_heap_set_sooner(env->timers, &p->negotiation,
+                          mono_add_ms(env->now, NEGOTIATION_DELAY_MS));
 }
 
 void negotiation_timeout(struct participant *p)

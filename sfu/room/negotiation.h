@@ -2,14 +2,17 @@
 #pragma once
 // Offers and answers of a participant's transports: which section carries what.
 //
-//   v1: the client offers, we answer; to get more sections we ask for another offer (livekit-protocol 4.3, 4.4)
-//   v0: the client offers on the publisher transport, we on the subscriber transport (4.2)
+//   v1: the client offers, we answer; to get more sections we ask for another offer
+//   (livekit-protocol 4.3, 4.4) v0: the client offers on the publisher transport, we on the
+//   subscriber transport (4.2)
 //
-// Owner thread: the room's worker. Upstream: livekit pkg/rtc/transport.go, pkg/rtc/transportmanager.go.
+// Owner thread: the room's worker. Upstream: livekit pkg/rtc/transport.go,
+// pkg/rtc/transportmanager.go.
 
 #include "sfu/room/participant.h"
 
-// Renegotiation starts this long after a subscribe, so that tracks that come together cost one round (livekit: 10 ms).
+// Renegotiation starts this long after a subscribe, so that tracks that come together cost one
+// round (livekit: 10 ms).
 #define NEGOTIATION_DELAY_MS 10
 
 // An offer of ours that is not answered for this long ends the session (livekit: 15 s).
@@ -18,10 +21,12 @@
 // Something must be told by a new description. Coalesced.
 void negotiation_request(struct participant *p);
 
-// The client's offer on the publisher transport; answered before this returns. Unusable text is ignored, as the original does.
+// The client's offer on the publisher transport; answered before this returns. Unusable text is
+// ignored, as the original does.
 void negotiation_offer(struct participant *p, const char *sdp, uint32_t id);
 
-// The client's answer on the subscriber transport (v0). Unusable: the session must start anew (STATE_MISMATCH).
+// The client's answer on the subscriber transport (v0). Unusable: the session must start anew
+// (STATE_MISMATCH).
 void negotiation_answer(struct participant *p, const char *sdp, uint32_t id);
 
 // A track was added by add_track: a section that waited for it is served.

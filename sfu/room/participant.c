@@ -68,7 +68,8 @@ static char *dup_or_empty(const char *s)
     return mem_strdup(s != NULL ? s : "");
 }
 
-int participant_new(struct room *room, const struct participant_new_args *args, struct participant **ret)
+int participant_new(struct room *room, const struct participant_new_args *args,
+                    struct participant **ret)
 {
     struct room_env *const env = room->env;
     if (room_env_claim_timers(env, PARTICIPANT_TIMERS) < 0) {
@@ -152,7 +153,8 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     p->reason = reason;
     p->version++;
     p->update_pending = false;
-    // A session that the same identity replaces is no departure: others see the new sid (livekit-protocol 4.12).
+    // A session that the same identity replaces is no departure: others see the new sid
+    // (livekit-protocol 4.12).
     if (told && reason != DISCONNECT_DUPLICATE_IDENTITY) {
         p->gone_next = room->gone;
         room->gone = p;
@@ -208,7 +210,7 @@ struct pc_transport *participant_sending(const struct participant *p)
     return p->v1 ? p->publisher : p->subscriber;
 }
 
-// ---- own data ---------------------------------------------------------------------------------------------------------
+// ---- own data -------------------------------------------------------------------------------
 
 static size_t find_attribute(const struct participant_attribute *v, size_t n, const char *key)
 {
@@ -220,8 +222,8 @@ static size_t find_attribute(const struct participant_attribute *v, size_t n, co
 }
 
 // Merges into a fresh list so that nothing has changed when it fails.
-static int merge_attributes(const struct participant *p, const struct access_attribute *add, size_t n,
-                            struct participant_attribute **ret, size_t *ret_n)
+static int merge_attributes(const struct participant *p, const struct access_attribute *add,
+                            size_t n, struct participant_attribute **ret, size_t *ret_n)
 {
     size_t const cap = p->attribute_count + n;
     struct participant_attribute *const v = mem_array(cap, sizeof(*v));
@@ -269,7 +271,8 @@ static int merge_attributes(const struct participant *p, const struct access_att
 int participant_update(struct participant *p, const char *name, const char *metadata,
                        const struct access_attribute *attributes, size_t attribute_count)
 {
-    if ((name != NULL && strlen(name) > NAME_MAX_BYTES) || (metadata != NULL && strlen(metadata) > METADATA_MAX_BYTES)) {
+    if ((name != NULL && strlen(name) > NAME_MAX_BYTES) ||
+        (metadata != NULL && strlen(metadata) > METADATA_MAX_BYTES)) {
         return -E2BIG;
     }
     struct participant_attribute *merged = NULL;
@@ -301,7 +304,7 @@ int participant_update(struct participant *p, const char *name, const char *meta
     return 0;
 }
 
-// ---- transports ---------------------------------------------------------------------------------------------------------
+// ---- transports -----------------------------------------------------------------------------
 
 static void publish_matched(struct participant *p)
 {
@@ -350,7 +353,8 @@ void participant_transport_failed(struct participant *p, struct pc_transport *t)
     signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RESUME);
     signal_send_close(p);
     participant_set_session(p, HANDLE_NONE);
-    timer_heap_set_sooner(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_RESUME_DEADLINE_MS));
+    timer_heap_set_sooner(env->timers, &p->timer,
+                          mono_add_ms(env->now, PARTICIPANT_RESUME_DEADLINE_MS));
 }
 
 void participant_timeout(struct participant *p)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A participant: one session of one identity in a room, from its join to its end. Resuming keeps it, rejoining makes a
-// new one.
+// A participant: one session of one identity in a room, from its join to its end. Resuming keeps
+// it, rejoining makes a new one.
 //
 //   JOINING ──JoinResponse──► JOINED ──primary transport connected──► ACTIVE
 //      └───────────┴──────────────────── close ───────────────────────┴──► DISCONNECTED
@@ -122,7 +122,7 @@ struct participant {
 
     struct published_track *tracks; // list, pending ones included
     uint32_t track_count;
-    struct subscription *subscriptions; // hash by track handle
+    struct subscription *subscriptions;   // hash by track handle
     struct track_preference *preferences; // hash by track sid
 
     struct timer timer;       // ROOM_TIMER_PARTICIPANT
@@ -144,10 +144,12 @@ struct participant_new_args {
     handle_t session;
     bool v1, auto_subscribe, adaptive_stream;
 };
-int participant_new(struct room *room, const struct participant_new_args *args, struct participant **ret) NODISCARD;
+int participant_new(struct room *room, const struct participant_new_args *args,
+                    struct participant **ret) NODISCARD;
 
-// Ends the session: transports, tracks and subscriptions go, others learn it with the next update. The object lives on in
-// room->gone until then. Its WebSocket is told to close (after a Leave, if one is to be sent: signal_send_leave before).
+// Ends the session: transports, tracks and subscriptions go, others learn it with the next update.
+// The object lives on in room->gone until then. Its WebSocket is told to close (after a Leave, if
+// one is to be sent: signal_send_leave before).
 void participant_close(struct participant *p, enum disconnect_reason reason);
 
 // Frees what participant_close left. Only for room.c.
@@ -159,12 +161,12 @@ void participant_set_session(struct participant *p, handle_t session);
 // A forward transition; others see it with the next update.
 void participant_set_state(struct participant *p, enum participant_state state);
 
-// Something that ParticipantInfo shows has changed: counts the version up and puts it into the next update.
-// urgent: the update goes out at once.
+// Something that ParticipantInfo shows has changed: counts the version up and puts it into the next
+// update. urgent: the update goes out at once.
 void participant_changed(struct participant *p, bool urgent);
 
-// Replaces name, metadata (NULL = keep); merges attributes (an empty value deletes). -E2BIG over LiveKit's limits (name 256,
-// metadata 512 KiB, attributes 64 KiB), -ENOMEM; nothing changes then.
+// Replaces name, metadata (NULL = keep); merges attributes (an empty value deletes). -E2BIG over
+// LiveKit's limits (name 256, metadata 512 KiB, attributes 64 KiB), -ENOMEM; nothing changes then.
 int participant_update(struct participant *p, const char *name, const char *metadata,
                        const struct access_attribute *attributes, size_t attribute_count) NODISCARD;
 

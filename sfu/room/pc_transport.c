@@ -13,7 +13,7 @@
 // From the answer to the first check: livekit-client waits 15 s for its peer connection.
 #define ICE_CONNECT_TIMEOUT_MS 20000
 
-// ---- events -------------------------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------
 
 static void schedule(struct pc_transport *t)
 {
@@ -49,7 +49,8 @@ static void route_early(struct pc_transport *t)
     for (;;) {
         struct bytes_mut b;
         mono_t arrival;
-        enum peer_connection_rx const rx = peer_connection_next_early(t->pc, env->now, &b, &arrival);
+        enum peer_connection_rx const rx =
+            peer_connection_next_early(t->pc, env->now, &b, &arrival);
         if (rx == PEER_CONNECTION_RX_NONE) {
             return;
         }
@@ -121,10 +122,10 @@ static void advance(struct pc_transport *t)
     schedule(t);
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
-// Draws credentials and enters their ufrag into the flow table. The worker's index is in front, so that any worker that
-// gets the first packet knows whose it is.
+// Draws credentials and enters their ufrag into the flow table. The worker's index is in front, so
+// that any worker that gets the first packet knows whose it is.
 static int draw_creds(struct pc_transport *t, struct ice_creds *ret)
 {
     char prefix[8];
@@ -147,7 +148,8 @@ static int make_jsep(struct pc_transport *t, const struct ice_creds *creds)
         .single_pc = p->v1,
         .ice_lite = true,
         .only_preferred_video = p->client.only_preferred_video,
-        .no_red = true, // RED cannot be converted for subscribers without it, so it is not taken from anyone
+        .no_red = true, // RED cannot be converted for subscribers without it, so it is not taken
+                        // from anyone
         .no_reuse = p->client.safari || p->client.protocol <= 3,
         .codecs = conf->codecs,
         .session_id = rng_u64(t->env->rng) >> 1,
@@ -161,7 +163,8 @@ static int make_jsep(struct pc_transport *t, const struct ice_creds *creds)
     }
     // Firefox picks wrong pairs when it sees several addresses of one family (media-plane 1.3).
     return p->client.firefox
-               ? jsep_set_local_candidates(t->jsep, conf->candidates_one, conf->candidate_one_count, true)
+               ? jsep_set_local_candidates(t->jsep, conf->candidates_one, conf->candidate_one_count,
+                                           true)
                : jsep_set_local_candidates(t->jsep, conf->candidates, conf->candidate_count, true);
 }
 
@@ -251,7 +254,7 @@ void pc_transport_close(struct pc_transport *t)
     destroy(t);
 }
 
-// ---- descriptions -------------------------------------------------------------------------------------------------------
+// ---- descriptions ---------------------------------------------------------------------------
 
 static int new_local_ice(struct pc_transport *t)
 {
@@ -270,7 +273,8 @@ static int parse_fingerprint(const char *text, struct dtls_fingerprint *ret)
     if (space == NULL) {
         return -EINVAL;
     }
-    return dtls_fingerprint_parse(bytes_of(text, (size_t)(space - text)), bytes_str(space + 1), ret);
+    return dtls_fingerprint_parse(bytes_of(text, (size_t)(space - text)), bytes_str(space + 1),
+                                  ret);
 }
 
 int pc_transport_prepare_answer(struct pc_transport *t, const struct jsep_applied *applied)
@@ -333,7 +337,8 @@ static void fill_payload_types(const struct jsep_transceiver *s, struct rtp_demu
             d->pt[d->pt_count++] = (struct rtp_demux_pt){.pt = c->pt, .codec = c->codec};
         }
         if (c->rtx_pt != 0 && d->pt_count < RTP_DEMUX_PTS) {
-            d->pt[d->pt_count++] = (struct rtp_demux_pt){.pt = c->rtx_pt, .codec = CODEC_RTX, .apt = c->pt};
+            d->pt[d->pt_count++] =
+                (struct rtp_demux_pt){.pt = c->rtx_pt, .codec = CODEC_RTX, .apt = c->pt};
         }
     }
 }
@@ -370,8 +375,8 @@ static int set_section(struct pc_transport *t, const struct jsep_transceiver *s)
 
 static bool receives(const struct jsep_transceiver *s)
 {
-    return (s->kind == JSEP_AUDIO || s->kind == JSEP_VIDEO) && s->remote != NULL && s->negotiated && !s->stopped &&
-           (s->direction == SDP_RECVONLY || s->direction == SDP_SENDRECV);
+    return (s->kind == JSEP_AUDIO || s->kind == JSEP_VIDEO) && s->remote != NULL && s->negotiated &&
+           !s->stopped && (s->direction == SDP_RECVONLY || s->direction == SDP_SENDRECV);
 }
 
 static int need_ingress(struct pc_transport *t)
@@ -397,7 +402,8 @@ static void merge_ext(struct rtp_ext_map *into, const struct rtp_ext_map *from)
     }
 }
 
-static struct published_track *section_track(const struct pc_transport *t, const struct jsep_transceiver *s)
+static struct published_track *section_track(const struct pc_transport *t,
+                                             const struct jsep_transceiver *s)
 {
     return handle_table_get(&t->env->tracks, s->recv_owner);
 }
@@ -435,8 +441,8 @@ int pc_transport_update_ingress(struct pc_transport *t)
         router_release_held(t);
     }
     if (jsep_remote(t->jsep)->has_data) {
-        int const rc = peer_connection_enable_sctp(t->pc, t->env->now, jsep_remote(t->jsep)->max_message_size,
-                                                   t->env->outbox);
+        int const rc = peer_connection_enable_sctp(
+            t->pc, t->env->now, jsep_remote(t->jsep)->max_message_size, t->env->outbox);
         if (rc < 0) {
             return rc;
         }
@@ -445,7 +451,8 @@ int pc_transport_update_ingress(struct pc_transport *t)
     return 0;
 }
 
-void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct published_track *track)
+void pc_transport_set_track(struct pc_transport *t, uint32_t section_id,
+                            struct published_track *track)
 {
     if (t->ingress == NULL) {
         return;
@@ -469,8 +476,8 @@ void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct 
     router_release_held(t);
 }
 
-void pc_transport_bound(struct pc_transport *t, struct published_track *track, const struct rtp_demux_route *route,
-                        uint32_t ssrc)
+void pc_transport_bound(struct pc_transport *t, struct published_track *track,
+                        const struct rtp_demux_route *route, uint32_t ssrc)
 {
     struct srtp_transport *const srtp = peer_connection_srtp(t->pc);
     if (srtp != NULL && srtp_transport_bind_ssrc(srtp, ssrc) < 0) {
@@ -509,14 +516,15 @@ void pc_transport_set_rtt(struct pc_transport *t, int64_t rtt_us)
     }
 }
 
-// ---- in and out ---------------------------------------------------------------------------------------------------------
+// ---- in and out -----------------------------------------------------------------------------
 
-void pc_transport_input(struct pc_transport *t, uint8_t local, const struct addr *src, struct packet *p)
+void pc_transport_input(struct pc_transport *t, uint8_t local, const struct addr *src,
+                        struct packet *p)
 {
     struct room_env *const env = t->env;
     struct bytes_mut plain = {NULL, 0};
-    enum peer_connection_rx const rx = peer_connection_input(t->pc, env->now, local, src,
-                                                             (struct bytes_mut){p->data, p->len}, env->outbox, &plain);
+    enum peer_connection_rx const rx = peer_connection_input(
+        t->pc, env->now, local, src, (struct bytes_mut){p->data, p->len}, env->outbox, &plain);
     switch (rx) {
     case PEER_CONNECTION_RX_RTP:
         p->data = plain.p;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One peer connection of a participant with everything that belongs to it: descriptions, packets, reports, deadlines.
+// One peer connection of a participant with everything that belongs to it: descriptions, packets,
+// reports, deadlines.
 //
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/transport.go (PCTransport).
 
@@ -24,7 +25,7 @@ struct pc_ingress {
     struct twcc_recorder twcc;
     uint8_t section_count;
     struct {
-        uint32_t id; // of the demultiplexer's section: the m-line
+        uint32_t id;                   // of the demultiplexer's section: the m-line
         struct published_track *track; // NULL while no add_track claims it
     } sections[RTP_DEMUX_SECTIONS];
 };
@@ -53,26 +54,34 @@ struct pc_transport {
 };
 
 // -ENOMEM, -ENOBUFS.
-int pc_transport_new(struct participant *p, enum pc_target target, struct pc_transport **ret) NODISCARD;
+int pc_transport_new(struct participant *p, enum pc_target target,
+                     struct pc_transport **ret) NODISCARD;
 // Says goodbye on the wire and frees. Accepts NULL.
 void pc_transport_close(struct pc_transport *t);
 
-// Before an offer is answered: an ICE restart of the peer needs new credentials of ours in the answer. -ENOMEM.
-int pc_transport_prepare_answer(struct pc_transport *t, const struct jsep_applied *applied) NODISCARD;
+// Before an offer is answered: an ICE restart of the peer needs new credentials of ours in the
+// answer. -ENOMEM.
+int pc_transport_prepare_answer(struct pc_transport *t,
+                                const struct jsep_applied *applied) NODISCARD;
 
-// After a finished exchange (only then the DTLS role is known): gives what jsep learned from the remote description to the
-// peer connection: credentials, fingerprint, role. -EINVAL: unusable, -ENOMEM.
+// After a finished exchange (only then the DTLS role is known): gives what jsep learned from the
+// remote description to the peer connection: credentials, fingerprint, role. -EINVAL: unusable,
+// -ENOMEM.
 int pc_transport_apply_remote(struct pc_transport *t, const struct jsep_applied *applied) NODISCARD;
 
-// ICE restart asked for by us (v0 subscriber on resume): new local credentials for the next offer. -ENOMEM.
+// ICE restart asked for by us (v0 subscriber on resume): new local credentials for the next offer.
+// -ENOMEM.
 int pc_transport_restart_ice(struct pc_transport *t) NODISCARD;
 
-// Tells the demultiplexer which sections the peer sends on; call after each finished description. -ENOMEM.
+// Tells the demultiplexer which sections the peer sends on; call after each finished description.
+// -ENOMEM.
 int pc_transport_update_ingress(struct pc_transport *t) NODISCARD;
 
-// One datagram that belongs to this transport. p is the packet whose buffer holds it; media packets are routed on
-// (router_rtp), the rest is consumed. The caller gives p up with packet_unref afterwards.
-void pc_transport_input(struct pc_transport *t, uint8_t local, const struct addr *src, struct packet *p);
+// One datagram that belongs to this transport. p is the packet whose buffer holds it; media packets
+// are routed on (router_rtp), the rest is consumed. The caller gives p up with packet_unref
+// afterwards.
+void pc_transport_input(struct pc_transport *t, uint8_t local, const struct addr *src,
+                        struct packet *p);
 
 // A deadline (ROOM_TIMER_PC, ROOM_TIMER_MEDIA) was reached.
 void pc_transport_timeout(struct pc_transport *t);
@@ -85,11 +94,13 @@ void pc_transport_dtls_done(struct pc_transport *t, struct dtls_work *work);
 void pc_transport_sctp_ready(struct pc_transport *t);
 
 // The demultiplexer bound an SSRC: track (NULL: not known yet) and SRTP learn it.
-void pc_transport_bound(struct pc_transport *t, struct published_track *track, const struct rtp_demux_route *route,
-                        uint32_t ssrc);
+void pc_transport_bound(struct pc_transport *t, struct published_track *track,
+                        const struct rtp_demux_route *route, uint32_t ssrc);
 
-// A track was published or ended: the sections know it, and what is bound already reaches its receiver.
-void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct published_track *track);
+// A track was published or ended: the sections know it, and what is bound already reaches its
+// receiver.
+void pc_transport_set_track(struct pc_transport *t, uint32_t section_id,
+                            struct published_track *track);
 
 // Round trip measured by extended reports.
 void pc_transport_set_rtt(struct pc_transport *t, int64_t rtt_us);

@@ -8,7 +8,8 @@
 // ServerInfo.protocol of the signal protocol that is spoken here.
 #define SIGNAL_PROTOCOL 17
 
-static Livekit__ParticipantPermission *map_permission(const struct participant_permission *perm, struct arena *a)
+static Livekit__ParticipantPermission *map_permission(const struct participant_permission *perm,
+                                                      struct arena *a)
 {
     Livekit__ParticipantPermission *const m = arena_alloc(a, sizeof(*m));
     if (m == NULL) {
@@ -36,10 +37,12 @@ static Livekit__ParticipantPermission *map_permission(const struct participant_p
     return m;
 }
 
-static bool map_attributes(const struct participant *p, Livekit__ParticipantInfo *m, struct arena *a)
+static bool map_attributes(const struct participant *p, Livekit__ParticipantInfo *m,
+                           struct arena *a)
 {
     m->attributes = arena_array(a, p->attribute_count, sizeof(*m->attributes));
-    Livekit__ParticipantInfo__AttributesEntry *const e = arena_array(a, p->attribute_count, sizeof(*e));
+    Livekit__ParticipantInfo__AttributesEntry *const e =
+        arena_array(a, p->attribute_count, sizeof(*e));
     if (m->attributes == NULL || e == NULL) {
         return false;
     }
@@ -74,7 +77,8 @@ static bool map_tracks(const struct participant *p, Livekit__ParticipantInfo *m,
     return true;
 }
 
-static bool map_capabilities(const struct participant *p, Livekit__ParticipantInfo *m, struct arena *a)
+static bool map_capabilities(const struct participant *p, Livekit__ParticipantInfo *m,
+                             struct arena *a)
 {
     m->capabilities = arena_array(a, 32, sizeof(*m->capabilities));
     if (m->capabilities == NULL) {
@@ -117,8 +121,8 @@ Livekit__ParticipantInfo *proto_map_participant(const struct participant *p, str
     return map_tracks(p, m, a) ? m : NULL;
 }
 
-Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct participant *but, struct arena *a,
-                                            size_t *ret_n)
+Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct participant *but,
+                                            struct arena *a, size_t *ret_n)
 {
     Livekit__ParticipantInfo **const v = arena_array(a, HASH_COUNT(r->participants), sizeof(*v));
     if (v == NULL) {
@@ -141,8 +145,8 @@ Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct p
 
 Livekit__Codec **proto_map_codecs(uint32_t enabled, struct arena *a, size_t *ret_n)
 {
-    static const enum codec order[] = {CODEC_VP8, CODEC_H264, CODEC_VP9, CODEC_AV1, CODEC_H265, CODEC_OPUS,
-                                       CODEC_RED, CODEC_PCMU, CODEC_PCMA, CODEC_G722};
+    static const enum codec order[] = {CODEC_VP8,  CODEC_H264, CODEC_VP9,  CODEC_AV1,  CODEC_H265,
+                                       CODEC_OPUS, CODEC_RED,  CODEC_PCMU, CODEC_PCMA, CODEC_G722};
     Livekit__Codec **const v = arena_array(a, ARRAY_LEN(order), sizeof(*v));
     Livekit__Codec *const m = arena_array(a, ARRAY_LEN(order), sizeof(*m));
     if (v == NULL || m == NULL) {
@@ -196,8 +200,8 @@ Livekit__ServerInfo *proto_map_server(const struct room_env *env, struct arena *
     return m;
 }
 
-Livekit__SessionDescription *proto_map_description(const char *type, const char *sdp, uint32_t id, const struct jsep *j,
-                                                   struct arena *a)
+Livekit__SessionDescription *proto_map_description(const char *type, const char *sdp, uint32_t id,
+                                                   const struct jsep *j, struct arena *a)
 {
     Livekit__SessionDescription *const m = arena_alloc(a, sizeof(*m));
     if (m == NULL) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// From rooms, participants and transports to LiveKit's messages. Messages live in the caller's arena and borrow text from
-// the objects: encode them before anything changes. All functions return NULL when memory or the arena's cap is used up.
+// From rooms, participants and transports to LiveKit's messages. Messages live in the caller's
+// arena and borrow text from the objects: encode them before anything changes. All functions return
+// NULL when memory or the arena's cap is used up.
 //
 // Owner thread: the room's worker.
 
@@ -17,14 +18,15 @@ typedef struct Livekit__SessionDescription Livekit__SessionDescription;
 struct jsep;
 
 // With the complete list of published tracks (none when DISCONNECTED).
-Livekit__ParticipantInfo *proto_map_participant(const struct participant *p, struct arena *a) NODISCARD;
+Livekit__ParticipantInfo *proto_map_participant(const struct participant *p,
+                                                struct arena *a) NODISCARD;
 // Everybody in the room except `but` and hidden ones; *ret_n entries.
-Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct participant *but, struct arena *a,
-                                            size_t *ret_n) NODISCARD;
+Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct participant *but,
+                                            struct arena *a, size_t *ret_n) NODISCARD;
 Livekit__Room *proto_map_room(const struct room *r, struct arena *a) NODISCARD;
 Livekit__ServerInfo *proto_map_server(const struct room_env *env, struct arena *a) NODISCARD;
 // enabled_publish_codecs: VP8 first, then H264, other video, then audio (livekit-protocol 5.4).
 Livekit__Codec **proto_map_codecs(uint32_t enabled, struct arena *a, size_t *ret_n) NODISCARD;
 // With mid_to_track_id of the sections the last description of j sends on.
-Livekit__SessionDescription *proto_map_description(const char *type, const char *sdp, uint32_t id, const struct jsep *j,
-                                                   struct arena *a) NODISCARD;
+Livekit__SessionDescription *proto_map_description(const char *type, const char *sdp, uint32_t id,
+                                                   const struct jsep *j, struct arena *a) NODISCARD;

@@ -12,12 +12,13 @@
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 
-// In rooms with more subscribers than this, key frames of a layer are asked for at most once a second: late joiners come
-// all the time there (media-plane 11.6).
+// In rooms with more subscribers than this, key frames of a layer are asked for at most once a
+// second: late joiners come all the time there (media-plane 11.6).
 #define LARGE_ROOM_OUTPUTS 100
 #define LARGE_ROOM_KEY_FRAME_US INT64_C(1000000)
 
-int published_track_new(struct participant *p, const struct track_info *info, struct published_track **ret)
+int published_track_new(struct participant *p, const struct track_info *info,
+                        struct published_track **ret)
 {
     struct room_env *const env = p->room->env;
     if (p->track_count >= PARTICIPANT_TRACKS_MAX) {
@@ -88,7 +89,8 @@ struct published_track *published_track_by_sid(struct participant *p, const char
 static bool has_cid(const struct published_track *t, const char *cid)
 {
     for (uint8_t i = 0; i < t->info.codec_count; i++) {
-        if (strcmp(t->info.codecs[i].cid, cid) == 0 || strcmp(t->info.codecs[i].sdp_cid, cid) == 0) {
+        if (strcmp(t->info.codecs[i].cid, cid) == 0 ||
+            strcmp(t->info.codecs[i].sdp_cid, cid) == 0) {
             return true;
         }
     }
@@ -104,7 +106,8 @@ struct published_track *published_track_by_cid(struct participant *p, const char
     return t;
 }
 
-struct published_track *published_track_match(struct participant *p, enum track_type type, const char *track_id)
+struct published_track *published_track_match(struct participant *p, enum track_type type,
+                                              const char *track_id)
 {
     struct published_track *first = NULL;
     struct published_track *t = NULL;
@@ -122,7 +125,8 @@ struct published_track *published_track_match(struct participant *p, enum track_
     }
     // Firefox sends other ids in its SDP than in add_track (livekit-protocol 4.5).
     if (first != NULL && track_id[0] != 0 && first->info.codec_count > 0) {
-        (void)snprintf(first->info.codecs[0].sdp_cid, sizeof(first->info.codecs[0].sdp_cid), "%s", track_id);
+        (void)snprintf(first->info.codecs[0].sdp_cid, sizeof(first->info.codecs[0].sdp_cid), "%s",
+                       track_id);
     }
     return first;
 }
@@ -177,7 +181,8 @@ static int make_receiver(struct published_track *t)
     const struct jsep_transceiver *const s = t->section;
     const struct jsep_codec *c = jsep_codec_find(s, (uint8_t)t->codec);
     if (c == NULL && s->codec_count > 0) {
-        // The codec of add_track was not agreed: the first one of the answer is what the client sends.
+        // The codec of add_track was not agreed: the first one of the answer is what the client
+        // sends.
         c = &s->codecs[0];
         t->codec = (enum codec)c->codec;
     }
@@ -236,7 +241,8 @@ int published_track_publish(struct published_track *t)
     return 0;
 }
 
-void published_track_layer_bound(struct published_track *t, uint8_t encoding, bool rtx, uint32_t ssrc)
+void published_track_layer_bound(struct published_track *t, uint8_t encoding, bool rtx,
+                                 uint32_t ssrc)
 {
     if (t->info.codec_count == 0 || encoding >= t->info.codecs[0].layer_count) {
         return;
@@ -277,7 +283,8 @@ int published_track_add_output(struct published_track *t, struct subscription *s
         t->output_cap = cap;
     }
     s->output = t->output_count;
-    t->outputs[t->output_count++] = (struct track_output){s->down_track, participant_sending(s->subscriber), s};
+    t->outputs[t->output_count++] =
+        (struct track_output){s->down_track, participant_sending(s->subscriber), s};
     if (t->output_count == LARGE_ROOM_OUTPUTS) {
         receiver_set_key_frame_spacing(t->receiver, LARGE_ROOM_KEY_FRAME_US);
     }

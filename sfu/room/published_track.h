@@ -2,11 +2,13 @@
 #pragma once
 // A track that a participant publishes: from add_track to its end.
 //
-//   PENDING ──section of an offer matches──► MATCHED ──transport connected──► PUBLISHED ──section inactive──► (gone)
+//   PENDING ──section of an offer matches──► MATCHED ──transport connected──► PUBLISHED ──section
+//   inactive──► (gone)
 //
 // PENDING: only the add_track is known. PUBLISHED: everybody knows it, and packets have a receiver.
 //
-// Owner thread: the room's worker. Upstream: livekit pkg/rtc/mediatrack.go, pkg/rtc/participant.go (addPendingTrack).
+// Owner thread: the room's worker. Upstream: livekit pkg/rtc/mediatrack.go, pkg/rtc/participant.go
+// (addPendingTrack).
 
 #include "sfu/media/audio_level.h"
 #include "sfu/media/receiver.h"
@@ -25,8 +27,8 @@ enum published_track_state {
     TRACK_PUBLISHED,
 };
 
-// Packets of one track that are gathered before they are fanned out: two frames of a video at once; what is over goes out
-// first (router_flush).
+// Packets of one track that are gathered before they are fanned out: two frames of a video at once;
+// what is over goes out first (router_flush).
 #define PUBLISHED_TRACK_BATCH 32
 
 // One subscriber in the fan-out: everything the router touches for it, in one cache line.
@@ -58,14 +60,18 @@ struct published_track {
     struct packet *batch[PUBLISHED_TRACK_BATCH];
 };
 
-// Enters a pending track (info complete but for the sid). -ENOBUFS over the participant's limit, -ENOMEM.
-int published_track_new(struct participant *p, const struct track_info *info, struct published_track **ret) NODISCARD;
+// Enters a pending track (info complete but for the sid). -ENOBUFS over the participant's limit,
+// -ENOMEM.
+int published_track_new(struct participant *p, const struct track_info *info,
+                        struct published_track **ret) NODISCARD;
 
 // Ends it: subscribers lose it, everybody is told. Accepts NULL.
 void published_track_close(struct published_track *t);
 
-// The track of an msid track id among those without a section: by cid, else the first pending one of the kind.
-struct published_track *published_track_match(struct participant *p, enum track_type type, const char *track_id);
+// The track of an msid track id among those without a section: by cid, else the first pending one
+// of the kind.
+struct published_track *published_track_match(struct participant *p, enum track_type type,
+                                              const char *track_id);
 
 struct published_track *published_track_by_sid(struct participant *p, const char *sid);
 // Pending or published under that client id.
@@ -74,12 +80,13 @@ struct published_track *published_track_by_cid(struct participant *p, const char
 // Attaches the section of an offer; PENDING becomes MATCHED.
 void published_track_set_section(struct published_track *t, struct jsep_transceiver *section);
 
-// Makes a receiver from what the section negotiated, announces the track and subscribes others. Does nothing unless
-// MATCHED. -ENOTSUP: no usable codec; -ENOMEM.
+// Makes a receiver from what the section negotiated, announces the track and subscribes others.
+// Does nothing unless MATCHED. -ENOTSUP: no usable codec; -ENOMEM.
 int published_track_publish(struct published_track *t) NODISCARD;
 
 // The demultiplexer learned the SSRC of an encoding: TrackInfo shows it.
-void published_track_layer_bound(struct published_track *t, uint8_t encoding, bool rtx, uint32_t ssrc);
+void published_track_layer_bound(struct published_track *t, uint8_t encoding, bool rtx,
+                                 uint32_t ssrc);
 
 void published_track_set_muted(struct published_track *t, bool muted);
 

@@ -55,8 +55,10 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     r->created = env->wall;
     const struct room_conf *const conf = env->conf;
     r->empty_timeout_s = args->empty_timeout_s != 0 ? args->empty_timeout_s : conf->empty_timeout_s;
-    r->departure_timeout_s = args->departure_timeout_s != 0 ? args->departure_timeout_s : conf->departure_timeout_s;
-    r->max_participants = args->max_participants != 0 ? args->max_participants : conf->max_participants;
+    r->departure_timeout_s =
+        args->departure_timeout_s != 0 ? args->departure_timeout_s : conf->departure_timeout_s;
+    r->max_participants =
+        args->max_participants != 0 ? args->max_participants : conf->max_participants;
     r->timer.kind = ROOM_TIMER_ROOM;
     r->updates.kind = ROOM_TIMER_UPDATES;
     r->speakers.kind = ROOM_TIMER_SPEAKERS;
@@ -64,7 +66,8 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     if (room_find(env, r->name) != r) {
         goto fail;
     }
-    timer_heap_set(env->timers, &r->timer, mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
+    timer_heap_set(env->timers, &r->timer,
+                   mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
     *ret = r;
     return 0;
 fail:
@@ -157,7 +160,8 @@ void room_update_soon(struct room *r, bool urgent)
     if (urgent) {
         room_flush_updates(r);
     } else {
-        timer_heap_set_sooner(r->env->timers, &r->updates, mono_add_ms(r->env->now, ROOM_UPDATE_DELAY_MS));
+        timer_heap_set_sooner(r->env->timers, &r->updates,
+                              mono_add_ms(r->env->now, ROOM_UPDATE_DELAY_MS));
     }
 }
 

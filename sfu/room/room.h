@@ -6,8 +6,9 @@
 
 #include "sfu/room/participant.h"
 
-// Updates of participants that do not publish are gathered for this long, so that a crowd that comes in together costs one
-// message to everyone instead of one for each (livekit gathers for 3 s; we want others visible at once).
+// Updates of participants that do not publish are gathered for this long, so that a crowd that
+// comes in together costs one message to everyone instead of one for each (livekit gathers for 3 s;
+// we want others visible at once).
 #define ROOM_UPDATE_DELAY_MS 20
 
 struct room {

@@ -9,7 +9,8 @@
 #define REPLY_MAX ((size_t)16 << 20)
 #define REQUEST_MAX ((size_t)10 << 20)
 
-static void reply(struct room_env *env, handle_t call, const ProtobufCMessage *msg, const char *error, const char *text)
+static void reply(struct room_env *env, handle_t call, const ProtobufCMessage *msg,
+                  const char *error, const char *text)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_API_REPLY, call);
     if (m == NULL) {
@@ -32,7 +33,8 @@ static void not_found(struct room_env *env, handle_t call, const char *text)
     reply(env, call, NULL, "not_found", text);
 }
 
-static void create_room(struct room_env *env, handle_t call, const Livekit__CreateRoomRequest *req, const char *name)
+static void create_room(struct room_env *env, handle_t call, const Livekit__CreateRoomRequest *req,
+                        const char *name)
 {
     // An existing room is returned unchanged.
     struct room *r = room_find(env, name);
@@ -50,7 +52,8 @@ static void create_room(struct room_env *env, handle_t call, const Livekit__Crea
         }
         room_population_changed(r);
         // Nobody was here yet: the time for an empty room counts, not that after a departure.
-        timer_heap_set(env->timers, &r->timer, mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
+        timer_heap_set(env->timers, &r->timer,
+                       mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
     }
     struct arena a;
     arena_init(&a, 4096, REPLY_MAX);
@@ -83,7 +86,8 @@ static void list_participants(struct room_env *env, handle_t call, const struct 
     rsp.participants = arena_array(&a, count, sizeof(*rsp.participants));
     bool ok = rsp.participants != NULL;
     // Hidden ones too: this is for operators.
-    for (const struct participant *p = r != NULL ? r->participants : NULL; ok && p != NULL; p = p->hh.next) {
+    for (const struct participant *p = r != NULL ? r->participants : NULL; ok && p != NULL;
+         p = p->hh.next) {
         rsp.participants[rsp.n_participants] = proto_map_participant(p, &a);
         ok = rsp.participants[rsp.n_participants++] != NULL;
     }
@@ -152,7 +156,8 @@ void room_api_call(struct room_env *env, handle_t call, const struct channel_api
 {
     const ProtobufCMessageDescriptor *const type = request_type(api->method);
     CLEANUP(pbuf_free) struct pbuf *req = NULL;
-    if (type == NULL || pbuf_unpack(type, bytes_of(api->request, api->request_len), REQUEST_MAX, &req) < 0) {
+    if (type == NULL ||
+        pbuf_unpack(type, bytes_of(api->request, api->request_len), REQUEST_MAX, &req) < 0) {
         reply(env, call, NULL, "malformed", "the protobuf request could not be decoded");
         return;
     }

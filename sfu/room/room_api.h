@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Room service calls, answered by the room they are about (livekit-protocol 6.2). Permissions were checked by the
-// signalling thread.
+// Room service calls, answered by the room they are about (livekit-protocol 6.2). Permissions were
+// checked by the signalling thread.
 //
 // Owner thread: the room's worker.
 

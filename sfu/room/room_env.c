@@ -42,7 +42,7 @@ const char *room_env_sid(struct room_env *env, const char *prefix, char ret[stat
 const char *room_drop_name(enum room_drop d)
 {
     static const char *const names[ROOM_DROP_COUNT] = {
-        [ROOM_DROP_UNBOUND_SSRC] = "unbound_ssrc", [ROOM_DROP_MALFORMED_RTP] = "malformed_rtp",
+        [ROOM_DROP_UNBOUND_SSRC] = "unbound_ssrc",     [ROOM_DROP_MALFORMED_RTP] = "malformed_rtp",
         [ROOM_DROP_MALFORMED_RTCP] = "malformed_rtcp", [ROOM_DROP_BATCH_FULL] = "batch_full",
         [ROOM_DROP_SSRC_LIMIT] = "ssrc_limit",
     };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a worker lends to its rooms, and where rooms leave what has to go up: datagrams in the outbox, messages for the
-// signalling thread in a list, handshake steps in a list. The worker drains them after each turn; rooms never call it.
+// What a worker lends to its rooms, and where rooms leave what has to go up: datagrams in the
+// outbox, messages for the signalling thread in a list, handshake steps in a list. The worker
+// drains them after each turn; rooms never call it.
 //
 // Owner thread: the worker's.
 
@@ -24,10 +25,10 @@ struct room_conf {
     const char *server_version; // ServerInfo.version: clients switch features by it
     const char *node_id;
     const char *region;
-    uint32_t empty_timeout_s;     // livekit default 300: a room nobody joined
-    uint32_t departure_timeout_s; // livekit default 20: after the last one left
-    uint32_t max_participants;    // 0 = no limit
-    uint32_t codecs;              // bit (1u << enum codec) of each codec that may be published
+    uint32_t empty_timeout_s;      // livekit default 300: a room nobody joined
+    uint32_t departure_timeout_s;  // livekit default 20: after the last one left
+    uint32_t max_participants;     // 0 = no limit
+    uint32_t codecs;               // bit (1u << enum codec) of each codec that may be published
     const char *const *candidates; // "candidate:..." lines of this worker's addresses
     size_t candidate_count;
     const char *const *candidates_one; // the same with one address a family: what Firefox gets
@@ -79,9 +80,9 @@ struct room_env {
     struct room *rooms;             // hash by name
     struct handle_table transports; // struct pc_transport
     struct handle_table subscriptions;
-    struct handle_table tracks;     // struct published_track
-    struct participant *sessions;   // hash by session handle
-    uint32_t timer_count;           // timers that may be set at once: keeps the heap large enough
+    struct handle_table tracks;   // struct published_track
+    struct participant *sessions; // hash by session handle
+    uint32_t timer_count;         // timers that may be set at once: keeps the heap large enough
 
     // Up to the worker.
     struct channel_msg *out_head, *out_tail;

@@ -7,7 +7,7 @@
 #include "sfu/room/subscription.h"
 #include "sfu/transport/peer_connection.h"
 
-// ---- in -----------------------------------------------------------------------------------------------------------------
+// ---- in -------------------------------------------------------------------------------------
 
 static struct published_track *track_of(const struct pc_transport *t, uint32_t section_id)
 {
@@ -31,8 +31,9 @@ static void mark_dirty(struct room_env *env, struct published_track *track)
 
 static void fan_out(struct room_env *env, struct published_track *track);
 
-static void deliver(struct pc_transport *t, struct published_track *track, const struct rtp_demux_route *route,
-                    struct packet *p, const struct rtp_header *h)
+static void deliver(struct pc_transport *t, struct published_track *track,
+                    const struct rtp_demux_route *route, struct packet *p,
+                    const struct rtp_header *h)
 {
     struct room_env *const env = t->env;
     enum receiver_verdict const verdict = receiver_input(track->receiver, env->now, route, p, h);
@@ -99,8 +100,10 @@ void router_rtp(struct pc_transport *t, struct packet *p)
     }
     struct bytes ext;
     uint16_t twcc_sn = 0;
-    // Arrivals are recorded before any decision about the packet: the sender's estimate counts all of them.
-    if (rtp_ext_find(&h, t->ingress->demux.ext.id[RTP_EXT_TRANSPORT_CC], &ext) && rtp_ext_transport_cc(ext, &twcc_sn)) {
+    // Arrivals are recorded before any decision about the packet: the sender's estimate counts all
+    // of them.
+    if (rtp_ext_find(&h, t->ingress->demux.ext.id[RTP_EXT_TRANSPORT_CC], &ext) &&
+        rtp_ext_transport_cc(ext, &twcc_sn)) {
         twcc_recorder_record(&t->ingress->twcc, p->arrival, twcc_sn, p->len);
         pc_transport_media_by(t, mono_max(twcc_recorder_deadline(&t->ingress->twcc), env->now));
     }
@@ -112,7 +115,8 @@ void router_release_held(struct pc_transport *t)
     if (t->ingress == NULL) {
         return;
     }
-    for (struct packet *p = NULL; (p = rtp_demux_take_held(&t->ingress->demux, t->env->now)) != NULL;) {
+    for (struct packet *p = NULL;
+         (p = rtp_demux_take_held(&t->ingress->demux, t->env->now)) != NULL;) {
         struct rtp_header h;
         if (rtp_parse(packet_bytes(p), &h) == 0) {
             route_packet(t, p, &h);
@@ -121,10 +125,10 @@ void router_release_held(struct pc_transport *t)
     }
 }
 
-// ---- out ----------------------------------------------------------------------------------------------------------------
+// ---- out ------------------------------------------------------------------------------------
 
-static inline void commit(struct room_env *env, struct outbox_slot *slot, const struct peer_connection_path *path,
-                          const struct down_track_out *out)
+static inline void commit(struct room_env *env, struct outbox_slot *slot,
+                          const struct peer_connection_path *path, const struct down_track_out *out)
 {
     slot->dst = path->dst;
     slot->local = path->local;
@@ -140,7 +144,8 @@ static inline void commit(struct room_env *env, struct outbox_slot *slot, const 
 #define OUT_CAP (OUTBOX_DATA_CAP - OUTBOX_TAILROOM)
 
 // Asks the publisher for a key frame if the down track waits for one.
-static void want_key_frame(struct room_env *env, struct published_track *track, struct down_track *dt)
+static void want_key_frame(struct room_env *env, struct published_track *track,
+                           struct down_track *dt)
 {
     uint8_t encoding = 0;
     if (down_track_poll_key_frame(dt, env->now, track->receiver, &encoding)) {
@@ -149,7 +154,8 @@ static void want_key_frame(struct room_env *env, struct published_track *track, 
     }
 }
 
-static void fan_out_one(struct room_env *env, struct published_track *track, const struct track_output *o)
+static void fan_out_one(struct room_env *env, struct published_track *track,
+                        const struct track_output *o)
 {
     const struct peer_connection_path *const path = peer_connection_path(o->transport->pc);
     if (path->srtp == NULL) {
@@ -159,8 +165,9 @@ static void fan_out_one(struct room_env *env, struct published_track *track, con
     for (uint8_t i = 0; i < track->batch_count; i++) {
         struct outbox_slot *const slot = outbox_reserve(env->outbox);
         struct down_track_out out = {.data = slot->data, .cap = OUT_CAP};
-        enum down_track_result const r = down_track_write(o->down_track, env->now, track->receiver, track->batch[i],
-                                                          &o->transport->twcc_sn, &out);
+        enum down_track_result const r =
+            down_track_write(o->down_track, env->now, track->receiver, track->batch[i],
+                             &o->transport->twcc_sn, &out);
         if (LIKELY(r == DOWN_TRACK_SENT)) {
             commit(env, slot, path, &out);
         } else {
@@ -234,7 +241,7 @@ static void send_rtx(struct pc_transport *t, struct subscription *s)
     }
 }
 
-// ---- RTCP in ------------------------------------------------------------------------------------------------------------
+// ---- RTCP in --------------------------------------------------------------------------------
 
 static struct subscription *output_by_ssrc(const struct pc_transport *t, uint32_t ssrc)
 {
@@ -272,7 +279,8 @@ static void input_nack(struct pc_transport *t, const struct rtcp_fb *fb)
     if (s == NULL) {
         return;
     }
-    // 17 numbers an item, and a compound holds fewer than 375 items; more than a few hundred are a storm anyway.
+    // 17 numbers an item, and a compound holds fewer than 375 items; more than a few hundred are a
+    // storm anyway.
     uint16_t sns[256];
     size_t n = 0;
     struct rtcp_nack_iter it;
@@ -327,8 +335,9 @@ static void input_xr(struct pc_transport *t, const struct rtcp_packet *p)
     for (uint8_t i = 0; i < xr.dlrr_count; i++) {
         int64_t rtt_us = 0;
         // Three seconds: media-plane 5.12.
-        if (xr.dlrr[i].ssrc == t->rtcp_ssrc && rtcp_rtt_us(rtcp_ntp_of_mono(t->env->now), xr.dlrr[i].lrr,
-                                                           xr.dlrr[i].dlrr, 3 * US_PER_S, &rtt_us)) {
+        if (xr.dlrr[i].ssrc == t->rtcp_ssrc &&
+            rtcp_rtt_us(rtcp_ntp_of_mono(t->env->now), xr.dlrr[i].lrr, xr.dlrr[i].dlrr,
+                        3 * US_PER_S, &rtt_us)) {
             pc_transport_set_rtt(t, rtt_us);
         }
     }
@@ -396,25 +405,29 @@ void router_rtcp(struct pc_transport *t, struct bytes compound)
     }
 }
 
-// ---- RTCP out -----------------------------------------------------------------------------------------------------------
+// ---- RTCP out -------------------------------------------------------------------------------
 
-// livekit and libwebrtc report about once a second; spread so that many transports do not fire together.
+// livekit and libwebrtc report about once a second; spread so that many transports do not fire
+// together.
 #define REPORT_INTERVAL_US INT64_C(1000000)
 
 static void send_compound(struct pc_transport *t, struct rtcp_out *out)
 {
     uint8_t buf[RTCP_OUT_CAP];
     size_t n = 0;
-    if (!rtcp_out_is_empty(out) && rtcp_out_finish(out, (struct bytes_mut){buf, sizeof(buf)}, &n) == 0) {
+    if (!rtcp_out_is_empty(out) &&
+        rtcp_out_finish(out, (struct bytes_mut){buf, sizeof(buf)}, &n) == 0) {
         pc_transport_send_rtcp(t, bytes_of(buf, n));
     }
     rtcp_out_init(out, t->rtcp_ssrc);
 }
 
-static void out_receiver(struct pc_transport *t, struct published_track *track, bool report, struct rtcp_out *out)
+static void out_receiver(struct pc_transport *t, struct published_track *track, bool report,
+                         struct rtcp_out *out)
 {
     mono_t const now = t->env->now;
-    if (mono_reached(receiver_deadline(track->receiver), now) && receiver_timeout(track->receiver, now, out) < 0) {
+    if (mono_reached(receiver_deadline(track->receiver), now) &&
+        receiver_timeout(track->receiver, now, out) < 0) {
         send_compound(t, out);
         // What still does not fit comes with the next deadline.
         (void)!receiver_timeout(track->receiver, now, out);
@@ -446,13 +459,16 @@ static mono_t out_ingress(struct pc_transport *t, struct rtcp_out *out)
         next = mono_min(next, receiver_deadline(track->receiver));
     }
     if (report && receiving) {
-        t->next_report = mono_add_us(now, REPORT_INTERVAL_US * 8 / 10 + rng_u32(env->rng) % (REPORT_INTERVAL_US * 4 / 10));
-        struct rtcp_xr const xr = {.ssrc = t->rtcp_ssrc, .has_rrtr = true, .rrtr = rtcp_ntp_of_mono(now)};
+        t->next_report = mono_add_us(now, REPORT_INTERVAL_US * 8 / 10 +
+                                              rng_u32(env->rng) % (REPORT_INTERVAL_US * 4 / 10));
+        struct rtcp_xr const xr = {
+            .ssrc = t->rtcp_ssrc, .has_rrtr = true, .rrtr = rtcp_ntp_of_mono(now)};
         (void)!rtcp_out_add_xr(out, &xr);
     }
     uint8_t buf[TWCC_RECORDER_PACKET_MAX];
     struct wr w = wr_init(buf, sizeof(buf));
-    while (twcc_recorder_write(&t->ingress->twcc, now, t->rtcp_ssrc, pc_transport_any_ssrc(t), &w)) {
+    while (
+        twcc_recorder_write(&t->ingress->twcc, now, t->rtcp_ssrc, pc_transport_any_ssrc(t), &w)) {
         if (rtcp_out_add_raw(out, wr_bytes_view(&w)) < 0) {
             send_compound(t, out);
             (void)!rtcp_out_add_raw(out, wr_bytes_view(&w));
@@ -473,7 +489,8 @@ static mono_t out_down_tracks(struct pc_transport *t, struct rtcp_out *out)
         }
         if (mono_reached(down_track_deadline(s->down_track), env->now)) {
             want_key_frame(env, s->track, s->down_track);
-            if (down_track_write_sr(s->down_track, env->now, s->track->receiver, false, out) == -ENOBUFS) {
+            if (down_track_write_sr(s->down_track, env->now, s->track->receiver, false, out) ==
+                -ENOBUFS) {
                 send_compound(t, out);
                 (void)!down_track_write_sr(s->down_track, env->now, s->track->receiver, false, out);
             }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The way of a packet through a room: from a publisher's transport to the down tracks of all subscribers.
+// The way of a packet through a room: from a publisher's transport to the down tracks of all
+// subscribers.
 //
-//   router_rtp (each packet)                            router_flush (once for each batch of received datagrams)
-//     parse, TWCC arrival, demultiplex, receiver_input ──► track->batch ──► for each output { for each packet: write } 
+//   router_rtp (each packet)                            router_flush (once for each batch of
+//   received datagrams)
+//     parse, TWCC arrival, demultiplex, receiver_input ──► track->batch ──► for each output { for
+//     each packet: write }
 //
-// Fan-out goes subscriber by subscriber, so that packets for one address lie next to each other in the outbox and leave as
-// one GSO message.
+// Fan-out goes subscriber by subscriber, so that packets for one address lie next to each other in
+// the outbox and leave as one GSO message.
 //
 // No allocation, no lock, no log. Owner thread: the room's worker.
 

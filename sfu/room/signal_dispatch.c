@@ -26,7 +26,8 @@ static uint32_t pending_count(const struct participant *p)
     return n;
 }
 
-// Another codec for a track that is up. Backup codecs are not forwarded yet: the primary goes on for everybody.
+// Another codec for a track that is up. Backup codecs are not forwarded yet: the primary goes on
+// for everybody.
 static void add_codec(struct participant *p, Livekit__AddTrackRequest *req)
 {
     enum request_result const result =
@@ -50,7 +51,8 @@ void signal_dispatch_add_track(struct participant *p, Livekit__AddTrackRequest *
         return;
     }
     struct published_track *t = NULL;
-    if (pending_count(p) >= PARTICIPANT_PENDING_TRACKS_MAX || published_track_new(p, &info, &t) < 0) {
+    if (pending_count(p) >= PARTICIPANT_PENDING_TRACKS_MAX ||
+        published_track_new(p, &info, &t) < 0) {
         signal_send_add_track_response(p, req, REQUEST_LIMIT_EXCEEDED);
         return;
     }
@@ -88,8 +90,8 @@ static void on_subscription(struct participant *p, const Livekit__UpdateSubscrip
 static void on_track_setting(struct participant *p, const Livekit__UpdateTrackSettings *req)
 {
     for (size_t i = 0; i < req->n_track_sids; i++) {
-        subscription_set_settings(p, req->track_sids[i], req->disabled, (uint8_t)req->quality, req->width, req->height,
-                                  req->fps);
+        subscription_set_settings(p, req->track_sids[i], req->disabled, (uint8_t)req->quality,
+                                  req->width, req->height, req->fps);
     }
 }
 
@@ -127,7 +129,8 @@ static void on_sync_state(struct participant *p, const Livekit__SyncState *req)
         return;
     }
     for (size_t i = 0; i < req->n_track_sids_disabled; i++) {
-        subscription_set_settings(p, req->track_sids_disabled[i], true, LIVEKIT__VIDEO_QUALITY__HIGH, 0, 0, 0);
+        subscription_set_settings(p, req->track_sids_disabled[i], true,
+                                  LIVEKIT__VIDEO_QUALITY__HIGH, 0, 0, 0);
     }
     if (req->subscription != NULL) {
         on_subscription(p, req->subscription);
@@ -159,7 +162,8 @@ static void on_update_metadata(struct participant *p, const Livekit__UpdateParti
     struct access_attribute attributes[PARTICIPANT_ATTRIBUTES_MAX];
     size_t const n = MIN(req->n_attributes, (size_t)PARTICIPANT_ATTRIBUTES_MAX);
     for (size_t i = 0; i < n; i++) {
-        attributes[i] = (struct access_attribute){lk_str(req->attributes[i]->key), lk_str(req->attributes[i]->value)};
+        attributes[i] = (struct access_attribute){lk_str(req->attributes[i]->key),
+                                                  lk_str(req->attributes[i]->value)};
     }
     const char *const name = *lk_str(req->name) ? req->name : NULL;
     const char *const metadata = *lk_str(req->metadata) ? req->metadata : NULL;
@@ -176,7 +180,8 @@ static void on_update_audio_track(struct participant *p, const Livekit__UpdateLo
         return;
     }
     t->info.feature_count = 0;
-    for (size_t i = 0; i < req->n_features && t->info.feature_count < TRACK_INFO_FEATURES_MAX; i++) {
+    for (size_t i = 0; i < req->n_features && t->info.feature_count < TRACK_INFO_FEATURES_MAX;
+         i++) {
         t->info.features[t->info.feature_count++] = (uint8_t)req->features[i];
     }
     participant_changed(p, true);
@@ -234,7 +239,8 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_VIDEO_TRACK:
         on_update_video_track(p, req->update_video_track);
         break;
-    // A lite agent sends no checks: the client's candidates are learned from its requests (media-plane 1.3).
+    // A lite agent sends no checks: the client's candidates are learned from its requests
+    // (media-plane 1.3).
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE:
     default:
         break;

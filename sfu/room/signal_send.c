@@ -9,7 +9,8 @@
 #define PING_INTERVAL_S 5
 #define PING_TIMEOUT_S 15
 
-// Largest encoded message: clients refuse more than 2 MiB, updates of large rooms are split long before.
+// Largest encoded message: clients refuse more than 2 MiB, updates of large rooms are split long
+// before.
 #define SIGNAL_MESSAGE_MAX ((size_t)2 << 20)
 
 // Arena for building one message (descriptions and joins of large rooms are the largest).
@@ -63,7 +64,8 @@ static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct ar
     j->participant = proto_map_participant(p, a);
     j->other_participants = proto_map_others(p->room, p, a, &j->n_other_participants);
     j->server_info = proto_map_server(env, a);
-    j->enabled_publish_codecs = proto_map_codecs(env->conf->codecs, a, &j->n_enabled_publish_codecs);
+    j->enabled_publish_codecs =
+        proto_map_codecs(env->conf->codecs, a, &j->n_enabled_publish_codecs);
     LK_SET_STR(j, server_version, env->conf->server_version);
     LK_SET_STR(j, server_region, env->conf->region);
     LK_SET(j, subscriber_primary, p->subscriber_primary);
@@ -71,8 +73,8 @@ static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct ar
     LK_SET(j, ping_interval, PING_INTERVAL_S);
     LK_SET_BYTES(j, sif_trailer, bytes_str(p->room->sif_trailer));
     LK_SET(j, fast_publish, p->permission.can_publish);
-    return j->room != NULL && j->participant != NULL && j->other_participants != NULL && j->server_info != NULL &&
-           j->enabled_publish_codecs != NULL;
+    return j->room != NULL && j->participant != NULL && j->other_participants != NULL &&
+           j->server_info != NULL && j->enabled_publish_codecs != NULL;
 }
 
 void signal_send_join(struct participant *p)
@@ -111,7 +113,8 @@ void signal_send_everybody(struct participant *p)
     struct arena a;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
-    u.participants = proto_map_others(p->room, p->permission.hidden ? p : NULL, &a, &u.n_participants);
+    u.participants =
+        proto_map_others(p->room, p->permission.hidden ? p : NULL, &a, &u.n_participants);
     if (u.participants != NULL) {
         Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
         rsp.update = &u;
@@ -122,11 +125,13 @@ void signal_send_everybody(struct participant *p)
     arena_done(&a);
 }
 
-void signal_send_description(struct participant *p, bool offer, const char *sdp, uint32_t id, const struct jsep *j)
+void signal_send_description(struct participant *p, bool offer, const char *sdp, uint32_t id,
+                             const struct jsep *j)
 {
     struct arena a;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
-    Livekit__SessionDescription *const d = proto_map_description(offer ? "offer" : "answer", sdp, id, j, &a);
+    Livekit__SessionDescription *const d =
+        proto_map_description(offer ? "offer" : "answer", sdp, id, j, &a);
     if (d != NULL) {
         Livekit__SignalResponse rsp = response(offer ? LIVEKIT__SIGNAL_RESPONSE__MESSAGE_OFFER
                                                      : LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER);
@@ -142,7 +147,8 @@ void signal_send_description(struct participant *p, bool offer, const char *sdp,
     arena_done(&a);
 }
 
-void signal_send_track_published(struct participant *p, const char *cid, const struct published_track *t)
+void signal_send_track_published(struct participant *p, const char *cid,
+                                 const struct published_track *t)
 {
     struct arena a;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
@@ -181,7 +187,8 @@ void signal_send_track_subscribed(struct participant *p, const char *track_sid)
     send_msg(p, &rsp);
 }
 
-void signal_send_subscription_error(struct participant *p, const char *track_sid, enum subscription_error error)
+void signal_send_subscription_error(struct participant *p, const char *track_sid,
+                                    enum subscription_error error)
 {
     Livekit__SubscriptionResponse r = LIVEKIT__SUBSCRIPTION_RESPONSE__INIT;
     LK_SET_STR(&r, track_sid, track_sid);
@@ -196,13 +203,14 @@ void signal_send_sections_requirement(struct participant *p, uint32_t audios, ui
     Livekit__MediaSectionsRequirement r = LIVEKIT__MEDIA_SECTIONS_REQUIREMENT__INIT;
     LK_SET(&r, num_audios, audios);
     LK_SET(&r, num_videos, videos);
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT);
+    Livekit__SignalResponse rsp =
+        response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT);
     rsp.media_sections_requirement = &r;
     send_msg(p, &rsp);
 }
 
-static void leave_to(struct room_env *env, handle_t session, enum disconnect_reason reason, enum leave_action action,
-                     int32_t protocol)
+static void leave_to(struct room_env *env, handle_t session, enum disconnect_reason reason,
+                     enum leave_action action, int32_t protocol)
 {
     Livekit__LeaveRequest r = LIVEKIT__LEAVE_REQUEST__INIT;
     LK_SET(&r, reason, (Livekit__DisconnectReason)reason);
@@ -217,7 +225,8 @@ static void leave_to(struct room_env *env, handle_t session, enum disconnect_rea
     send_to(env, session, &rsp);
 }
 
-void signal_send_leave(struct participant *p, enum disconnect_reason reason, enum leave_action action)
+void signal_send_leave(struct participant *p, enum disconnect_reason reason,
+                       enum leave_action action)
 {
     if (!handle_is_none(p->session)) {
         leave_to(p->room->env, p->session, reason, action, p->client.protocol);
@@ -242,8 +251,8 @@ void signal_send_close(struct participant *p)
     }
 }
 
-void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect_reason reason, enum leave_action action,
-                         int32_t protocol)
+void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect_reason reason,
+                         enum leave_action action, int32_t protocol)
 {
     leave_to(env, session, reason, action, protocol);
     close_session(env, session);
@@ -292,7 +301,8 @@ void signal_send_speakers(struct participant *p, const struct speaker_entry *v, 
     arena_done(&a);
 }
 
-static void request_response(struct participant *p, Livekit__RequestResponse *r, enum request_result result)
+static void request_response(struct participant *p, Livekit__RequestResponse *r,
+                             enum request_result result)
 {
     if (p->client.sdk == LIVEKIT__CLIENT_INFO__SDK__RUST && p->client.protocol < 10) {
         return;
@@ -307,7 +317,8 @@ static void request_response(struct participant *p, Livekit__RequestResponse *r,
     send_msg(p, &rsp);
 }
 
-void signal_send_request_response(struct participant *p, uint32_t request_id, enum request_result result, const char *text)
+void signal_send_request_response(struct participant *p, uint32_t request_id,
+                                  enum request_result result, const char *text)
 {
     Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
     LK_SET(&r, request_id, request_id);
@@ -315,7 +326,8 @@ void signal_send_request_response(struct participant *p, uint32_t request_id, en
     request_response(p, &r, result);
 }
 
-void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo, enum request_result result)
+void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo,
+                                    enum request_result result)
 {
     Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
     r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_ADD_TRACK;
@@ -323,7 +335,8 @@ void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequ
     request_response(p, &r, result);
 }
 
-void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo, enum request_result result)
+void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo,
+                               enum request_result result)
 {
     Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
     r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_MUTE;

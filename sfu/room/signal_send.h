@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a participant is told: one function per SignalResponse. Encoded here, handed to the signalling thread in order. A
-// participant whose WebSocket is gone is told nothing (a resume brings the whole state).
+// What a participant is told: one function per SignalResponse. Encoded here, handed to the
+// signalling thread in order. A participant whose WebSocket is gone is told nothing (a resume
+// brings the whole state).
 //
 // When memory runs out the message is lost and counted (env->no_memory); the session goes on.
 //
@@ -41,30 +42,37 @@ void signal_send_join(struct participant *p);
 void signal_send_reconnect(struct participant *p);
 // ParticipantUpdate of everybody including p: what a resumed client needs.
 void signal_send_everybody(struct participant *p);
-void signal_send_description(struct participant *p, bool offer, const char *sdp, uint32_t id, const struct jsep *j);
-void signal_send_track_published(struct participant *p, const char *cid, const struct published_track *t);
+void signal_send_description(struct participant *p, bool offer, const char *sdp, uint32_t id,
+                             const struct jsep *j);
+void signal_send_track_published(struct participant *p, const char *cid,
+                                 const struct published_track *t);
 void signal_send_track_unpublished(struct participant *p, const char *track_sid);
 void signal_send_track_subscribed(struct participant *p, const char *track_sid);
-void signal_send_subscription_error(struct participant *p, const char *track_sid, enum subscription_error error);
+void signal_send_subscription_error(struct participant *p, const char *track_sid,
+                                    enum subscription_error error);
 void signal_send_sections_requirement(struct participant *p, uint32_t audios, uint32_t videos);
-void signal_send_leave(struct participant *p, enum disconnect_reason reason, enum leave_action action);
+void signal_send_leave(struct participant *p, enum disconnect_reason reason,
+                       enum leave_action action);
 void signal_send_pong(struct participant *p, int64_t unix_ms);
 void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms);
 void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n);
 void signal_send_room_update(struct room *r);
 
 // RequestResponse for a request that carries an id, and for those that are matched by their echo.
-void signal_send_request_response(struct participant *p, uint32_t request_id, enum request_result result, const char *text);
-void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo, enum request_result result);
-void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo, enum request_result result);
+void signal_send_request_response(struct participant *p, uint32_t request_id,
+                                  enum request_result result, const char *text);
+void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo,
+                                    enum request_result result);
+void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo,
+                               enum request_result result);
 
-// The pending participants of the room and those that are gone, encoded once, to everybody. Hidden ones are told to
-// themselves only.
+// The pending participants of the room and those that are gone, encoded once, to everybody. Hidden
+// ones are told to themselves only.
 void signal_send_updates(struct room *r);
 
 // Ends the WebSocket after what was sent before.
 void signal_send_close(struct participant *p);
 
 // A LeaveRequest for a session that has no participant (a resume of an unknown one), then close.
-void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect_reason reason, enum leave_action action,
-                         int32_t protocol);
+void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect_reason reason,
+                         enum leave_action action, int32_t protocol);

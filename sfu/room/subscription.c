@@ -11,7 +11,7 @@
 #include "sfu/room/signal_send.h"
 #include "sfu/transport/peer_connection.h"
 
-// ---- preferences --------------------------------------------------------------------------------------------------------
+// ---- preferences ----------------------------------------------------------------------------
 
 static struct track_preference *find_preference(struct participant *p, const char *sid)
 {
@@ -20,7 +20,8 @@ static struct track_preference *find_preference(struct participant *p, const cha
     return pref;
 }
 
-// Finds or makes one; NULL if the client has spoken about too many, the sid is none, or without memory.
+// Finds or makes one; NULL if the client has spoken about too many, the sid is none, or without
+// memory.
 static struct track_preference *need_preference(struct participant *p, const char *sid)
 {
     struct track_preference *pref = find_preference(p, sid);
@@ -57,8 +58,8 @@ void subscription_set_desired(struct participant *p, const char *track_sid, bool
     }
 }
 
-void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled, uint8_t quality,
-                               uint32_t width, uint32_t height, uint32_t fps)
+void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled,
+                               uint8_t quality, uint32_t width, uint32_t height, uint32_t fps)
 {
     struct track_preference *const pref = need_preference(p, track_sid);
     if (pref == NULL) {
@@ -77,7 +78,8 @@ void subscription_set_settings(struct participant *p, const char *track_sid, boo
     }
 }
 
-// Frame rates of the temporal layers are unknown without measuring; L1T3 halves each time, and livekit assumes 30 at the top.
+// Frame rates of the temporal layers are unknown without measuring; L1T3 halves each time, and
+// livekit assumes 30 at the top.
 static int temporal_for_fps(uint32_t fps)
 {
     if (fps == 0 || fps > 15) {
@@ -89,14 +91,16 @@ static int temporal_for_fps(uint32_t fps)
 static int layer_for(const struct published_track *t, const struct track_preference *pref)
 {
     if (pref->width == 0 && pref->height == 0) {
-        return pref->quality > 2 ? DOWN_TRACK_NO_LAYER : track_info_layer_for_quality(&t->info, pref->quality);
+        return pref->quality > 2 ? DOWN_TRACK_NO_LAYER
+                                 : track_info_layer_for_quality(&t->info, pref->quality);
     }
     uint32_t heights[TRACK_INFO_LAYERS_MAX] = {0};
     size_t n = 0;
     for (uint8_t i = 0; t->info.codec_count > 0 && i < t->info.codecs[0].layer_count; i++) {
         heights[n++] = t->info.codecs[0].layers[i].height;
     }
-    return down_track_layer_for_size(heights, n, t->info.width, t->info.height, pref->width, pref->height);
+    return down_track_layer_for_size(heights, n, t->info.width, t->info.height, pref->width,
+                                     pref->height);
 }
 
 void subscription_apply_settings(struct subscription *s)
@@ -107,18 +111,20 @@ void subscription_apply_settings(struct subscription *s)
     }
     const struct track_preference *const pref = find_preference(s->subscriber, s->track->info.sid);
     if (pref != NULL && pref->has_settings) {
-        down_track_set_max_layers(s->down_track, layer_for(s->track, pref), temporal_for_fps(pref->fps));
+        down_track_set_max_layers(s->down_track, layer_for(s->track, pref),
+                                  temporal_for_fps(pref->fps));
         down_track_set_disabled(s->down_track, env->now, pref->disabled);
     } else {
         // livekit-protocol 4.9.1: LOW until an adaptive client says what it shows.
-        down_track_set_max_layers(s->down_track, s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX,
+        down_track_set_max_layers(s->down_track,
+                                  s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX,
                                   DOWN_TRACK_TEMPORAL_MAX);
     }
     published_track_update_needed(s->track);
     pc_transport_media_by(participant_sending(s->subscriber), env->now);
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 struct subscription *subscription_find(struct participant *p, const struct published_track *t)
 {
@@ -202,7 +208,8 @@ static bool reconcile_one(struct participant *p, struct published_track *t)
 
 bool subscription_reconcile(struct participant *p)
 {
-    // Nothing to send on yet: v0 publisher-only sessions before their subscriber transport, closed ones.
+    // Nothing to send on yet: v0 publisher-only sessions before their subscriber transport, closed
+    // ones.
     if (p->closing || participant_sending(p) == NULL) {
         return false;
     }
@@ -220,18 +227,21 @@ bool subscription_reconcile(struct participant *p)
 void subscription_reconcile_track(struct published_track *t)
 {
     for (struct participant *p = t->publisher->room->participants; p != NULL; p = p->hh.next) {
-        if (!p->closing && participant_sending(p) != NULL && p->state == PARTICIPANT_ACTIVE && reconcile_one(p, t)) {
+        if (!p->closing && participant_sending(p) != NULL && p->state == PARTICIPANT_ACTIVE &&
+            reconcile_one(p, t)) {
             negotiation_request(p);
         }
     }
 }
 
-// ---- negotiation --------------------------------------------------------------------------------------------------------
+// ---- negotiation ----------------------------------------------------------------------------
 
 // The codec of the subscriber's section that can carry what the publisher sends.
-static const struct jsep_codec *match_codec(const struct subscription *s, const struct jsep_transceiver *section)
+static const struct jsep_codec *match_codec(const struct subscription *s,
+                                            const struct jsep_transceiver *section)
 {
-    const struct jsep_codec *const source = jsep_codec_find(s->track->section, (uint8_t)s->track->codec);
+    const struct jsep_codec *const source =
+        jsep_codec_find(s->track->section, (uint8_t)s->track->codec);
     return source != NULL ? jsep_codec_match(section, source) : NULL;
 }
 
@@ -252,7 +262,8 @@ static uint32_t draw_ssrc(struct pc_transport *t)
 int subscription_assign(struct subscription *s, struct jsep_transceiver *section)
 {
     struct pc_transport *const t = participant_sending(s->subscriber);
-    // In our own offer (v0) the section has no codecs of the peer yet: subscription_start finds out.
+    // In our own offer (v0) the section has no codecs of the peer yet: subscription_start finds
+    // out.
     if (section->negotiated && section->codec_count > 0 && match_codec(s, section) == NULL) {
         return -ENOTSUP;
     }
@@ -294,7 +305,8 @@ static int make_down_track(struct subscription *s, const struct jsep_codec *c)
         .ext = s->section->ext_send,
     };
     (void)snprintf(conf.mid, sizeof(conf.mid), "%.16s", s->section->mid);
-    (void)snprintf(conf.cname, sizeof(conf.cname), "%s|%s", s->track->publisher->sid, s->track->info.sid);
+    (void)snprintf(conf.cname, sizeof(conf.cname), "%s|%s", s->track->publisher->sid,
+                   s->track->info.sid);
     return down_track_new(&conf, &s->down_track);
 }
 

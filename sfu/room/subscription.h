@@ -2,11 +2,14 @@
 #pragma once
 // A subscription: one participant receives one published track.
 //
-//   WAITING ──section assigned──► ASSIGNED ──description finished──► LIVE ──► (gone: section is freed)
+//   WAITING ──section assigned──► ASSIGNED ──description finished──► LIVE ──► (gone: section is
+//   freed)
 //
-// v1 needs a free section of the client's offer (livekit-protocol 4.4), v0 adds one to the server's offer.
+// v1 needs a free section of the client's offer (livekit-protocol 4.4), v0 adds one to the server's
+// offer.
 //
-// Owner thread: the room's worker. Upstream: livekit pkg/rtc/subscriptionmanager.go, pkg/rtc/subscribedtrack.go.
+// Owner thread: the room's worker. Upstream: livekit pkg/rtc/subscriptionmanager.go,
+// pkg/rtc/subscribedtrack.go.
 
 #include "sfu/media/down_track.h"
 #include "sfu/room/published_track.h"
@@ -49,10 +52,10 @@ struct subscription {
     bool codec_refused;            // subscription_response was sent
 };
 
-// ---- what is wanted -------------------------------------------------------------------------------------------------
+// ---- what is wanted -------------------------------------------------------------------------
 
-// Brings the subscriptions of p in line with what it wants and may have: creates missing ones, ends others. The caller
-// starts the negotiation (negotiation_request) if this returns true.
+// Brings the subscriptions of p in line with what it wants and may have: creates missing ones, ends
+// others. The caller starts the negotiation (negotiation_request) if this returns true.
 bool subscription_reconcile(struct participant *p);
 
 // The same for one track and all participants of the room, e.g. after it was published.
@@ -61,21 +64,23 @@ void subscription_reconcile_track(struct published_track *t);
 // UpdateSubscription for one track sid.
 void subscription_set_desired(struct participant *p, const char *track_sid, bool desired);
 
-// UpdateTrackSettings for one track sid. Numbers as in the message; applied now and to a later subscription.
-void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled, uint8_t quality,
-                               uint32_t width, uint32_t height, uint32_t fps);
+// UpdateTrackSettings for one track sid. Numbers as in the message; applied now and to a later
+// subscription.
+void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled,
+                               uint8_t quality, uint32_t width, uint32_t height, uint32_t fps);
 
 // Ends one; its section becomes free with the next description. Accepts NULL.
 void subscription_close(struct subscription *s);
 
 struct subscription *subscription_find(struct participant *p, const struct published_track *t);
 
-// ---- negotiation (negotiation.c) --------------------------------------------------------------------------------------
+// ---- negotiation (negotiation.c) ------------------------------------------------------------
 
 // Puts the sender into a section. -ENOTSUP: the section's codecs cannot carry the track; -ENOMEM.
 int subscription_assign(struct subscription *s, struct jsep_transceiver *section) NODISCARD;
 
-// The description that carries it is finished: makes the down track from what was negotiated. -ENOTSUP, -ENOMEM.
+// The description that carries it is finished: makes the down track from what was negotiated.
+// -ENOTSUP, -ENOMEM.
 int subscription_start(struct subscription *s) NODISCARD;
 
 // Applies preferences to the down track.

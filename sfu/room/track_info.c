@@ -71,8 +71,8 @@ static enum codec parse_codec(uint8_t type, const char *name, uint32_t enabled)
 static void lower_mime(char *dst, size_t cap, uint8_t type, enum codec c)
 {
     (void)snprintf(dst, cap, "%s/%s", type == TRACK_VIDEO ? "video" : "audio", codec_name(c));
-    // livekit answers track_published with the lower case name of the request and updates with the registered one
-    // (livekit-protocol 3.6).
+    // livekit answers track_published with the lower case name of the request and updates with the
+    // registered one (livekit-protocol 3.6).
     for (char *p = dst; *p != 0; p++) {
         if (*p >= 'A' && *p <= 'Z') {
             *p = (char)(*p | 0x20);
@@ -80,8 +80,8 @@ static void lower_mime(char *dst, size_t cap, uint8_t type, enum codec c)
     }
 }
 
-static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *req, const Livekit__SimulcastCodec *sc,
-                      uint32_t enabled)
+static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *req,
+                      const Livekit__SimulcastCodec *sc, uint32_t enabled)
 {
     enum codec const c = parse_codec(info->type, sc->codec, enabled);
     struct track_codec n = {0};
@@ -98,16 +98,19 @@ static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *r
         copy_layers(&n, req->layers, req->n_layers);
     }
     bool const svc = c == CODEC_VP9 || c == CODEC_AV1;
-    n.layer_mode = sc->video_layer_mode != 0
-                       ? (uint8_t)sc->video_layer_mode
-                       : (uint8_t)(svc ? LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM
-                                       : LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM);
+    n.layer_mode =
+        sc->video_layer_mode != 0
+            ? (uint8_t)sc->video_layer_mode
+            : (uint8_t)(svc ? LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM
+                            : LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM);
     info->codecs[info->codec_count++] = n;
 }
 
-static void fill_codecs(struct track_info *info, const Livekit__AddTrackRequest *req, uint32_t enabled)
+static void fill_codecs(struct track_info *info, const Livekit__AddTrackRequest *req,
+                        uint32_t enabled)
 {
-    for (size_t i = 0; i < req->n_simulcast_codecs && info->codec_count < TRACK_INFO_CODECS_MAX; i++) {
+    for (size_t i = 0; i < req->n_simulcast_codecs && info->codec_count < TRACK_INFO_CODECS_MAX;
+         i++) {
         if (*lk_str(req->simulcast_codecs[i]->codec) != 0) {
             add_codec(info, req, req->simulcast_codecs[i], enabled);
         }
@@ -121,7 +124,8 @@ static void fill_codecs(struct track_info *info, const Livekit__AddTrackRequest 
     }
     const struct track_codec *const c = &info->codecs[0];
     info->simulcast =
-        c->layer_count > 1 && c->layer_mode != LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM;
+        c->layer_count > 1 &&
+        c->layer_mode != LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM;
 }
 
 static const char *default_stream(uint8_t source)
@@ -138,14 +142,16 @@ static const char *default_stream(uint8_t source)
     }
 }
 
-int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequest *req, uint32_t enabled)
+int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequest *req,
+                            uint32_t enabled)
 {
     if (req->type != LIVEKIT__TRACK_TYPE__AUDIO && req->type != LIVEKIT__TRACK_TYPE__VIDEO) {
         return -EINVAL;
     }
     *info = (struct track_info){
         .type = (uint8_t)req->type,
-        .source = (uint8_t)((unsigned)req->source <= TRACK_SOURCE_SCREEN_SHARE_AUDIO ? req->source : 0),
+        .source =
+            (uint8_t)((unsigned)req->source <= TRACK_SOURCE_SCREEN_SHARE_AUDIO ? req->source : 0),
         .muted = req->muted,
         .disable_dtx = req->disable_dtx,
         .stereo = req->stereo,
@@ -155,20 +161,24 @@ int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequ
         .height = req->height,
     };
     copy_text(info->name, sizeof(info->name), req->name);
-    copy_text(info->stream, sizeof(info->stream), *lk_str(req->stream) ? req->stream : default_stream(info->source));
+    copy_text(info->stream, sizeof(info->stream),
+              *lk_str(req->stream) ? req->stream : default_stream(info->source));
     for (size_t i = 0; i < req->n_audio_features; i++) {
         (void)add_unique(info->features, &info->feature_count, (int)req->audio_features[i]);
         info->stereo |= req->audio_features[i] == LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO;
         info->disable_dtx |= req->audio_features[i] == LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX;
     }
     if (info->type == TRACK_AUDIO && info->stereo) {
-        (void)add_unique(info->features, &info->feature_count, LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO);
+        (void)add_unique(info->features, &info->feature_count,
+                         LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO);
     }
     if (info->type == TRACK_AUDIO && info->disable_dtx) {
-        (void)add_unique(info->features, &info->feature_count, LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
+        (void)add_unique(info->features, &info->feature_count,
+                         LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
     }
     for (size_t i = 0; i < req->n_packet_trailer_features; i++) {
-        (void)add_unique(info->trailer_features, &info->trailer_feature_count, (int)req->packet_trailer_features[i]);
+        (void)add_unique(info->trailer_features, &info->trailer_feature_count,
+                         (int)req->packet_trailer_features[i]);
     }
     bool const regression = req->backup_codec_policy == LIVEKIT__BACKUP_CODEC_POLICY__REGRESSION;
     info->backup_codec_policy = info->type == TRACK_AUDIO && !regression
@@ -183,7 +193,8 @@ enum codec track_info_codec(const struct track_info *info)
     if (info->type == TRACK_AUDIO) {
         return CODEC_OPUS;
     }
-    enum codec const c = info->codec_count > 0 ? codec_by_mime(bytes_str(info->codecs[0].mime)) : CODEC_NONE;
+    enum codec const c =
+        info->codec_count > 0 ? codec_by_mime(bytes_str(info->codecs[0].mime)) : CODEC_NONE;
     return c != CODEC_NONE ? c : CODEC_VP8;
 }
 
@@ -267,7 +278,8 @@ static bool codecs_to_proto(const struct track_info *info, Livekit__TrackInfo *t
 static bool features_to_proto(const struct track_info *info, Livekit__TrackInfo *t, struct arena *a)
 {
     t->audio_features = arena_array(a, info->feature_count, sizeof(*t->audio_features));
-    t->packet_trailer_features = arena_array(a, info->trailer_feature_count, sizeof(*t->packet_trailer_features));
+    t->packet_trailer_features =
+        arena_array(a, info->trailer_feature_count, sizeof(*t->packet_trailer_features));
     if (t->audio_features == NULL || t->packet_trailer_features == NULL) {
         return false;
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What is known of a published track, in the terms of LiveKit's TrackInfo but as plain C that every file of the room may
-// see. The mapping from AddTrackRequest and to TrackInfo stands here (livekit-protocol 3.6, 4.5). Pure.
+// What is known of a published track, in the terms of LiveKit's TrackInfo but as plain C that every
+// file of the room may see. The mapping from AddTrackRequest and to TrackInfo stands here
+// (livekit-protocol 3.6, 4.5). Pure.
 
 #include "common/base/arena.h"
 #include "common/base/mono.h"
@@ -69,15 +70,17 @@ struct track_info {
     int64_t version_us; // TimedVersion
 };
 
-// Fills info (all of it but sid) from a request by the rules of livekit-protocol 4.5: codecs that may not be published
-// (bit of enum codec not in `enabled`) become the first enabled one, duplicates go, layers are sorted LOW to HIGH.
-// -EINVAL: neither audio nor video.
-int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequest *req, uint32_t enabled) NODISCARD;
+// Fills info (all of it but sid) from a request by the rules of livekit-protocol 4.5: codecs that
+// may not be published (bit of enum codec not in `enabled`) become the first enabled one,
+// duplicates go, layers are sorted LOW to HIGH. -EINVAL: neither audio nor video.
+int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequest *req,
+                            uint32_t enabled) NODISCARD;
 
 // The codec that the publication shall use; audio: opus.
 enum codec track_info_codec(const struct track_info *info);
 
-// Spatial rank of a rid among the layers: q,h,f and 2,1,0 are known names, others keep the order of the offer (`index`).
+// Spatial rank of a rid among the layers: q,h,f and 2,1,0 are known names, others keep the order of
+// the offer (`index`).
 uint8_t track_info_rid_rank(struct bytes rid, uint8_t index, uint8_t count);
 
 // Names the layers after the rids of the offer, given by rank.

@@ -20,14 +20,15 @@ static int refuse_token(struct auth_refusal *refusal, const struct access_token_
     case ACCESS_TOKEN_UNKNOWN_KEY:
         return auth_refuse(refusal, 401, why->text);
     default:
-        // The original puts the token into this text, where it ends up in logs of proxies and browsers.
+        // The original puts the token into this text, where it ends up in logs of proxies and
+        // browsers.
         (void)snprintf(refusal->text, sizeof(refusal->text), "invalid token, error: %s", why->text);
         return -EACCES;
     }
 }
 
-int auth_request(const struct httpd_req *r, const struct api_keys *keys, wall_t now, struct access_token **ret,
-                 struct auth_refusal *refusal)
+int auth_request(const struct httpd_req *r, const struct api_keys *keys, wall_t now,
+                 struct access_token **ret, struct auth_refusal *refusal)
 {
     static const char bearer[] = "Bearer ";
     const char *const header = httpd_header(r, "Authorization");
@@ -35,7 +36,8 @@ int auth_request(const struct httpd_req *r, const struct api_keys *keys, wall_t 
     *ret = NULL;
     if (header != NULL && header[0] != 0) {
         if (strncmp(header, bearer, sizeof(bearer) - 1) != 0) {
-            return auth_refuse(refusal, 401, "invalid authorization header. Must start with Bearer ");
+            return auth_refuse(refusal, 401,
+                               "invalid authorization header. Must start with Bearer ");
         }
         text = header + sizeof(bearer) - 1;
     }

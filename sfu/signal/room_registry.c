@@ -46,7 +46,8 @@ static uint32_t least_loaded(const struct room_registry *r)
     }
     uint32_t best = 0;
     for (uint32_t i = 1; i < r->worker_count; i++) {
-        // Rooms that nobody has joined yet count as well, or a burst of new ones would land on one worker.
+        // Rooms that nobody has joined yet count as well, or a burst of new ones would land on one
+        // worker.
         if (r->load[i] < r->load[best] || (r->load[i] == r->load[best] && rooms[i] < rooms[best])) {
             best = i;
         }

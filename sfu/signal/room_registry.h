@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which worker has which room, and the numbers that ListRooms shows. The workers own the rooms; this is the signalling
-// thread's picture of them, kept up to date by their messages.
+// Which worker has which room, and the numbers that ListRooms shows. The workers own the rooms;
+// this is the signalling thread's picture of them, kept up to date by their messages.
 //
-// A room is placed when it is first asked for and stays there until its worker says that it has ended. Because messages to
-// a worker keep their order, a join that was sent meanwhile simply makes the room anew there.
+// A room is placed when it is first asked for and stays there until its worker says that it has
+// ended. Because messages to a worker keep their order, a join that was sent meanwhile simply makes
+// the room anew there.
 //
 // Signalling thread.
 

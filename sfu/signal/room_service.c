@@ -25,9 +25,11 @@ struct call {
 };
 
 void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,
-                       const struct api_keys *keys, void (*post)(void *, uint32_t, struct channel_msg *), void *user)
+                       const struct api_keys *keys,
+                       void (*post)(void *, uint32_t, struct channel_msg *), void *user)
 {
-    *s = (struct room_service){.loop = loop, .registry = registry, .keys = keys, .post = post, .user = user};
+    *s = (struct room_service){
+        .loop = loop, .registry = registry, .keys = keys, .post = post, .user = user};
     handle_table_init(&s->calls, CALLS_MAX);
 }
 
@@ -42,7 +44,8 @@ static void respond_error(struct httpd_req *r, const struct twirp_error *e)
 
 static void call_free(struct call *c)
 {
-    struct room_entry *const e = c->room != NULL ? room_registry_find(c->service->registry, c->room) : NULL;
+    struct room_entry *const e =
+        c->room != NULL ? room_registry_find(c->service->registry, c->room) : NULL;
     if (e != NULL) {
         e->pending--;
     }
@@ -76,7 +79,7 @@ static void on_gone(void *user)
     call_free(user);
 }
 
-// ---- methods ------------------------------------------------------------------------------------------------------------
+// ---- methods --------------------------------------------------------------------------------
 
 enum grant {
     GRANT_CREATE,
@@ -93,9 +96,12 @@ static const struct method {
     {"CreateRoom", GRANT_CREATE, ROOM_API_CREATE_ROOM, &livekit__create_room_request__descriptor},
     {"DeleteRoom", GRANT_CREATE, ROOM_API_DELETE_ROOM, &livekit__delete_room_request__descriptor},
     {"ListRooms", GRANT_LIST, ROOM_API_METHOD_COUNT, &livekit__list_rooms_request__descriptor},
-    {"ListParticipants", GRANT_ADMIN, ROOM_API_LIST_PARTICIPANTS, &livekit__list_participants_request__descriptor},
-    {"GetParticipant", GRANT_ADMIN, ROOM_API_GET_PARTICIPANT, &livekit__room_participant_identity__descriptor},
-    {"RemoveParticipant", GRANT_ADMIN, ROOM_API_REMOVE_PARTICIPANT, &livekit__room_participant_identity__descriptor},
+    {"ListParticipants", GRANT_ADMIN, ROOM_API_LIST_PARTICIPANTS,
+     &livekit__list_participants_request__descriptor},
+    {"GetParticipant", GRANT_ADMIN, ROOM_API_GET_PARTICIPANT,
+     &livekit__room_participant_identity__descriptor},
+    {"RemoveParticipant", GRANT_ADMIN, ROOM_API_REMOVE_PARTICIPANT,
+     &livekit__room_participant_identity__descriptor},
 };
 
 static const struct method *find_method(struct bytes name)
@@ -143,7 +149,7 @@ static bool granted(const struct access_token *t, const struct method *m, const 
     return false;
 }
 
-// ---- ListRooms ----------------------------------------------------------------------------------------------------------
+// ---- ListRooms ------------------------------------------------------------------------------
 
 static bool listed(const Livekit__ListRoomsRequest *req, const char *name)
 {
@@ -176,7 +182,8 @@ static Livekit__Room *room_message(const struct room_entry *e, struct arena *a)
     return m;
 }
 
-static void list_rooms(struct room_service *s, struct httpd_req *r, const Livekit__ListRoomsRequest *req)
+static void list_rooms(struct room_service *s, struct httpd_req *r,
+                       const Livekit__ListRoomsRequest *req)
 {
     struct arena a;
     arena_init(&a, 4096, REPLY_MAX);
@@ -200,7 +207,7 @@ static void list_rooms(struct room_service *s, struct httpd_req *r, const Liveki
     arena_done(&a);
 }
 
-// ---- calls to a worker --------------------------------------------------------------------------------------------------
+// ---- calls to a worker ----------------------------------------------------------------------
 
 static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_error *e)
 {
@@ -208,16 +215,19 @@ static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_erro
     if (n == 0) {
         *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "room name is required");
     } else if (n > NAME_MAX_BYTES) {
-        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "room name length exceeds limits: max length %u", NAME_MAX_BYTES);
+        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT,
+                            "room name length exceeds limits: max length %u", NAME_MAX_BYTES);
     } else if (strlen(lk_str(req->metadata)) > METADATA_MAX_BYTES) {
-        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "metadata size exceeds limits: max size %u", METADATA_MAX_BYTES);
+        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "metadata size exceeds limits: max size %u",
+                            METADATA_MAX_BYTES);
     } else {
         return 0;
     }
     return -EINVAL;
 }
 
-static int start_call(struct room_service *s, struct httpd_req *r, struct room_entry *e, struct call **ret)
+static int start_call(struct room_service *s, struct httpd_req *r, struct room_entry *e,
+                      struct call **ret)
 {
     struct call *const c = NEW(struct call);
     if (c == NULL) {
@@ -242,8 +252,8 @@ static int start_call(struct room_service *s, struct httpd_req *r, struct room_e
     return 0;
 }
 
-static int post_call(struct room_service *s, const struct call *c, const struct room_entry *e, enum room_api_method api,
-                     struct bytes body)
+static int post_call(struct room_service *s, const struct call *c, const struct room_entry *e,
+                     enum room_api_method api, struct bytes body)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_API, c->handle);
     if (m == NULL) {
@@ -283,7 +293,8 @@ static bool answer_absent(struct httpd_req *r, enum room_api_method api)
     return true;
 }
 
-static void call_worker(struct room_service *s, struct httpd_req *r, const struct method *m, const struct pbuf *req)
+static void call_worker(struct room_service *s, struct httpd_req *r, const struct method *m,
+                        const struct pbuf *req)
 {
     const char *const name = room_of(m, req);
     struct twirp_error err;
@@ -291,8 +302,9 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
         respond_error(r, &err);
         return;
     }
-    struct room_entry *const e = m->api == ROOM_API_CREATE_ROOM ? room_registry_need(s->registry, name)
-                                                                : room_registry_find(s->registry, name);
+    struct room_entry *const e = m->api == ROOM_API_CREATE_ROOM
+                                     ? room_registry_need(s->registry, name)
+                                     : room_registry_find(s->registry, name);
     if (e == NULL && m->api != ROOM_API_CREATE_ROOM) {
         (void)answer_absent(r, m->api);
         return;
@@ -324,7 +336,8 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
     struct twirp_error err;
     struct bytes service;
     struct bytes method;
-    if (twirp_split_path(path, &service, &method) < 0 || !bytes_eq_str(service, "livekit.RoomService")) {
+    if (twirp_split_path(path, &service, &method) < 0 ||
+        !bytes_eq_str(service, "livekit.RoomService")) {
         httpd_respond(r, 404, "text/plain; charset=utf-8", bytes_str("404 page not found\n"));
         return;
     }
@@ -339,7 +352,8 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
         return;
     }
     if (call.format == TWIRP_JSON) {
-        err = twirp_error_of(TWIRP_UNIMPLEMENTED, "JSON bodies are not supported: send application/protobuf");
+        err = twirp_error_of(TWIRP_UNIMPLEMENTED,
+                             "JSON bodies are not supported: send application/protobuf");
         respond_error(r, &err);
         return;
     }
@@ -371,8 +385,8 @@ void room_service_reply(struct room_service *s, const struct channel_msg *m)
     if (reply->error == NULL) {
         httpd_respond(c->req, 200, TWIRP_CONTENT_PROTOBUF, shared_buf_view(reply->body));
     } else {
-        struct twirp_error const e =
-            twirp_error_of(twirp_code_of_name(bytes_str(reply->error)), "%s", lk_str(reply->error_msg));
+        struct twirp_error const e = twirp_error_of(twirp_code_of_name(bytes_str(reply->error)),
+                                                    "%s", lk_str(reply->error_msg));
         respond_error(c->req, &e);
     }
     call_free(c);

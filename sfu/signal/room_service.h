@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// livekit.RoomService over Twirp: checks route, content type and grants, then asks the room's worker and answers with what
-// it says (livekit-protocol 6.1, 6.2). ListRooms is answered from the registry.
+// livekit.RoomService over Twirp: checks route, content type and grants, then asks the room's
+// worker and answers with what it says (livekit-protocol 6.1, 6.2). ListRooms is answered from the
+// registry.
 //
 // Bodies are protobuf; JSON requests are refused with `unimplemented`.
 //
@@ -22,7 +23,8 @@ struct room_service {
 };
 
 void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,
-                       const struct api_keys *keys, void (*post)(void *, uint32_t, struct channel_msg *), void *user);
+                       const struct api_keys *keys,
+                       void (*post)(void *, uint32_t, struct channel_msg *), void *user);
 // Answers what is still open with `unavailable`.
 void room_service_done(struct room_service *s);
 

@@ -76,7 +76,7 @@ static void tell_worker_closed(struct rtc_session *s)
     }
 }
 
-// ---- tokens -------------------------------------------------------------------------------------------------------------
+// ---- tokens ---------------------------------------------------------------------------------
 
 static void send_token(struct rtc_session *s)
 {
@@ -107,16 +107,18 @@ static void on_refresh(void *user)
     send_token(user);
 }
 
-// ---- frames -------------------------------------------------------------------------------------------------------------
+// ---- frames ---------------------------------------------------------------------------------
 
 static void on_message(void *user, enum ws_kind kind, struct bytes data)
 {
     struct rtc_session *const s = user;
     struct pbuf *req = NULL;
-    // Text frames are protojson, which is not spoken yet; what cannot be decoded closes the socket (livekit-protocol 1.7).
+    // Text frames are protojson, which is not spoken yet; what cannot be decoded closes the socket
+    // (livekit-protocol 1.7).
     if (s->closing || kind != WS_BINARY || lk_unpack_signal_request(data, &req) < 0) {
         if (!s->closing) {
-            log_info(NULL, "signal.undecodable", KV_U64("bytes", data.n), KV_BOOL("text", kind == WS_TEXT));
+            log_info(NULL, "signal.undecodable", KV_U64("bytes", data.n),
+                     KV_BOOL("text", kind == WS_TEXT));
             s->closing = true;
             ws_close(s->ws, 1000);
         }
@@ -185,7 +187,8 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
     post_join(s);
 }
 
-static int make_session(struct rtc_sessions *owner, struct rtc_session_args *args, struct rtc_session **ret)
+static int make_session(struct rtc_sessions *owner, struct rtc_session_args *args,
+                        struct rtc_session **ret)
 {
     struct rtc_session *const s = NEW(struct rtc_session);
     if (s == NULL) {
@@ -211,14 +214,15 @@ void rtc_session_start(struct rtc_sessions *owner, struct httpd_req *r, const ch
     struct rtc_session *s = NULL;
     if (make_session(owner, &taken, &s) < 0) {
         args_done(&taken);
-        httpd_respond(r, 503, "text/plain; charset=utf-8", bytes_str("node has exceeded its configured limit"));
+        httpd_respond(r, 503, "text/plain; charset=utf-8",
+                      bytes_str("node has exceeded its configured limit"));
         return;
     }
     httpd_add_header(r, "Sec-WebSocket-Accept", accept_key);
     httpd_upgrade(r, "websocket", on_upgraded, s);
 }
 
-// ---- from the worker ----------------------------------------------------------------------------------------------------
+// ---- from the worker ------------------------------------------------------------------------
 
 static void deliver_send(struct rtc_session *s, const struct channel_msg *m)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One client's WebSocket: frames in become decoded requests for the worker of its room, encoded responses go out as frames
-// (livekit-protocol 1.7). Sends fresh tokens: right after the first response and every five minutes (2.4).
+// One client's WebSocket: frames in become decoded requests for the worker of its room, encoded
+// responses go out as frames (livekit-protocol 1.7). Sends fresh tokens: right after the first
+// response and every five minutes (2.4).
 //
 //   upgrade ──► OPEN ──CHANNEL_CLOSE (flush, close frame)──► CLOSING ──► gone
 //                └── peer closes, undecodable message, too slow ──► gone (the worker is told)
@@ -42,8 +43,8 @@ struct rtc_session_args {
 void rtc_session_start(struct rtc_sessions *s, struct httpd_req *r, const char *accept_key,
                        const struct rtc_session_args *args);
 
-// CHANNEL_SEND, CHANNEL_CLOSE, CHANNEL_CLAIMS for a session of the table; others are ignored. The message stays the
-// caller's, except for what it says it takes.
+// CHANNEL_SEND, CHANNEL_CLOSE, CHANNEL_CLAIMS for a session of the table; others are ignored. The
+// message stays the caller's, except for what it says it takes.
 void rtc_sessions_deliver(struct rtc_sessions *s, struct channel_msg *m);
 
 size_t rtc_sessions_count(const struct rtc_sessions *s);

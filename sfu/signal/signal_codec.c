@@ -6,7 +6,7 @@
 #include "common/svc/gzip.h"
 #include "common/svc/jsonx.h"
 
-// ---- v1 -----------------------------------------------------------------------------------------------------------------
+// ---- v1 -------------------------------------------------------------------------------------
 
 static int unwrap(const Livekit__WrappedJoinRequest *w, struct dynbuf *inflated, struct bytes *ret,
                   struct auth_refusal *refusal)
@@ -35,14 +35,15 @@ static int unwrap(const Livekit__WrappedJoinRequest *w, struct dynbuf *inflated,
     return rc;
 }
 
-static int decode_wrapped(struct bytes text, struct dynbuf *bin, struct dynbuf *inflated, struct pbuf **ret,
-                          struct auth_refusal *refusal)
+static int decode_wrapped(struct bytes text, struct dynbuf *bin, struct dynbuf *inflated,
+                          struct pbuf **ret, struct auth_refusal *refusal)
 {
     if (base64_decode(BASE64_URL, text, bin) < 0) {
         return auth_refuse(refusal, 400, "cannot base64 decode wrapped join request");
     }
     CLEANUP(pbuf_free) struct pbuf *wrapped = NULL;
-    int rc = pbuf_unpack(&livekit__wrapped_join_request__descriptor, dynbuf_view(bin), PBUF_CAP_DEFAULT, &wrapped);
+    int rc = pbuf_unpack(&livekit__wrapped_join_request__descriptor, dynbuf_view(bin),
+                         PBUF_CAP_DEFAULT, &wrapped);
     if (rc == -ENOMEM) {
         return rc;
     }
@@ -55,7 +56,8 @@ static int decode_wrapped(struct bytes text, struct dynbuf *bin, struct dynbuf *
         return rc;
     }
     rc = pbuf_unpack(&livekit__join_request__descriptor, inner, PBUF_CAP_DEFAULT, ret);
-    return rc == 0 || rc == -ENOMEM ? rc : auth_refuse(refusal, 400, "cannot unmarshal join request");
+    return rc == 0 || rc == -ENOMEM ? rc
+                                    : auth_refuse(refusal, 400, "cannot unmarshal join request");
 }
 
 int signal_codec_v1(const char *join_request, struct pbuf **ret, struct auth_refusal *refusal)
@@ -70,7 +72,7 @@ int signal_codec_v1(const char *join_request, struct pbuf **ret, struct auth_ref
     return rc;
 }
 
-// ---- v0 -----------------------------------------------------------------------------------------------------------------
+// ---- v0 -------------------------------------------------------------------------------------
 
 static bool is_true(const char *v)
 {
@@ -135,7 +137,8 @@ static int fill_capabilities(const struct httpd_req *r, Livekit__ClientInfo *c, 
         c->capabilities[c->n_capabilities++] = LIVEKIT__CLIENT_INFO__CAPABILITY__CAP_PACKET_TRAILER;
     }
     if (strstr(list, "CAP_COMPRESSION_DEFLATE_RAW") != NULL) {
-        c->capabilities[c->n_capabilities++] = LIVEKIT__CLIENT_INFO__CAPABILITY__CAP_COMPRESSION_DEFLATE_RAW;
+        c->capabilities[c->n_capabilities++] =
+            LIVEKIT__CLIENT_INFO__CAPABILITY__CAP_COMPRESSION_DEFLATE_RAW;
     }
     return 0;
 }
@@ -168,14 +171,17 @@ static Livekit__ConnectionSettings *v0_settings(const struct httpd_req *r, struc
     }
     livekit__connection_settings__init(s);
     const char *const auto_subscribe = httpd_query(r, "auto_subscribe");
-    LK_SET(s, auto_subscribe, auto_subscribe == NULL || auto_subscribe[0] == 0 || is_true(auto_subscribe));
+    LK_SET(s, auto_subscribe,
+           auto_subscribe == NULL || auto_subscribe[0] == 0 || is_true(auto_subscribe));
     LK_SET(s, adaptive_stream, is_true(httpd_query(r, "adaptive_stream")));
     LK_SET(s, disable_ice_lite, is_true(httpd_query(r, "disable_ice_lite")));
     if (httpd_query(r, "subscriber_allow_pause") != NULL) {
-        LK_SET_PRESENT(s, subscriber_allow_pause, is_true(httpd_query(r, "subscriber_allow_pause")));
+        LK_SET_PRESENT(s, subscriber_allow_pause,
+                       is_true(httpd_query(r, "subscriber_allow_pause")));
     }
     if (httpd_query(r, "auto_subscribe_data_track") != NULL) {
-        LK_SET_PRESENT(s, auto_subscribe_data_track, is_true(httpd_query(r, "auto_subscribe_data_track")));
+        LK_SET_PRESENT(s, auto_subscribe_data_track,
+                       is_true(httpd_query(r, "auto_subscribe_data_track")));
     }
     return s;
 }
@@ -229,7 +235,8 @@ static int v0_attributes(const char *text, Livekit__JoinRequest *j, struct arena
     return rc;
 }
 
-int signal_codec_v0(const struct httpd_req *r, bool validate, struct pbuf **ret, struct auth_refusal *refusal)
+int signal_codec_v0(const struct httpd_req *r, bool validate, struct pbuf **ret,
+                    struct auth_refusal *refusal)
 {
     CLEANUP(pbuf_free) struct pbuf *p = pbuf_new(PBUF_CAP_DEFAULT);
     if (p == NULL) {
@@ -249,7 +256,8 @@ int signal_codec_v0(const struct httpd_req *r, bool validate, struct pbuf **ret,
     LK_SET(j, reconnect, is_true(httpd_query(r, "reconnect")));
     if (j->reconnect) {
         j->participant_sid = copy_query(r, "sid", &p->arena);
-        LK_SET(j, reconnect_reason, (Livekit__ReconnectReason)number(httpd_query(r, "reconnect_reason")));
+        LK_SET(j, reconnect_reason,
+               (Livekit__ReconnectReason)number(httpd_query(r, "reconnect_reason")));
     }
     const char *const attributes = httpd_query(r, "attributes");
     if (attributes != NULL && attributes[0] != 0) {

@@ -30,7 +30,7 @@ struct signal_server {
     struct room_service rooms;
 };
 
-// ---- CORS ---------------------------------------------------------------------------------------------------------------
+// ---- CORS -----------------------------------------------------------------------------------
 
 static bool is_validate(const struct httpd_req *r)
 {
@@ -70,7 +70,7 @@ static void on_preflight(struct httpd_req *r)
     httpd_respond(r, 204, NULL, (struct bytes){NULL, 0});
 }
 
-// ---- connect requests ---------------------------------------------------------------------------------------------------
+// ---- connect requests -----------------------------------------------------------------------
 
 struct connect_request {
     bool v1;
@@ -85,7 +85,8 @@ static void connect_done(struct connect_request *c)
     pbuf_free(c->join);
 }
 
-static int check_grants(const struct signal_server *s, const struct connect_request *c, struct auth_refusal *refusal)
+static int check_grants(const struct signal_server *s, const struct connect_request *c,
+                        struct auth_refusal *refusal)
 {
     const struct access_claims *const claims = &c->token->claims;
     const Livekit__JoinRequest *const j = c->join->msg;
@@ -97,7 +98,8 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
         return auth_refuse(refusal, 400, "identity cannot be empty");
     }
     if (identity > IDENTITY_MAX_BYTES) {
-        return auth_refuse(refusal, 400, "participant identity length exceeds limits: max length 256");
+        return auth_refuse(refusal, 400,
+                           "participant identity length exceeds limits: max length 256");
     }
     size_t const room = strlen(lk_str(claims->video.room));
     if (room == 0) {
@@ -107,7 +109,8 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
         return auth_refuse(refusal, 400, "room name length exceeds limits: max length 256");
     }
     struct room_registry *const registry = (struct room_registry *)lk_unconst(&s->registry);
-    if (!s->conf.auto_create && !claims->video.room_create && room_registry_find(registry, claims->video.room) == NULL) {
+    if (!s->conf.auto_create && !claims->video.room_create &&
+        room_registry_find(registry, claims->video.room) == NULL) {
         return auth_refuse(refusal, 404, "requested room does not exist");
     }
     bool const own_data = *lk_str(j->metadata) != 0 || j->n_participant_attributes > 0;
@@ -118,8 +121,8 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
 }
 
 // All checks of livekit-protocol 1.4, in its order.
-static int check_connect(struct signal_server *s, const struct httpd_req *r, struct connect_request *c,
-                         struct auth_refusal *refusal)
+static int check_connect(struct signal_server *s, const struct httpd_req *r,
+                         struct connect_request *c, struct auth_refusal *refusal)
 {
     int rc = auth_request(r, s->conf.keys, loop_wall(s->conf.loop), &c->token, refusal);
     if (rc < 0) {
@@ -144,7 +147,8 @@ static int check_connect(struct signal_server *s, const struct httpd_req *r, str
     return rc < 0 ? rc : check_grants(s, c, refusal);
 }
 
-static void start_session(struct signal_server *s, struct httpd_req *r, struct connect_request *c, const char *accept_key)
+static void start_session(struct signal_server *s, struct httpd_req *r, struct connect_request *c,
+                          const char *accept_key)
 {
     const char *const room = c->token->claims.video.room;
     struct room_entry *const e = room_registry_need(&s->registry, room);
@@ -166,15 +170,17 @@ static void start_session(struct signal_server *s, struct httpd_req *r, struct c
         httpd_respond(r, 503, TEXT_PLAIN, bytes_str("out of memory"));
         return;
     }
-    log_info(NULL, "signal.connect", KV_STR("room", args.room_name), KV_ID("participant", args.token->claims.identity),
-             KV_BOOL("v1", args.v1), KV_BOOL("reconnect", j->reconnect), KV_U64("worker", args.worker));
+    log_info(NULL, "signal.connect", KV_STR("room", args.room_name),
+             KV_ID("participant", args.token->claims.identity), KV_BOOL("v1", args.v1),
+             KV_BOOL("reconnect", j->reconnect), KV_U64("worker", args.worker));
     rtc_session_start(&s->sessions, r, accept_key, &args);
 }
 
 static void on_connect(struct signal_server *s, struct httpd_req *r, bool v1)
 {
     char accept_key[WS_ACCEPT_LEN];
-    // Checked before anything else: a plain request is answered 404 with an empty body (livekit-protocol 1.1).
+    // Checked before anything else: a plain request is answered 404 with an empty body
+    // (livekit-protocol 1.1).
     if (!ws_handshake_wanted(httpd_header(r, "Upgrade"), httpd_header(r, "Connection"))) {
         httpd_respond(r, 404, NULL, (struct bytes){NULL, 0});
         return;
@@ -182,13 +188,14 @@ static void on_connect(struct signal_server *s, struct httpd_req *r, bool v1)
     struct connect_request c = {.v1 = v1};
     struct auth_refusal refusal = {.status = 500, .text = "out of memory"};
     if (check_connect(s, r, &c, &refusal) < 0) {
-        log_info(NULL, "signal.refused", KV_U64("status", refusal.status), KV_STR("why", refusal.text));
+        log_info(NULL, "signal.refused", KV_U64("status", refusal.status),
+                 KV_STR("why", refusal.text));
         httpd_respond(r, refusal.status, TEXT_PLAIN, bytes_str(refusal.text));
         connect_done(&c);
         return;
     }
-    int const rc = ws_handshake_accept(httpd_header(r, "Sec-WebSocket-Version"), httpd_header(r, "Sec-WebSocket-Key"),
-                                       accept_key);
+    int const rc = ws_handshake_accept(httpd_header(r, "Sec-WebSocket-Version"),
+                                       httpd_header(r, "Sec-WebSocket-Key"), accept_key);
     if (rc == -EPROTO) {
         httpd_add_header(r, "Sec-WebSocket-Version", "13");
         httpd_respond(r, 426, TEXT_PLAIN, bytes_str("only WebSocket version 13 is supported"));
@@ -212,7 +219,7 @@ static void on_validate(struct signal_server *s, struct httpd_req *r, bool v1)
     connect_done(&c);
 }
 
-// ---- routes -------------------------------------------------------------------------------------------------------------
+// ---- routes ---------------------------------------------------------------------------------
 
 static bool preflight(struct httpd_req *r)
 {
@@ -267,9 +274,10 @@ static void route_root(void *user, struct httpd_req *r)
     }
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
-int signal_server_new(const struct signal_server_conf *conf, struct signal_server **ret, size_t *ret_failed)
+int signal_server_new(const struct signal_server_conf *conf, struct signal_server **ret,
+                      size_t *ret_failed)
 {
     struct signal_server *const s = NEW(struct signal_server);
     if (s == NULL) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The HTTP side of foci-sfu: connect requests, their validation, Twirp, health (livekit-protocol 1.1 to 1.4, 6.1). Paths
-// match under any prefix, so that a reverse proxy may mount the server anywhere.
+// The HTTP side of foci-sfu: connect requests, their validation, Twirp, health
+// (livekit-protocol 1.1 to 1.4, 6.1). Paths match under any prefix, so that a reverse proxy may
+// mount the server anywhere.
 //
 // Signalling thread.
 
@@ -23,7 +24,8 @@ struct signal_server_conf {
 };
 
 // Opens the sockets. Negative errno; *ret_failed is the listener it was about.
-int signal_server_new(const struct signal_server_conf *conf, struct signal_server **ret, size_t *ret_failed) NODISCARD;
+int signal_server_new(const struct signal_server_conf *conf, struct signal_server **ret,
+                      size_t *ret_failed) NODISCARD;
 // Ends everything at once. Accepts NULL.
 void signal_server_free(struct signal_server *s);
 

@@ -13,7 +13,7 @@
 #define CRYPTO_GCM_IV_LEN 12
 #define CRYPTO_GCM_TAG_LEN 16
 
-// ---- HMAC-SHA1 (RFC 2104) -----------------------------------------------------------------------------------------
+// ---- HMAC-SHA1 (RFC 2104) -------------------------------------------------------------------
 
 // The two SHA-1 states after the padded key, in host byte order (the form that ipsec-mb takes as well).
 struct crypto_hmac_sha1 {
@@ -25,7 +25,7 @@ struct crypto_hmac_sha1 {
 void crypto_hmac_sha1_init(struct crypto_hmac_sha1 *h, struct bytes key);
 void crypto_hmac_sha1(const struct crypto_hmac_sha1 *h, struct bytes data, uint8_t ret[static CRYPTO_SHA1_LEN]);
 
-// ---- AES-128-CTR --------------------------------------------------------------------------------------------------
+// ---- AES-128-CTR ----------------------------------------------------------------------------
 
 struct crypto_ctr;
 
@@ -36,7 +36,7 @@ void crypto_ctr_free(struct crypto_ctr *c); // accepts NULL; wipes
 // XORs the key stream that starts at counter block iv onto data. -EIO if the library fails.
 int crypto_ctr_xor(struct crypto_ctr *c, const uint8_t iv[static CRYPTO_AES_BLOCK_LEN], struct bytes_mut data) NODISCARD;
 
-// ---- AES-128-GCM --------------------------------------------------------------------------------------------------
+// ---- AES-128-GCM ----------------------------------------------------------------------------
 
 struct crypto_gcm;
 

@@ -24,7 +24,7 @@ const char *dtls_cert_fingerprint(const struct dtls_cert *c);
 // The certificate itself, DER. Borrowed from c.
 struct bytes dtls_cert_der(const struct dtls_cert *c);
 
-// ---- for dtls_handshake only --------------------------------------------------------------------------------------
+// ---- for dtls_handshake only ----------------------------------------------------------------
 
 // The shared mbedtls_ssl_config of one role. Immutable.
 const void *dtls_cert_config(const struct dtls_cert *c, bool client);

@@ -38,7 +38,7 @@ struct dtls_work {
     struct dtls_result result;
 };
 
-// ---- callbacks of mbedTLS -----------------------------------------------------------------------------------------
+// ---- callbacks of mbedTLS -------------------------------------------------------------------
 
 #if MBEDTLS_VERSION_MAJOR >= 3
 static void on_export_keys(void *user, mbedtls_ssl_key_export_type type, const unsigned char *secret, size_t secret_len,
@@ -179,7 +179,7 @@ static int on_get_timer(void *user)
     return mono_reached(w->intermediate, w->now) ? 1 : 0;
 }
 
-// ---- result -------------------------------------------------------------------------------------------------------
+// ---- result ---------------------------------------------------------------------------------
 
 static void fail(struct dtls_work *w, enum dtls_failure failure, int library_error)
 {
@@ -313,7 +313,7 @@ static void complete(struct dtls_work *w)
     }
 }
 
-// ---- steps --------------------------------------------------------------------------------------------------------
+// ---- steps ----------------------------------------------------------------------------------
 
 static int set_up(struct dtls_work *w)
 {
@@ -377,7 +377,7 @@ void dtls_work_run(struct dtls_work *w)
     }
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 int dtls_work_new(const struct dtls_cert *cert, enum dtls_role role, const struct dtls_fingerprint *fingerprints, size_t n,
                   struct dtls_work **ret)

@@ -130,7 +130,7 @@ int dtls_transport_start(struct dtls_transport *t, mono_t now, enum dtls_role ro
     return 0;
 }
 
-// ---- established --------------------------------------------------------------------------------------------------
+// ---- established ----------------------------------------------------------------------------
 
 static void repeat_last_flight(struct dtls_transport *t, struct outbox *out, uint8_t local, const struct addr *dst)
 {
@@ -276,7 +276,7 @@ void dtls_transport_close(struct dtls_transport *t, struct outbox *out, uint8_t 
     }
 }
 
-// ---- time ---------------------------------------------------------------------------------------------------------
+// ---- time -----------------------------------------------------------------------------------
 
 mono_t dtls_transport_deadline(const struct dtls_transport *t)
 {
@@ -299,7 +299,7 @@ void dtls_transport_timeout(struct dtls_transport *t, mono_t now)
     }
 }
 
-// ---- handshake steps ----------------------------------------------------------------------------------------------
+// ---- handshake steps ------------------------------------------------------------------------
 
 struct dtls_work *dtls_transport_take_work(struct dtls_transport *t, mono_t now)
 {
@@ -370,7 +370,7 @@ void dtls_transport_finish_work(struct dtls_transport *t, mono_t now, struct dtl
     dtls_work_free(w);
 }
 
-// ---- results ------------------------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------
 
 bool dtls_transport_poll_event(struct dtls_transport *t, enum dtls_event *ret)
 {

@@ -61,7 +61,7 @@ enum dtls_failure {
     DTLS_FAILURE_COUNT,
 };
 
-// ---- fingerprints (RFC 8122) --------------------------------------------------------------------------------------
+// ---- fingerprints (RFC 8122) ----------------------------------------------------------------
 
 enum dtls_hash {
     DTLS_HASH_NONE,
@@ -81,7 +81,7 @@ struct dtls_fingerprint {
 // Parses hash name ("sha-256", any case) and value ("AB:cd:..."). -EINVAL malformed, -ENOTSUP another hash (sha-1, md5).
 int dtls_fingerprint_parse(struct bytes hash_name, struct bytes value, struct dtls_fingerprint *ret) NODISCARD;
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 // cert is borrowed and must live longer than the transport and its works. -ENOMEM.
 int dtls_transport_new(const struct dtls_cert *cert, struct dtls_transport **ret) NODISCARD;
@@ -94,7 +94,7 @@ void dtls_transport_free(struct dtls_transport *t);
 int dtls_transport_start(struct dtls_transport *t, mono_t now, enum dtls_role role,
                          const struct dtls_fingerprint *fingerprints, size_t n) NODISCARD;
 
-// ---- in and out ---------------------------------------------------------------------------------------------------
+// ---- in and out -----------------------------------------------------------------------------
 
 // Takes one datagram (RFC 7983: first byte 20..63). Before CONNECTED it is queued (at most 16 datagrams, 16 KiB; more is
 // dropped: DTLS repeats) and *ret_data is empty. When connected it is decrypted in place: *ret_data is then one record of
@@ -118,13 +118,13 @@ int dtls_transport_send(struct dtls_transport *t, struct bytes data, struct outb
 // Sends close_notify when connected, once; the transport is CLOSED afterwards.
 void dtls_transport_close(struct dtls_transport *t, struct outbox *out, uint8_t local, const struct addr *dst);
 
-// ---- time ---------------------------------------------------------------------------------------------------------
+// ---- time -----------------------------------------------------------------------------------
 
 // When dtls_transport_timeout must be called; MONO_NEVER once connected, and while a work is out.
 mono_t dtls_transport_deadline(const struct dtls_transport *t);
 void dtls_transport_timeout(struct dtls_transport *t, mono_t now);
 
-// ---- handshake steps ----------------------------------------------------------------------------------------------
+// ---- handshake steps ------------------------------------------------------------------------
 
 // The next step, to be run once and given back; NULL when there is nothing to do or a step is out already (or no memory:
 // the next datagram or timeout tries again).
@@ -141,7 +141,7 @@ void dtls_transport_finish_work(struct dtls_transport *t, mono_t now, struct dtl
 // For a work whose transport is gone. Accepts NULL.
 void dtls_work_free(struct dtls_work *w);
 
-// ---- results ------------------------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------
 
 // The next event; false when there is none.
 bool dtls_transport_poll_event(struct dtls_transport *t, enum dtls_event *ret);

@@ -20,10 +20,9 @@ void ice_creds_generate(struct rng *rng, const char *prefix, struct ice_creds *r
     rng_text(rng, ret->pwd, PWD_LEN);
 }
 
-// ---- events
-// ---------------------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------
 
-static struct ice_event *push_event(struct ice_agent *a, enum ice_event_kind kind)
+struct ice_event *ice_agent_push_event_(struct ice_agent *a, enum ice_event_kind kind)
 {
     // One call makes at most one event per tuple and a handful more; the contract is to poll after
     // each call.
@@ -32,14 +31,6 @@ static struct ice_event *push_event(struct ice_agent *a, enum ice_event_kind kin
     a->event_count++;
     a->events[at] = (struct ice_event){.kind = kind};
     return &a->events[at];
-}
-
-static void push_tuple_event(struct ice_agent *a, enum ice_event_kind kind,
-                             const struct ice_tuple *t)
-{
-    struct ice_event *const e = push_event(a, kind);
-    e->local = t->local;
-    e->remote = t->remote;
 }
 
 bool ice_agent_poll_event(struct ice_agent *a, struct ice_event *ret)
@@ -70,47 +61,22 @@ static bool edge_allowed(enum ice_state from, enum ice_state to)
     return false;
 }
 
-static void set_state(struct ice_agent *a, enum ice_state to)
+void ice_agent_set_state_(struct ice_agent *a, enum ice_state to)
 {
     if (a->state == to) {
         return;
     }
     assert(edge_allowed(a->state, to));
     a->state = to;
-    push_event(a, ICE_EVENT_STATE)->state = to;
+    ice_agent_push_event_(a, ICE_EVENT_STATE)->state = to;
 }
 
-// ---- rate limit
-// -----------------------------------------------------------------------------------------------------
-
-static void rate_fill(struct ice_rate *r, mono_t now)
-{
-    *r = (struct ice_rate){.us = ICE_REQUESTS_BURST * US_PER_S / ICE_REQUESTS_PER_S, .at = now};
-}
-
-// A bucket of time: each request costs 1/ICE_REQUESTS_PER_S seconds of it.
-static bool rate_take(struct ice_rate *r, mono_t now)
-{
-    int64_t const cap = ICE_REQUESTS_BURST * US_PER_S / ICE_REQUESTS_PER_S;
-    int64_t const cost = US_PER_S / ICE_REQUESTS_PER_S;
-    if (mono_before(r->at, now)) {
-        r->us = MIN(cap, r->us + MIN(cap, mono_diff_us(now, r->at)));
-        r->at = now;
-    }
-    if (r->us < cost) {
-        return false;
-    }
-    r->us -= cost;
-    return true;
-}
-
-// ---- life
-// -----------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 int ice_agent_init(struct ice_agent *a, const struct ice_agent_config *cfg)
 {
     *a = (struct ice_agent){.cfg = *cfg, .selected = -1, .old_until = MONO_NEVER};
-    rate_fill(&a->unknown_rate, (mono_t){0});
+    ice_rate_fill_(&a->unknown_rate, (mono_t){0});
     if (cfg->role == ICE_ROLE_FULL) {
         a->checks = ice_checks_new(cfg->rng, cfg->nominate_always);
         if (a->checks == NULL) {
@@ -129,7 +95,7 @@ void ice_agent_done(struct ice_agent *a)
 static void retire_old(struct ice_agent *a)
 {
     if (a->has_old) {
-        struct ice_event *const e = push_event(a, ICE_EVENT_UFRAG_RETIRED);
+        struct ice_event *const e = ice_agent_push_event_(a, ICE_EVENT_UFRAG_RETIRED);
         memcpy(e->ufrag, a->old.ufrag, sizeof(e->ufrag));
         a->has_old = false;
         a->old = (struct ice_creds){0};
@@ -154,7 +120,7 @@ void ice_agent_set_local(struct ice_agent *a, mono_t now, const struct ice_creds
         if (a->checks != NULL) {
             ice_checks_stop_(a->checks);
         }
-        set_state(a, ICE_STATE_NEW);
+        ice_agent_set_state_(a, ICE_STATE_NEW);
     }
     a->started = now;
 }
@@ -167,237 +133,7 @@ void ice_agent_start(struct ice_agent *a, mono_t now)
     }
 }
 
-// ---- tuples
-// ---------------------------------------------------------------------------------------------------------
-
-int ice_agent_find_tuple(const struct ice_agent *a, uint8_t local, const struct addr *src)
-{
-    // Nearly every packet is from the selected one.
-    int const s = a->selected;
-    if (LIKELY(s >= 0) && a->tuples[s].local == local && addr_eq(&a->tuples[s].remote, src)) {
-        return s;
-    }
-    for (int i = 0; i < ICE_TUPLES_MAX; i++) {
-        const struct ice_tuple *const t = &a->tuples[i];
-        if (t->used && t->local == local && addr_eq(&t->remote, src)) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-static void remove_tuple(struct ice_agent *a, int i)
-{
-    struct ice_tuple *const t = &a->tuples[i];
-    push_tuple_event(a, ICE_EVENT_TUPLE_REMOVED, t);
-    *t = (struct ice_tuple){0};
-    if (a->selected == i) {
-        a->selected = -1;
-    }
-}
-
-// A free place, or that of the tuple that was silent for longest.
-static int free_tuple(struct ice_agent *a)
-{
-    int oldest = -1;
-    for (int i = 0; i < ICE_TUPLES_MAX; i++) {
-        if (!a->tuples[i].used) {
-            return i;
-        }
-        if (i != a->selected &&
-            (oldest < 0 || mono_before(a->tuples[i].last_rx, a->tuples[oldest].last_rx))) {
-            oldest = i;
-        }
-    }
-    remove_tuple(a, oldest);
-    return oldest;
-}
-
-int ice_agent_take_tuple_(struct ice_agent *a, mono_t now, uint8_t local, const struct addr *remote)
-{
-    int i = ice_agent_find_tuple(a, local, remote);
-    if (i < 0) {
-        i = free_tuple(a);
-        struct ice_tuple *const t = &a->tuples[i];
-        *t = (struct ice_tuple){.used = true, .remote = *remote, .local = local, .last_rx = now};
-        rate_fill(&t->rate, now);
-        push_tuple_event(a, ICE_EVENT_TUPLE_ADDED, t);
-    }
-    return i;
-}
-
-// Moves to another tuple when the selected one went silent and the other did not: nominated before
-// not, then the one heard last. The comparison is between the two tuples, not with now, so that a
-// late call decides the same.
-static void leave_silent_tuple(struct ice_agent *a, mono_t now)
-{
-    if (a->selected < 0) {
-        return;
-    }
-    mono_t const silent_since = a->tuples[a->selected].last_rx;
-    int64_t const silent = mono_diff_ms(now, silent_since);
-    if (silent < ICE_SELECTED_SILENT_MS) {
-        return;
-    }
-    // After ICE_FAILED_MS this tuple has lost its consent: any other that was heard later is
-    // better.
-    int64_t const lead = silent >= ICE_FAILED_MS ? 0 : ICE_SELECTED_SILENT_MS - ICE_TUPLE_FRESH_MS;
-    int best = -1;
-    for (int i = 0; i < ICE_TUPLES_MAX; i++) {
-        const struct ice_tuple *const t = &a->tuples[i];
-        if (!t->used || i == a->selected ||
-            mono_diff_us(t->last_rx, silent_since) <= lead * US_PER_MS) {
-            continue;
-        }
-        const struct ice_tuple *const b = best >= 0 ? &a->tuples[best] : NULL;
-        if (b == NULL || t->nominated > b->nominated ||
-            (t->nominated == b->nominated && mono_before(b->last_rx, t->last_rx))) {
-            best = i;
-        }
-    }
-    if (best >= 0) {
-        ice_agent_select_(a, now, best);
-    }
-}
-
-// When leave_silent_tuple will find something to do without further packets.
-static mono_t leave_deadline(const struct ice_agent *a)
-{
-    if (a->selected < 0) {
-        return MONO_NEVER;
-    }
-    mono_t const silent_since = a->tuples[a->selected].last_rx;
-    int64_t lead_us = 0;
-    for (int i = 0; i < ICE_TUPLES_MAX; i++) {
-        if (a->tuples[i].used) {
-            lead_us = MAX(lead_us, mono_diff_us(a->tuples[i].last_rx, silent_since));
-        }
-    }
-    if (lead_us == 0) {
-        return MONO_NEVER;
-    }
-    bool const soon = lead_us > (ICE_SELECTED_SILENT_MS - ICE_TUPLE_FRESH_MS) * US_PER_MS;
-    return mono_add_ms(silent_since, soon ? ICE_SELECTED_SILENT_MS : ICE_FAILED_MS);
-}
-
-void ice_agent_alive_(struct ice_agent *a, mono_t now, int t)
-{
-    a->tuples[t].last_rx = now;
-    a->last_rx = now;
-    if (UNLIKELY(a->selected != t)) {
-        leave_silent_tuple(a, now);
-    }
-    if (UNLIKELY(a->state == ICE_STATE_DISCONNECTED)) {
-        set_state(a, ICE_STATE_CONNECTED);
-    }
-}
-
-void ice_agent_fail_(struct ice_agent *a)
-{
-    set_state(a, ICE_STATE_FAILED);
-}
-
-void ice_agent_note_rx(struct ice_agent *a, mono_t now, int tuple)
-{
-    if (LIKELY(a->state != ICE_STATE_FAILED)) {
-        ice_agent_alive_(a, now, tuple);
-    }
-}
-
-void ice_agent_select_(struct ice_agent *a, mono_t now, int t)
-{
-    if (a->selected != t) {
-        a->selected = (int8_t)t;
-        push_tuple_event(a, ICE_EVENT_SELECTED, &a->tuples[t]);
-    }
-    if (a->state == ICE_STATE_NEW) {
-        a->last_rx = now;
-        set_state(a, ICE_STATE_CONNECTED);
-    }
-}
-
-const struct ice_tuple *ice_agent_selected(const struct ice_agent *a)
-{
-    return a->selected >= 0 && a->state != ICE_STATE_FAILED ? &a->tuples[a->selected] : NULL;
-}
-
-// ---- nomination (lite)
-// ----------------------------------------------------------------------------------------------
-
-static bool is_live_nominated(mono_t now, const struct ice_tuple *t)
-{
-    return t->used && t->nominated && mono_diff_ms(now, t->last_rx) < ICE_SELECTED_SILENT_MS;
-}
-
-// Aggressive peers nominate every pair that they check, from its first check on. libwebrtc never
-// sends USE-CANDIDATE in the first check of a tuple (the pair must be writable before), which tells
-// its change of mind from aggressive nomination.
-static bool is_aggressive(const struct ice_agent *a, mono_t now)
-{
-    if (a->cfg.peer_aggressive) {
-        return true;
-    }
-    size_t n = 0;
-    for (size_t i = 0; i < ICE_TUPLES_MAX; i++) {
-        const struct ice_tuple *const t = &a->tuples[i];
-        n += is_live_nominated(now, t) && t->nominated_first &&
-             mono_diff_ms(now, t->nominated_at) <= ICE_AGGRESSIVE_WINDOW_MS;
-    }
-    return n >= 2;
-}
-
-// UDP before TCP, because Firefox gives TCP hardly less priority (recorded); then the peer's own
-// order.
-static bool better(const struct ice_tuple *x, const struct ice_tuple *y)
-{
-    if (x->remote.tcp != y->remote.tcp) {
-        return x->remote.tcp < y->remote.tcp;
-    }
-    return x->priority > y->priority;
-}
-
-static int best_nominated(const struct ice_agent *a, mono_t now)
-{
-    int best = -1;
-    for (int i = 0; i < ICE_TUPLES_MAX; i++) {
-        const struct ice_tuple *const t = &a->tuples[i];
-        if (is_live_nominated(now, t) && (best < 0 || better(t, &a->tuples[best]))) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-static void lite_on_request(struct ice_agent *a, mono_t now, int i, uint8_t generation,
-                            uint32_t priority, bool use_candidate)
-{
-    struct ice_tuple *const t = &a->tuples[i];
-    // A tuple that is gone silent is worth less than one that speaks, nominated or not.
-    if (a->selected < 0 ||
-        mono_diff_ms(now, a->tuples[a->selected].last_rx) >= ICE_DISCONNECTED_MS) {
-        ice_agent_select_(a, now, i);
-    }
-    if (!t->heard || t->generation != generation) {
-        t->heard = true;
-        t->generation = generation;
-        t->nominated = false;
-        t->nominated_first = use_candidate;
-    }
-    if (!use_candidate) {
-        // Firefox's consent checks carry none: that never withdraws a nomination.
-        return;
-    }
-    if (!t->nominated) {
-        // Later checks of Firefox have another PRIORITY: the nominating one counts.
-        t->priority = priority;
-        t->nominated = true;
-    }
-    t->nominated_at = now;
-    if (a->selected == i) {
-        return;
-    }
-    ice_agent_select_(a, now, is_aggressive(a, now) ? best_nominated(a, now) : i);
-}
+// ---- requests -------------------------------------------------------------------------------
 
 // A new generation makes the nominations of the old one worthless.
 static void generation_heard(struct ice_agent *a)
@@ -411,9 +147,6 @@ static void generation_heard(struct ice_agent *a)
     }
     retire_old(a);
 }
-
-// ---- requests
-// -------------------------------------------------------------------------------------------------------
 
 // Comprehension-required attributes of a connectivity check (RFC 8445 section 7.1).
 static const uint16_t known_attrs[] = {
@@ -496,14 +229,14 @@ static enum ice_rx on_request(struct ice_agent *a, mono_t now, uint8_t local,
     }
     // The HMAC of strangers is paid for from one bucket, before it is computed.
     int const known = ice_agent_find_tuple(a, local, src);
-    if (known < 0 && !rate_take(&a->unknown_rate, now)) {
+    if (known < 0 && !ice_rate_take_(&a->unknown_rate, now)) {
         return ICE_RX_RATE;
     }
     struct bytes const pwd = bytes_str(creds->pwd);
     if (!stun_check_integrity(m, pwd)) {
         return ICE_RX_INTEGRITY;
     }
-    if (known >= 0 && !rate_take(&a->tuples[known].rate, now)) {
+    if (known >= 0 && !ice_rate_take_(&a->tuples[known].rate, now)) {
         return ICE_RX_RATE;
     }
     uint16_t unknown[8];
@@ -532,7 +265,7 @@ static enum ice_rx on_request(struct ice_agent *a, mono_t now, uint8_t local,
         ice_checks_on_request_(a, now, t, priority, use_candidate);
     } else {
         uint8_t const generation = (uint8_t)(a->generation - !current);
-        lite_on_request(a, now, t, generation, priority, use_candidate);
+        ice_agent_lite_request_(a, now, t, generation, priority, use_candidate);
     }
     ice_agent_alive_(a, now, t);
     return ICE_RX_OK;
@@ -562,8 +295,7 @@ enum ice_rx ice_agent_input(struct ice_agent *a, mono_t now, uint8_t local, cons
     return ICE_RX_UNEXPECTED;
 }
 
-// ---- time
-// -----------------------------------------------------------------------------------------------------------
+// ---- time -----------------------------------------------------------------------------------
 
 static void update_liveness(struct ice_agent *a, mono_t now)
 {
@@ -571,17 +303,17 @@ static void update_liveness(struct ice_agent *a, mono_t now)
     case ICE_STATE_NEW:
         if (a->running && a->cfg.connect_timeout_ms > 0 &&
             mono_diff_ms(now, a->started) >= a->cfg.connect_timeout_ms) {
-            set_state(a, ICE_STATE_FAILED);
+            ice_agent_set_state_(a, ICE_STATE_FAILED);
         }
         return;
     case ICE_STATE_CONNECTED:
     case ICE_STATE_DISCONNECTED:
-        leave_silent_tuple(a, now);
+        ice_agent_leave_silent_(a, now);
         if (mono_diff_ms(now, a->last_rx) >= ICE_FAILED_MS) {
-            set_state(a, ICE_STATE_FAILED);
+            ice_agent_set_state_(a, ICE_STATE_FAILED);
         } else if (a->state == ICE_STATE_CONNECTED &&
                    mono_diff_ms(now, a->last_rx) >= ICE_DISCONNECTED_MS) {
-            set_state(a, ICE_STATE_DISCONNECTED);
+            ice_agent_set_state_(a, ICE_STATE_DISCONNECTED);
         }
         return;
     case ICE_STATE_FAILED:
@@ -599,7 +331,7 @@ void ice_agent_timeout(struct ice_agent *a, mono_t now, struct outbox *out)
     for (int i = 0; i < ICE_TUPLES_MAX; i++) {
         if (a->tuples[i].used && i != a->selected &&
             mono_diff_ms(now, a->tuples[i].last_rx) >= ICE_TUPLE_DEAD_MS) {
-            remove_tuple(a, i);
+            ice_agent_remove_tuple_(a, i);
         }
     }
     if (a->checks != NULL && a->state != ICE_STATE_FAILED) {
@@ -624,7 +356,7 @@ static mono_t liveness_deadline(const struct ice_agent *a)
     }
     mono_t d = mono_add_ms(a->last_rx,
                            a->state == ICE_STATE_CONNECTED ? ICE_DISCONNECTED_MS : ICE_FAILED_MS);
-    return mono_min(d, leave_deadline(a));
+    return mono_min(d, ice_agent_leave_deadline_(a));
 }
 
 mono_t ice_agent_deadline(const struct ice_agent *a)
@@ -641,8 +373,7 @@ mono_t ice_agent_deadline(const struct ice_agent *a)
     return d;
 }
 
-// ---- names
-// ----------------------------------------------------------------------------------------------------------
+// ---- names ----------------------------------------------------------------------------------
 
 const char *ice_state_name(enum ice_state s)
 {

@@ -176,8 +176,7 @@ struct ice_agent {
     uint8_t event_head, event_count;
 };
 
-// ---- life
-// ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 // -ENOMEM (ICE_ROLE_FULL only).
 int ice_agent_init(struct ice_agent *a, const struct ice_agent_config *cfg) NODISCARD;
@@ -191,8 +190,7 @@ void ice_agent_set_local(struct ice_agent *a, mono_t now, const struct ice_creds
 // Starts the connect timeout (LITE: when the answer was exchanged).
 void ice_agent_start(struct ice_agent *a, mono_t now);
 
-// ---- ICE_ROLE_FULL only
-// ---------------------------------------------------------------------------------------------
+// ---- ICE_ROLE_FULL only ---------------------------------------------------------------------
 
 struct ice_local {
     struct addr addr; // of the socket
@@ -221,8 +219,7 @@ int ice_agent_add_remote(struct ice_agent *a, mono_t now, const struct addr *rem
 // Smoothed round trip time of checks, 0 before the first.
 int64_t ice_agent_rtt_us(const struct ice_agent *a);
 
-// ---- four verbs
-// -----------------------------------------------------------------------------------------------------
+// ---- four verbs -----------------------------------------------------------------------------
 
 // A datagram that classify_packet calls STUN, from src through socket `local`. Answers go to out,
 // from the same socket.
@@ -238,8 +235,7 @@ mono_t ice_agent_deadline(const struct ice_agent *a);
 // never lost silently (assert).
 bool ice_agent_poll_event(struct ice_agent *a, struct ice_event *ret);
 
-// ---- data path
-// --------------------------------------------------------------------------------------------------------
+// ---- data path ------------------------------------------------------------------------------
 
 // The tuple that this is, -1 if it is none (drop the datagram then).
 int ice_agent_find_tuple(const struct ice_agent *a, uint8_t local, const struct addr *src);

@@ -2,10 +2,7 @@
 // The check list of a full ICE agent (RFC 8445 sections 6 and 7): pairs, paced checks, nomination,
 // consent.
 #include "common/base/mem.h"
-#include "sfu/transport/ice_internal.h"
-#include "sfu/wire/candidate.h"
-
-#define PAIRS_MAX (ICE_LOCALS_MAX * ICE_REMOTES_MAX)
+#include "sfu/transport/ice_pairs.h"
 
 #define PACE_MS 50        // RFC 8445 section 14.2: Ta
 #define RTO_MIN_MS 500    // RFC 8445 section 14.3
@@ -21,62 +18,6 @@
 #define CONSENT_EXPIRY_MS 30000
 // After an unanswered check, so that one lost datagram costs one second and not five.
 #define CONSENT_RETRY_MS 1000
-
-// Lengths of ice-ufrag and ice-pwd (RFC 8839 section 5.4).
-#define UFRAG_MIN 4
-#define PWD_MIN 22
-
-enum pair_state {
-    PAIR_WAITING,
-    PAIR_IN_PROGRESS,
-    PAIR_SUCCEEDED,
-    PAIR_FAILED,
-};
-
-struct pair {
-    struct addr remote;
-    uint8_t local;
-    uint8_t state;       // enum pair_state
-    bool triggered;      // goes first
-    bool pending;        // txid waits for a response
-    bool nominating;     // the pending or next check carries USE-CANDIDATE
-    bool peer_nominated; // we are controlled: the peer's choice, to be followed when it succeeds
-    uint8_t sends;
-    uint8_t txid[STUN_TXID_LEN];
-    uint32_t local_priority;
-    uint32_t remote_priority;
-    mono_t sent;
-    mono_t resend; // MONO_NEVER: nothing to repeat
-};
-
-struct remote {
-    struct addr addr;
-    uint32_t priority;
-};
-
-struct ice_checks {
-    struct rng *rng;
-    bool nominate_always;
-    bool controlling;
-    bool started;
-    uint64_t tie_breaker;
-    // Credentials of this list: a restart's new local ones count only with the answer.
-    char local_ufrag[ICE_UFRAG_CAP];
-    char remote_ufrag[ICE_REMOTE_TEXT_CAP];
-    char remote_pwd[ICE_REMOTE_TEXT_CAP];
-    struct ice_local locals[ICE_LOCALS_MAX];
-    size_t local_count;
-    struct remote remotes[ICE_REMOTES_MAX];
-    size_t remote_count;
-    struct pair pairs[PAIRS_MAX];
-    size_t pair_count;
-    int nominated; // index of the pair in use, -1: none yet
-    mono_t pace;
-    mono_t nominate_at;
-    mono_t consent_next;
-    mono_t consent_got;
-    int64_t srtt_us;
-};
 
 struct ice_checks *ice_checks_new(struct rng *rng, bool nominate_always)
 {
@@ -107,151 +48,19 @@ void ice_checks_stop_(struct ice_checks *c)
     c->consent_next = MONO_NEVER;
 }
 
-// ---- pairs
-// ----------------------------------------------------------------------------------------------------------
-
-static uint32_t local_priority(const struct ice_checks *c, size_t local, enum candidate_type type)
-{
-    return candidate_priority(type, false,
-                              candidate_local_pref(&c->locals[local].addr, (uint8_t)local));
-}
-
-// RFC 8445 section 6.1.2.3; computed at each use because roles may change.
-static uint64_t pair_priority(const struct ice_checks *c, const struct pair *p)
-{
-    uint64_t const g = c->controlling ? p->local_priority : p->remote_priority;
-    uint64_t const d = c->controlling ? p->remote_priority : p->local_priority;
-    return (MIN(g, d) << 32) + 2 * MAX(g, d) + (g > d);
-}
-
-static struct pair *find_pair(struct ice_checks *c, uint8_t local, const struct addr *remote)
-{
-    for (size_t i = 0; i < c->pair_count; i++) {
-        if (c->pairs[i].local == local && addr_eq(&c->pairs[i].remote, remote)) {
-            return &c->pairs[i];
-        }
-    }
-    return NULL;
-}
-
-static struct pair *add_pair(struct ice_checks *c, size_t local, const struct addr *remote,
-                             uint32_t priority)
-{
-    struct ice_local const *const l = &c->locals[local];
-    if (l->addr.family != remote->family || l->addr.tcp != remote->tcp) {
-        return NULL;
-    }
-    struct pair *const known = find_pair(c, l->local, remote);
-    if (known != NULL || c->pair_count == PAIRS_MAX) {
-        return known;
-    }
-    struct pair *const p = &c->pairs[c->pair_count++];
-    *p = (struct pair){.remote = *remote,
-                       .local = l->local,
-                       .local_priority = local_priority(c, local, CANDIDATE_HOST),
-                       .remote_priority = priority,
-                       .resend = MONO_NEVER};
-    return p;
-}
-
-static void pair_with_locals(struct ice_checks *c, const struct remote *r)
-{
-    for (size_t i = 0; i < c->local_count; i++) {
-        (void)add_pair(c, i, &r->addr, r->priority);
-    }
-}
-
-int ice_agent_set_locals(struct ice_agent *a, const struct ice_local *locals, size_t n)
-{
-    struct ice_checks *const c = a->checks;
-    if (n > ICE_LOCALS_MAX) {
-        return -E2BIG;
-    }
-    memcpy(c->locals, locals, n * sizeof(*locals));
-    c->local_count = n;
-    return 0;
-}
-
-int ice_agent_add_remote(struct ice_agent *a, mono_t now, const struct addr *remote,
-                         uint32_t priority)
-{
-    struct ice_checks *const c = a->checks;
-    if (remote->family == ADDR_NONE || remote->tcp || remote->port == 0 ||
-        addr_is_unspecified(remote) || addr_is_multicast(remote)) {
-        return -EINVAL;
-    }
-    for (size_t i = 0; i < c->remote_count; i++) {
-        if (addr_eq(&c->remotes[i].addr, remote)) {
-            return 0;
-        }
-    }
-    if (c->remote_count == ICE_REMOTES_MAX) {
-        return -ENOBUFS;
-    }
-    struct remote *const r = &c->remotes[c->remote_count++];
-    *r = (struct remote){*remote, priority};
-    if (c->started) {
-        pair_with_locals(c, r);
-        c->pace = mono_min(c->pace, now);
-    }
-    return 0;
-}
-
-int ice_agent_set_remote(struct ice_agent *a, mono_t now, struct bytes ufrag, struct bytes pwd,
-                         bool lite)
-{
-    struct ice_checks *const c = a->checks;
-    if (ufrag.n < UFRAG_MIN || ufrag.n >= ICE_REMOTE_TEXT_CAP || pwd.n < PWD_MIN ||
-        pwd.n >= ICE_REMOTE_TEXT_CAP) {
-        return -EINVAL;
-    }
-    if (a->creds.ufrag[0] == 0) {
-        return -EPROTO;
-    }
-    bool const same = c->started && bytes_eq_str(ufrag, c->remote_ufrag) &&
-                      bytes_eq_str(pwd, c->remote_pwd) &&
-                      strcmp(a->creds.ufrag, c->local_ufrag) == 0;
-    if (same) {
-        return 0;
-    }
-    if (c->started) {
-        ice_checks_stop_(c);
-    }
-    memset(c->remote_ufrag, 0, sizeof(c->remote_ufrag));
-    memset(c->remote_pwd, 0, sizeof(c->remote_pwd));
-    memcpy(c->remote_ufrag, ufrag.p, ufrag.n);
-    memcpy(c->remote_pwd, pwd.p, pwd.n);
-    memcpy(c->local_ufrag, a->creds.ufrag, sizeof(c->local_ufrag));
-    // RFC 8445 section 6.1.1: against a lite peer we are controlling.
-    c->controlling = c->controlling || lite;
-    c->started = true;
-    c->pace = now;
-    for (size_t i = 0; i < c->remote_count; i++) {
-        pair_with_locals(c, &c->remotes[i]);
-    }
-    ice_agent_start(a, now);
-    return 0;
-}
-
-int64_t ice_agent_rtt_us(const struct ice_agent *a)
-{
-    return a->checks != NULL ? a->checks->srtt_us : 0;
-}
-
-// ---- sending checks
-// -------------------------------------------------------------------------------------------------
+// ---- sending checks -------------------------------------------------------------------------
 
 static uint32_t prflx_priority(const struct ice_checks *c, uint8_t local)
 {
     for (size_t i = 0; i < c->local_count; i++) {
         if (c->locals[i].local == local) {
-            return local_priority(c, i, CANDIDATE_PRFLX);
+            return ice_pairs_local_priority_(c, i, CANDIDATE_PRFLX);
         }
     }
     return candidate_priority(CANDIDATE_PRFLX, false, 0);
 }
 
-static void transmit(struct ice_checks *c, mono_t now, struct pair *p, bool use_candidate,
+static void transmit(struct ice_checks *c, mono_t now, struct ice_pair *p, bool use_candidate,
                      struct outbox *out)
 {
     struct outbox_slot *const s = outbox_reserve(out);
@@ -280,16 +89,17 @@ static int64_t rto_ms(const struct ice_checks *c)
 {
     int64_t active = 0;
     for (size_t i = 0; i < c->pair_count; i++) {
-        active += c->pairs[i].state == PAIR_WAITING || c->pairs[i].state == PAIR_IN_PROGRESS;
+        active +=
+            c->pairs[i].state == ICE_PAIR_WAITING || c->pairs[i].state == ICE_PAIR_IN_PROGRESS;
     }
     return MAX(RTO_MIN_MS, PACE_MS * active);
 }
 
-static void begin_check(struct ice_checks *c, mono_t now, struct pair *p, struct outbox *out)
+static void begin_check(struct ice_checks *c, mono_t now, struct ice_pair *p, struct outbox *out)
 {
     rng_bytes(c->rng, p->txid, sizeof(p->txid));
-    if (p->state != PAIR_SUCCEEDED) {
-        p->state = PAIR_IN_PROGRESS;
+    if (p->state != ICE_PAIR_SUCCEEDED) {
+        p->state = ICE_PAIR_IN_PROGRESS;
     }
     p->triggered = false;
     p->pending = true;
@@ -298,9 +108,9 @@ static void begin_check(struct ice_checks *c, mono_t now, struct pair *p, struct
     transmit(c, now, p, p->nominating, out);
 }
 
-static void fail_pair(struct ice_checks *c, struct pair *p)
+static void fail_pair(struct ice_checks *c, struct ice_pair *p)
 {
-    p->state = PAIR_FAILED;
+    p->state = ICE_PAIR_FAILED;
     p->pending = false;
     p->nominating = false;
     p->resend = MONO_NEVER;
@@ -310,7 +120,7 @@ static void fail_pair(struct ice_checks *c, struct pair *p)
     }
 }
 
-static void repeat_check(struct ice_checks *c, mono_t now, struct pair *p, struct outbox *out)
+static void repeat_check(struct ice_checks *c, mono_t now, struct ice_pair *p, struct outbox *out)
 {
     if (p->sends >= REQUESTS_MAX) {
         fail_pair(c, p);
@@ -323,42 +133,29 @@ static void repeat_check(struct ice_checks *c, mono_t now, struct pair *p, struc
     transmit(c, now, p, p->nominating, out);
 }
 
-// ---- nomination
-// -----------------------------------------------------------------------------------------------------
+// ---- nomination -----------------------------------------------------------------------------
 
-static struct pair *best_pair(struct ice_checks *c, bool (*wanted)(const struct pair *p))
-{
-    struct pair *best = NULL;
-    for (size_t i = 0; i < c->pair_count; i++) {
-        struct pair *const p = &c->pairs[i];
-        if (wanted(p) && (best == NULL || pair_priority(c, p) > pair_priority(c, best))) {
-            best = p;
-        }
-    }
-    return best;
-}
-
-static bool is_triggered(const struct pair *p)
+static bool is_triggered(const struct ice_pair *p)
 {
     return p->triggered;
 }
 
-static bool is_waiting(const struct pair *p)
+static bool is_waiting(const struct ice_pair *p)
 {
-    return p->state == PAIR_WAITING;
+    return p->state == ICE_PAIR_WAITING;
 }
 
-static bool is_succeeded(const struct pair *p)
+static bool is_succeeded(const struct ice_pair *p)
 {
-    return p->state == PAIR_SUCCEEDED;
+    return p->state == ICE_PAIR_SUCCEEDED;
 }
 
-static bool is_open(const struct pair *p)
+static bool is_open(const struct ice_pair *p)
 {
-    return p->state == PAIR_WAITING || p->state == PAIR_IN_PROGRESS;
+    return p->state == ICE_PAIR_WAITING || p->state == ICE_PAIR_IN_PROGRESS;
 }
 
-static bool is_nominating(const struct pair *p)
+static bool is_nominating(const struct ice_pair *p)
 {
     return p->nominating;
 }
@@ -369,7 +166,7 @@ static void schedule_consent(struct ice_checks *c, mono_t now)
         mono_add_ms(now, CONSENT_MS * 8 / 10 + rng_below(c->rng, CONSENT_MS * 4 / 10 + 1));
 }
 
-static void nominated(struct ice_agent *a, mono_t now, struct pair *p, int tuple)
+static void nominated(struct ice_agent *a, mono_t now, struct ice_pair *p, int tuple)
 {
     struct ice_checks *const c = a->checks;
     p->nominating = false;
@@ -381,32 +178,32 @@ static void nominated(struct ice_agent *a, mono_t now, struct pair *p, int tuple
     ice_agent_select_(a, now, tuple);
     // RFC 8445 section 8.1.1: nothing else is checked any more.
     for (size_t i = 0; i < c->pair_count; i++) {
-        struct pair *const other = &c->pairs[i];
+        struct ice_pair *const other = &c->pairs[i];
         if (other != p) {
             other->triggered = false;
             other->pending = false;
             other->resend = MONO_NEVER;
             if (is_open(other)) {
-                other->state = PAIR_FAILED;
+                other->state = ICE_PAIR_FAILED;
             }
         }
     }
 }
 
-static bool better_is_open(struct ice_checks *c, const struct pair *p)
+static bool better_is_open(struct ice_checks *c, const struct ice_pair *p)
 {
-    struct pair *const open = best_pair(c, is_open);
-    return open != NULL && pair_priority(c, open) > pair_priority(c, p);
+    struct ice_pair *const open = ice_pairs_best_(c, is_open);
+    return open != NULL && ice_pairs_priority_(c, open) > ice_pairs_priority_(c, p);
 }
 
 // Regular nomination: the best valid pair, when nothing better is open or the wait is over.
 static void nominate_if_due(struct ice_checks *c, mono_t now, struct outbox *out)
 {
     if (!c->controlling || c->nominated >= 0 || mono_is_never(c->nominate_at) ||
-        best_pair(c, is_nominating) != NULL) {
+        ice_pairs_best_(c, is_nominating) != NULL) {
         return;
     }
-    struct pair *const best = best_pair(c, is_succeeded);
+    struct ice_pair *const best = ice_pairs_best_(c, is_succeeded);
     if (best == NULL) {
         c->nominate_at = MONO_NEVER;
         return;
@@ -418,8 +215,7 @@ static void nominate_if_due(struct ice_checks *c, mono_t now, struct outbox *out
     begin_check(c, now, best, out);
 }
 
-// ---- receiving
-// ------------------------------------------------------------------------------------------------------
+// ---- receiving ------------------------------------------------------------------------------
 
 static void switch_role(struct ice_checks *c)
 {
@@ -452,32 +248,32 @@ void ice_checks_on_request_(struct ice_agent *a, mono_t now, int tuple, uint32_t
     if (!c->started) {
         return;
     }
-    struct pair *p = find_pair(c, t->local, &t->remote);
+    struct ice_pair *p = ice_pairs_find_(c, t->local, &t->remote);
     for (size_t i = 0; i < c->local_count && p == NULL; i++) {
         if (c->locals[i].local == t->local) {
-            p = add_pair(c, i, &t->remote, priority);
+            p = ice_pairs_add_(c, i, &t->remote, priority);
         }
     }
     if (p == NULL) {
         return;
     }
     bool const chosen = use_candidate && !c->controlling;
-    if (p->state == PAIR_SUCCEEDED) {
+    if (p->state == ICE_PAIR_SUCCEEDED) {
         if (chosen && c->nominated != (int)(p - c->pairs)) {
             nominated(a, now, p, tuple);
         }
         return;
     }
     p->peer_nominated = p->peer_nominated || chosen;
-    if (p->state != PAIR_IN_PROGRESS && (c->nominated < 0 || chosen)) {
+    if (p->state != ICE_PAIR_IN_PROGRESS && (c->nominated < 0 || chosen)) {
         // RFC 8445 section 7.3.1.4: their check came through, ours probably does now.
-        p->state = PAIR_WAITING;
+        p->state = ICE_PAIR_WAITING;
         p->triggered = true;
         c->pace = mono_min(c->pace, now);
     }
 }
 
-static void update_rtt(struct ice_checks *c, mono_t now, const struct pair *p)
+static void update_rtt(struct ice_checks *c, mono_t now, const struct ice_pair *p)
 {
     if (p->sends != 1) {
         // Karn: nobody knows which of the repeated requests was answered.
@@ -487,7 +283,7 @@ static void update_rtt(struct ice_checks *c, mono_t now, const struct pair *p)
     c->srtt_us = c->srtt_us == 0 ? rtt : (7 * c->srtt_us + rtt) / 8;
 }
 
-static void on_success(struct ice_agent *a, mono_t now, struct pair *p)
+static void on_success(struct ice_agent *a, mono_t now, struct ice_pair *p)
 {
     struct ice_checks *const c = a->checks;
     update_rtt(c, now, p);
@@ -499,7 +295,7 @@ static void on_success(struct ice_agent *a, mono_t now, struct pair *p)
         c->consent_got = now;
     } else {
         bool const confirmed = p->nominating || p->peer_nominated;
-        p->state = PAIR_SUCCEEDED;
+        p->state = ICE_PAIR_SUCCEEDED;
         if (confirmed) {
             nominated(a, now, p, t);
         } else {
@@ -514,7 +310,7 @@ static void on_success(struct ice_agent *a, mono_t now, struct pair *p)
     ice_agent_alive_(a, now, t);
 }
 
-static void on_error(struct ice_checks *c, mono_t now, struct pair *p, const struct stun_msg *m)
+static void on_error(struct ice_checks *c, mono_t now, struct ice_pair *p, const struct stun_msg *m)
 {
     uint16_t code = 0;
     if (stun_get_error(m, &code) == 0 && code == 487) {
@@ -522,7 +318,7 @@ static void on_error(struct ice_checks *c, mono_t now, struct pair *p, const str
         switch_role(c);
         p->pending = false;
         p->resend = MONO_NEVER;
-        p->state = PAIR_WAITING;
+        p->state = ICE_PAIR_WAITING;
         p->triggered = true;
         c->pace = mono_min(c->pace, now);
         return;
@@ -534,9 +330,9 @@ enum ice_rx ice_checks_on_response_(struct ice_agent *a, mono_t now, uint8_t loc
                                     const struct addr *src, const struct stun_msg *m)
 {
     struct ice_checks *const c = a->checks;
-    struct pair *p = NULL;
+    struct ice_pair *p = NULL;
     for (size_t i = 0; i < c->pair_count && p == NULL; i++) {
-        struct pair *const x = &c->pairs[i];
+        struct ice_pair *const x = &c->pairs[i];
         p = x->pending && memcmp(x->txid, m->txid, STUN_TXID_LEN) == 0 ? x : NULL;
     }
     if (p == NULL) {
@@ -558,13 +354,12 @@ enum ice_rx ice_checks_on_response_(struct ice_agent *a, mono_t now, uint8_t loc
     return ICE_RX_OK;
 }
 
-// ---- time
-// -----------------------------------------------------------------------------------------------------------
+// ---- time -----------------------------------------------------------------------------------
 
-static struct pair *next_to_check(struct ice_checks *c)
+static struct ice_pair *next_to_check(struct ice_checks *c)
 {
-    struct pair *const p = best_pair(c, is_triggered);
-    return p != NULL ? p : best_pair(c, is_waiting);
+    struct ice_pair *const p = ice_pairs_best_(c, is_triggered);
+    return p != NULL ? p : ice_pairs_best_(c, is_waiting);
 }
 
 static void check_consent(struct ice_agent *a, mono_t now, struct outbox *out)
@@ -577,7 +372,7 @@ static void check_consent(struct ice_agent *a, mono_t now, struct outbox *out)
         ice_agent_fail_(a);
         return;
     }
-    struct pair *const p = &c->pairs[c->nominated];
+    struct ice_pair *const p = &c->pairs[c->nominated];
     bool const unanswered = p->pending;
     rng_bytes(c->rng, p->txid, sizeof(p->txid));
     p->pending = true;
@@ -602,7 +397,7 @@ void ice_checks_timeout_(struct ice_agent *a, mono_t now, struct outbox *out)
         }
     }
     if (mono_reached(c->pace, now)) {
-        struct pair *const p = next_to_check(c);
+        struct ice_pair *const p = next_to_check(c);
         if (p != NULL) {
             begin_check(c, now, p, out);
             c->pace = mono_add_ms(now, PACE_MS);
@@ -622,7 +417,7 @@ mono_t ice_checks_deadline_(const struct ice_agent *a)
     bool nominating = false;
     bool to_check = false;
     for (size_t i = 0; i < c->pair_count; i++) {
-        const struct pair *const p = &c->pairs[i];
+        const struct ice_pair *const p = &c->pairs[i];
         d = mono_min(d, p->resend);
         nominating = nominating || p->nominating;
         to_check = to_check || p->triggered || is_waiting(p);
@@ -634,4 +429,9 @@ mono_t ice_checks_deadline_(const struct ice_agent *a)
         d = mono_min(d, c->nominate_at);
     }
     return d;
+}
+
+int64_t ice_agent_rtt_us(const struct ice_agent *a)
+{
+    return a->checks != NULL ? a->checks->srtt_us : 0;
 }

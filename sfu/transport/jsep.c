@@ -175,7 +175,7 @@ bool jsep_needs_negotiation(const struct jsep *j)
     return j->dirty;
 }
 
-// ---- sections -----------------------------------------------------------------------------------
+// ---- sections -------------------------------------------------------------------------------
 
 enum jsep_kind jsep_kind_of_(enum sdp_kind kind)
 {
@@ -430,7 +430,7 @@ struct jsep_transceiver *jsep_next_sending(const struct jsep *j, size_t *pos)
     return NULL;
 }
 
-// ---- codecs -------------------------------------------------------------------------------------
+// ---- codecs ---------------------------------------------------------------------------------
 
 const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt,
                                           bool *ret_rtx)

@@ -83,7 +83,7 @@ struct jsep_config {
     const char *ice_pwd;
 };
 
-// ---- results ------------------------------------------------------------------------------------
+// ---- results --------------------------------------------------------------------------------
 
 // One negotiated codec of a section. RTX is folded into the codec it repairs.
 struct jsep_codec {
@@ -127,7 +127,7 @@ struct jsep_remote_media {
     struct jsep_ssrc ssrcs[JSEP_MAX_SSRCS];
 };
 
-// ---- decisions of the owner ---------------------------------------------------------------------
+// ---- decisions of the owner -----------------------------------------------------------------
 
 // How a section that receives is answered. Zero value: refuse.
 struct jsep_receiver {
@@ -230,7 +230,7 @@ struct jsep_applied {
     bool new_sections;    // at least one section was added
 };
 
-// ---- life ---------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 // -EINVAL: fingerprint or ICE credentials missing or unusable; -ENOMEM.
 int jsep_new(const struct jsep_config *config, struct jsep **ret) NODISCARD;
@@ -245,7 +245,7 @@ int jsep_set_local_ice(struct jsep *j, const char *ufrag, const char *pwd) NODIS
 int jsep_set_local_candidates(struct jsep *j, const char *const *lines, size_t count,
                               bool complete) NODISCARD;
 
-// ---- descriptions -------------------------------------------------------------------------------
+// ---- descriptions ---------------------------------------------------------------------------
 
 // Applies an offer; nothing changes on failure. ret may be NULL.
 // -EPROTO: an offer of ours is outstanding (jsep_rollback first), or the DTLS role would flip;
@@ -278,7 +278,7 @@ const struct jsep_remote *jsep_remote(const struct jsep *j);
 // other side.
 bool jsep_needs_negotiation(const struct jsep *j);
 
-// ---- sections -----------------------------------------------------------------------------------
+// ---- sections -------------------------------------------------------------------------------
 
 size_t jsep_count(const struct jsep *j);
 // i < jsep_count, in the order of the last description; never NULL.
@@ -317,7 +317,7 @@ void jsep_transceiver_clear_sender(struct jsep_transceiver *t);
 // at the end. The pair is t->mid, t->sender->track_id.
 struct jsep_transceiver *jsep_next_sending(const struct jsep *j, size_t *pos);
 
-// ---- codecs -------------------------------------------------------------------------------------
+// ---- codecs ---------------------------------------------------------------------------------
 
 // Codec of a payload type, also for an RTX payload type (*ret_rtx tells which; may be NULL). NULL
 // if unknown.

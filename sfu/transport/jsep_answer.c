@@ -28,7 +28,7 @@ struct answer {
     struct plan plans[]; // one per section
 };
 
-// ---- codecs -------------------------------------------------------------------------------------
+// ---- codecs ---------------------------------------------------------------------------------
 
 // 5.4: usedtx, stereo exactly once or not at all. A section nobody has claimed yet repeats the
 // offer.
@@ -130,7 +130,7 @@ static size_t choose_codecs(struct answer *a, const struct jsep_transceiver *t, 
     return n;
 }
 
-// ---- extensions ---------------------------------------------------------------------------------
+// ---- extensions -----------------------------------------------------------------------------
 
 // False if the id means something else, or the URI has another id, in an earlier section.
 static bool claim_ext(struct ext_table *x, uint8_t id, enum rtp_ext_type type)
@@ -164,7 +164,7 @@ static void choose_exts(struct answer *a, const struct jsep_transceiver *t,
     }
 }
 
-// ---- sections -----------------------------------------------------------------------------------
+// ---- sections -------------------------------------------------------------------------------
 
 static enum sdp_setup answer_setup(const struct jsep *j)
 {

@@ -55,7 +55,7 @@ static bool enabled(const struct jsep *j, enum codec c)
     return j->cfg.codecs == 0 || (j->cfg.codecs & (1u << c)) != 0;
 }
 
-// ---- parameters ---------------------------------------------------------------------------------
+// ---- parameters -----------------------------------------------------------------------------
 
 static int hex_digit(uint8_t c)
 {
@@ -176,7 +176,7 @@ static bool speaks(const struct jsep_codec *c)
     return false;
 }
 
-// ---- common codecs ------------------------------------------------------------------------------
+// ---- common codecs --------------------------------------------------------------------------
 
 static uint8_t rtx_of(const struct sdp_media *m, uint8_t pt)
 {
@@ -276,7 +276,7 @@ size_t jsep_offered_codecs_(const struct jsep *j, enum jsep_kind kind,
     return n;
 }
 
-// ---- shared lists -------------------------------------------------------------------------------
+// ---- shared lists ---------------------------------------------------------------------------
 
 static bool same(const struct jsep_codec *a, const struct jsep_codec_view *b)
 {
@@ -353,7 +353,7 @@ void jsep_set_assign_(struct jsep_transceiver *t, struct jsep_set *set)
     t->codec_count = set != NULL ? set->count : 0;
 }
 
-// ---- feedback and extensions --------------------------------------------------------------------
+// ---- feedback and extensions ----------------------------------------------------------------
 
 uint8_t jsep_feedback_mask_(const struct jsep *j, const struct jsep_transceiver *t,
                             enum codec codec, bool send, bool recv, bool red)

@@ -62,7 +62,7 @@ struct jsep {
     struct jsep_remote remote;
 };
 
-// ---- jsep.c -------------------------------------------------------------------------------------
+// ---- jsep.c ---------------------------------------------------------------------------------
 
 // A section that is not in `order` yet. -ENOMEM.
 int jsep_transceiver_new_(struct jsep *j, enum jsep_kind kind, struct bytes mid,
@@ -72,7 +72,7 @@ enum jsep_kind jsep_kind_of_(enum sdp_kind kind);
 // True if the owner wants to receive there, or said nothing.
 bool jsep_wants_recv_(const struct jsep_transceiver *t);
 
-// ---- jsep_codecs.c ------------------------------------------------------------------------------
+// ---- jsep_codecs.c --------------------------------------------------------------------------
 
 // What we can do of a described section, in its order, RTX folded in. Views in `scratch`: fmtp of
 // m. Returns the count.
@@ -109,7 +109,7 @@ uint8_t jsep_offered_feedback_(const struct jsep *j, enum codec codec, bool red)
 // The id of an extension in our offers, assigned at first use; 0: no id left.
 uint8_t jsep_ext_id_(struct jsep *j, enum rtp_ext_type type);
 
-// ---- jsep_media.c -------------------------------------------------------------------------------
+// ---- jsep_media.c ---------------------------------------------------------------------------
 
 // *ret (to be freed) is what the remote sends there; untouched if it sends nothing. An answer may
 // say sendonly for a spare section (5.3), and some clients offer sendrecv for one that only
@@ -117,7 +117,7 @@ uint8_t jsep_ext_id_(struct jsep *j, enum rtp_ext_type type);
 int jsep_remote_media_(const struct sdp_media *m, bool answer,
                        struct jsep_remote_media **ret) NODISCARD;
 
-// ---- jsep_write.c -------------------------------------------------------------------------------
+// ---- jsep_write.c ---------------------------------------------------------------------------
 
 // One section being put together; reused for all sections of a description. Allocated, since it is
 // large.

@@ -60,7 +60,7 @@ static int prepare(struct jsep *j, struct bytes text, struct prepared *p)
     return p->updates != NULL ? 0 : -ENOMEM;
 }
 
-// ---- transport ----------------------------------------------------------------------------------
+// ---- transport ------------------------------------------------------------------------------
 
 static int copy_candidates(struct prepared *p)
 {
@@ -160,7 +160,7 @@ static void commit_transport(struct prepared *p)
     p->arena = old; // freed by discard
 }
 
-// ---- offers -------------------------------------------------------------------------------------
+// ---- offers ---------------------------------------------------------------------------------
 
 // Our role as answerer: as it was, else client whenever we may choose (media-plane 2.4).
 static int offer_role(struct prepared *p, enum sdp_setup setup)
@@ -373,7 +373,7 @@ int jsep_set_remote_offer(struct jsep *j, struct bytes text, struct jsep_applied
     return err;
 }
 
-// ---- answers ------------------------------------------------------------------------------------
+// ---- answers --------------------------------------------------------------------------------
 
 static int answer_role(struct prepared *p, enum sdp_setup setup)
 {

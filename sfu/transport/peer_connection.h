@@ -91,8 +91,7 @@ struct peer_connection_config {
     void *user;
 };
 
-// ---- life
-// ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 // -ENOMEM.
 int peer_connection_new(const struct peer_connection_config *cfg, mono_t now,
@@ -107,8 +106,7 @@ void *peer_connection_user(const struct peer_connection *pc);
 // The owner of an sctp_transport that sctp_hub_next_ready returned.
 struct peer_connection *peer_connection_of_sctp(const struct sctp_transport *t);
 
-// ---- signalling
-// -----------------------------------------------------------------------------------------------------
+// ---- signalling -----------------------------------------------------------------------------
 
 // New local credentials: ICE restart (see ice_agent_set_local).
 void peer_connection_restart(struct peer_connection *pc, mono_t now, const struct ice_creds *creds);
@@ -143,8 +141,7 @@ int peer_connection_add_remote_candidate(struct peer_connection *pc, mono_t now,
 int peer_connection_enable_sctp(struct peer_connection *pc, mono_t now, uint32_t max_message,
                                 struct outbox *out) NODISCARD;
 
-// ---- four verbs
-// -----------------------------------------------------------------------------------------------------
+// ---- four verbs -----------------------------------------------------------------------------
 
 // One datagram. For RTP and RTCP the datagram is decrypted in place and *ret_packet is the part of
 // it that is left.
@@ -188,8 +185,7 @@ enum peer_connection_rx peer_connection_next_early(struct peer_connection *pc, m
                                                    struct bytes_mut *ret_packet,
                                                    mono_t *ret_arrival);
 
-// ---- handshake steps
-// ------------------------------------------------------------------------------------------------
+// ---- handshake steps ------------------------------------------------------------------------
 
 // See dtls_transport_take_work.
 struct dtls_work *peer_connection_take_dtls_work(struct peer_connection *pc, mono_t now);
@@ -198,8 +194,7 @@ struct dtls_work *peer_connection_take_dtls_work(struct peer_connection *pc, mon
 void peer_connection_finish_dtls_work(struct peer_connection *pc, mono_t now, struct dtls_work *w,
                                       struct outbox *out);
 
-// ---- sending
-// --------------------------------------------------------------------------------------------------------
+// ---- sending --------------------------------------------------------------------------------
 
 // Where media goes. srtp is NULL whenever nothing may be sent (not connected, failed, closed); read
 // it at each use.
@@ -231,8 +226,7 @@ void peer_connection_flush_sctp(struct peer_connection *pc, struct outbox *out);
 // flushed.
 void peer_connection_close(struct peer_connection *pc, struct outbox *out);
 
-// ---- state
-// ----------------------------------------------------------------------------------------------------------
+// ---- state ----------------------------------------------------------------------------------
 
 enum peer_connection_state peer_connection_state(const struct peer_connection *pc);
 enum dtls_failure peer_connection_dtls_failure(const struct peer_connection *pc);

@@ -42,7 +42,7 @@ struct sctp_transport {
     bool partial_active;
 };
 
-// ---- hub ----------------------------------------------------------------------------------------------------------
+// ---- hub ------------------------------------------------------------------------------------
 
 int sctp_hub_new(void (*wake)(void *user), void *user, struct sctp_hub **ret)
 {
@@ -82,7 +82,7 @@ mono_t sctp_hub_deadline(const struct sctp_hub *h)
     return h->ticked ? mono_add_ms(h->last_tick, SCTP_TICK_MS) : (mono_t){0};
 }
 
-// ---- events -------------------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------
 
 static void event_free(struct event_node *n)
 {
@@ -113,7 +113,7 @@ static void push_simple(struct sctp_transport *t, enum sctp_event_kind kind, uin
                          });
 }
 
-// ---- channels -----------------------------------------------------------------------------------------------------
+// ---- channels -------------------------------------------------------------------------------
 
 static int send_dcep(struct sctp_transport *t, const struct data_channel *ch)
 {
@@ -218,7 +218,7 @@ static void on_dcep(struct sctp_transport *t, uint16_t sid, struct bytes data)
     }
 }
 
-// ---- messages -----------------------------------------------------------------------------------------------------
+// ---- messages -------------------------------------------------------------------------------
 
 // Gives a complete message on: takes item or joined over.
 static void on_message(struct sctp_transport *t, uint16_t sid, uint32_t ppid, struct bytes data,
@@ -291,7 +291,7 @@ static void on_data(struct sctp_transport *t, struct usrsctp_glue_item *i)
     usrsctp_glue_item_free(i);
 }
 
-// ---- items of the stack -------------------------------------------------------------------------------------------
+// ---- items of the stack ---------------------------------------------------------------------
 
 static void go_down(struct sctp_transport *t)
 {
@@ -358,7 +358,7 @@ struct sctp_transport *sctp_hub_next_ready(struct sctp_hub *h)
     return t;
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 int sctp_transport_new(struct sctp_hub *h, void *user, struct sctp_transport **ret)
 {
@@ -427,7 +427,7 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t re
     return 0;
 }
 
-// ---- in and out ---------------------------------------------------------------------------------------------------
+// ---- in and out -----------------------------------------------------------------------------
 
 void sctp_transport_input(struct sctp_transport *t, struct bytes packet)
 {
@@ -463,7 +463,7 @@ bool sctp_transport_poll_event(struct sctp_transport *t, struct sctp_event *ret)
     return true;
 }
 
-// ---- data channels ------------------------------------------------------------------------------------------------
+// ---- data channels --------------------------------------------------------------------------
 
 int sctp_transport_open_channel(struct sctp_transport *t, const struct data_channel_params *params, uint16_t *ret_id)
 {

@@ -31,7 +31,7 @@
 struct sctp_hub;
 struct sctp_transport;
 
-// ---- hub ----------------------------------------------------------------------------------------------------------
+// ---- hub ------------------------------------------------------------------------------------
 
 // wake(user) is called from any thread, possibly with the lock held, when a transport of this hub became ready by another
 // thread's tick: it may only signal (uv_async_send). NULL if there is only one hub in the process. -ENOMEM.
@@ -48,7 +48,7 @@ mono_t sctp_hub_deadline(const struct sctp_hub *h);
 // none. The caller drains it then: sctp_transport_next_output, sctp_transport_poll_event.
 struct sctp_transport *sctp_hub_next_ready(struct sctp_hub *h);
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 // No memory of usrsctp is used before sctp_transport_start. user: the owner's object, see sctp_transport_user. -ENOMEM.
 int sctp_transport_new(struct sctp_hub *h, void *user, struct sctp_transport **ret) NODISCARD;
@@ -70,7 +70,7 @@ enum sctp_state sctp_transport_state(const struct sctp_transport *t);
 // a=max-message-size (0: no limit; 65536 when absent). -EPROTO if started, -ENOMEM, -EIO.
 int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t remote_max_message) NODISCARD;
 
-// ---- in and out ---------------------------------------------------------------------------------------------------
+// ---- in and out -----------------------------------------------------------------------------
 
 // One SCTP packet (one record of DTLS application data). Drain output and events afterwards.
 void sctp_transport_input(struct sctp_transport *t, struct bytes packet);
@@ -97,7 +97,7 @@ struct sctp_event {
 
 bool sctp_transport_poll_event(struct sctp_transport *t, struct sctp_event *ret);
 
-// ---- data channels ------------------------------------------------------------------------------------------------
+// ---- data channels --------------------------------------------------------------------------
 
 // Opens a channel and announces it by DCEP; may be called after start and before UP (it is announced then). Text is copied. -ENOBUFS: no free id or
 // DATA_CHANNELS_MAX reached; -EINVAL: label too long; -EPROTO: not started, or down.

@@ -101,7 +101,7 @@ static int make_ingress(struct srtp_transport *t)
     return 0;
 }
 
-// ---- SSRCs --------------------------------------------------------------------------------------------------------
+// ---- SSRCs ----------------------------------------------------------------------------------
 
 // libsrtp wants it in network order (version 2).
 static void forget_stream(struct srtp_transport *t, uint32_t ssrc)
@@ -187,7 +187,7 @@ void srtp_transport_forget_ssrc(struct srtp_transport *t, uint32_t ssrc)
     }
 }
 
-// ---- RTP in -------------------------------------------------------------------------------------------------------
+// ---- RTP in ---------------------------------------------------------------------------------
 
 static enum srtp_drop drop_of(srtp_err_status_t s)
 {
@@ -272,7 +272,7 @@ enum srtp_drop srtp_transport_unprotect_rtp(struct srtp_transport *t, mono_t now
     return drop;
 }
 
-// ---- RTCP and the rest --------------------------------------------------------------------------------------------
+// ---- RTCP and the rest ----------------------------------------------------------------------
 
 enum srtp_drop srtp_transport_unprotect_rtcp(struct srtp_transport *t, struct bytes_mut *packet)
 {

@@ -85,7 +85,7 @@ static void mark_ready(struct usrsctp_glue_assoc *a)
     }
 }
 
-// ---- callbacks of usrsctp: always inside enter/leave --------------------------------------------------------------
+// ---- callbacks of usrsctp: always inside enter/leave ----------------------------------------
 
 static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t set_df)
 {
@@ -232,7 +232,7 @@ static int on_receive(struct socket *sock, union sctp_sockstore from, void *data
     return 1;
 }
 
-// ---- start --------------------------------------------------------------------------------------------------------
+// ---- start ----------------------------------------------------------------------------------
 
 static void start_stack(void)
 {
@@ -312,7 +312,7 @@ void *usrsctp_glue_next_ready(struct usrsctp_glue_hub *h)
     return user;
 }
 
-// ---- association --------------------------------------------------------------------------------------------------
+// ---- association ----------------------------------------------------------------------------
 
 static bool set_option(struct socket *s, int option, const void *value, size_t n)
 {
@@ -440,7 +440,7 @@ void usrsctp_glue_close(struct usrsctp_glue_assoc *a)
     mem_free(a);
 }
 
-// ---- in and out ---------------------------------------------------------------------------------------------------
+// ---- in and out -----------------------------------------------------------------------------
 
 void usrsctp_glue_input(struct usrsctp_glue_assoc *a, struct bytes packet)
 {

@@ -24,7 +24,7 @@ int dd_parse_mandatory(struct bytes data, struct dd *ret)
     return 0;
 }
 
-// ---- structure ----------------------------------------------------------------------------------
+// ---- structure ------------------------------------------------------------------------------
 
 static void read_layers(struct rdbits *r, struct dd_structure *s)
 {
@@ -125,7 +125,7 @@ static void read_structure(struct rdbits *r, struct dd_structure *s)
     derive_target_layers(s);
 }
 
-// ---- frame --------------------------------------------------------------------------------------
+// ---- frame ----------------------------------------------------------------------------------
 
 static void read_custom_fdiffs(struct rdbits *r, struct dd_frame *f)
 {
@@ -242,7 +242,7 @@ int dd_parse(struct bytes data, const struct dd_structure *known, struct dd *ret
     return 0;
 }
 
-// ---- rewriting ----------------------------------------------------------------------------------
+// ---- rewriting ------------------------------------------------------------------------------
 
 // Copies the bits [from, to) of the original.
 static void copy_bits(struct wrbits *w, struct bytes data, size_t from, size_t to)

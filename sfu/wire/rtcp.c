@@ -183,7 +183,7 @@ int rtcp_sdes_cname(const struct rtcp_packet *p, uint32_t ssrc, struct bytes *re
     return -ENOENT;
 }
 
-// ---- writing ------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 
 // Room for a whole packet of `body` bytes, and its header. All or nothing keeps a full compound
 // usable.

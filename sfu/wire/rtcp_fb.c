@@ -41,7 +41,7 @@ static bool begin(struct wr *w, uint8_t type, uint8_t fmt, uint32_t sender, uint
     return true;
 }
 
-// ---- NACK ---------------------------------------------------------------------------------------
+// ---- NACK -----------------------------------------------------------------------------------
 
 void rtcp_nack_iter_init(struct rtcp_nack_iter *it, const struct rtcp_fb *fb)
 {
@@ -109,7 +109,7 @@ void rtcp_nack_write(struct wr *w, uint32_t sender_ssrc, uint32_t media_ssrc, co
     }
 }
 
-// ---- PLI, FIR -----------------------------------------------------------------------------------
+// ---- PLI, FIR -------------------------------------------------------------------------------
 
 bool rtcp_is_pli(const struct rtcp_fb *fb)
 {
@@ -153,7 +153,7 @@ void rtcp_fir_write(struct wr *w, uint32_t sender_ssrc, const struct rtcp_fir_en
     }
 }
 
-// ---- REMB ---------------------------------------------------------------------------------------
+// ---- REMB -----------------------------------------------------------------------------------
 
 int rtcp_remb_parse(const struct rtcp_fb *fb, struct rtcp_remb *ret)
 {

@@ -165,7 +165,7 @@ void rtp_write_with_ext(struct wr *w, const struct rtp_header *h, const struct r
     }
 }
 
-// ---- values -------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------
 
 bool rtp_ext_audio_level(struct bytes data, uint8_t *ret_level, bool *ret_voice)
 {

@@ -80,8 +80,7 @@ void rtp_ext_write(struct wr *w, const struct rtp_ext_elem *elems, size_t n, uin
 void rtp_write_with_ext(struct wr *w, const struct rtp_header *h, const struct rtp_ext_elem *elems,
                         size_t n, uint16_t *ret_off);
 
-// ---- values
-// -------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------
 
 // RFC 6464: level is -dBov, 0 loudest, 127 silence. False unless there is at least one byte.
 bool rtp_ext_audio_level(struct bytes data, uint8_t *ret_level, bool *ret_voice);

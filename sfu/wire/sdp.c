@@ -46,7 +46,7 @@ static bool next_line(struct bytes *text, struct bytes *ret, int *err)
     return false;
 }
 
-// ---- first pass ---------------------------------------------------------------------------------
+// ---- first pass -----------------------------------------------------------------------------
 
 static size_t count_tokens(struct bytes b)
 {
@@ -85,7 +85,7 @@ static int count(struct bytes text, struct counts *c)
     return err;
 }
 
-// ---- sections -----------------------------------------------------------------------------------
+// ---- sections -------------------------------------------------------------------------------
 
 // Moves the rid (id, direction) to position `to` if it stands at or behind it.
 static bool pull_rid(struct sdp_media *m, struct bytes id, bool send, size_t to)
@@ -258,7 +258,7 @@ static void on_origin(struct sdp_parser *p, struct bytes value)
     }
 }
 
-// ---- entry --------------------------------------------------------------------------------------
+// ---- entry ----------------------------------------------------------------------------------
 
 // Takes room for n objects of `size` bytes; every object here has pointer alignment. Returns its
 // offset.

@@ -18,7 +18,7 @@
 #include "common/base/bytes.h"
 #include "common/base/dynbuf.h"
 
-// ---- caps ---------------------------------------------------------------------------------------
+// ---- caps -----------------------------------------------------------------------------------
 
 // A Chromium video section is 5 KB; 1024 sections of all kinds stay below this.
 #define SDP_MAX_TEXT (4u * 1024 * 1024)
@@ -36,7 +36,7 @@
 // RFC 8285 allows any 8-bit id; mids and rids of real clients have 1 to 36 characters.
 #define SDP_MAX_TOKEN 256
 
-// ---- values -------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------
 
 // A bit set: bit 0 = the writer of the description sends, bit 1 = it receives.
 enum sdp_direction {
@@ -167,7 +167,7 @@ struct sdp {
     size_t media_count;
 };
 
-// ---- reading ------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------
 
 // Parses a whole description. Lines may end in CRLF or LF. *ret is the caller's, freed with
 // sdp_free. -EBADMSG: not a description, or an attribute that must be readable is not; -E2BIG: over
@@ -201,7 +201,7 @@ bool sdp_parse_uint(struct bytes text, uint64_t max, uint64_t *ret);
 // Cuts the next token off *text, skipping leading separators; empty at the end.
 struct bytes sdp_token(struct bytes *text, char sep);
 
-// ---- writing ------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 
 // v= to the last session attribute. bundle is written as it is, left out when has_bundle is false.
 void sdp_write_session(struct dynbuf *out, const struct sdp_session *s);

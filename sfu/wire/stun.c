@@ -46,7 +46,8 @@ int stun_parse(struct bytes datagram, struct stun_msg *ret)
 {
     struct stun_msg m = {.raw = datagram};
     // Offsets are kept in 16 bits; the length field cannot say more anyway.
-    if (datagram.n < STUN_HEADER_LEN || datagram.n > UINT16_MAX || !parse_header(datagram, &m)) {
+    if (datagram.p == NULL || datagram.n < STUN_HEADER_LEN || datagram.n > UINT16_MAX ||
+        !parse_header(datagram, &m)) {
         return -EBADMSG;
     }
     struct rd r = rd_init(datagram);
@@ -264,8 +265,7 @@ size_t stun_unknown_attrs(const struct stun_msg *m, const uint16_t *known, size_
     return n;
 }
 
-// ---- writing
-// ------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 
 static void patch_length(struct wr *w)
 {
@@ -443,8 +443,7 @@ void stun_end_fingerprint(struct wr *w)
     stun_put_u32(w, STUN_ATTR_FINGERPRINT, crc ^ FINGERPRINT_XOR);
 }
 
-// ---- whole messages
-// -----------------------------------------------------------------------------------------------
+// ---- whole messages -------------------------------------------------------------------------
 
 void stun_write_binding_success(struct wr *w, const struct stun_msg *req, const struct addr *mapped,
                                 struct bytes key)

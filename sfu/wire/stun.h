@@ -87,8 +87,7 @@ struct stun_attr {
     struct bytes value; // without padding
 };
 
-// ---- reading
-// ------------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------
 
 // Parses one whole message. -EBADMSG: not STUN, length field or an attribute past the end,
 // FINGERPRINT not last or wrong (the checksum is always verified when present). *ret untouched
@@ -127,8 +126,7 @@ bool stun_check_integrity(const struct stun_msg *m, struct bytes key);
 size_t stun_unknown_attrs(const struct stun_msg *m, const uint16_t *known, size_t known_count,
                           uint16_t *ret, size_t cap);
 
-// ---- writing
-// ------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 //
 // stun_begin, attributes in any order, then stun_end_integrity and/or stun_end_fingerprint. Errors
 // are sticky in w; nothing may be written to w before stun_begin.
@@ -149,8 +147,7 @@ void stun_put_unknown_attrs(struct wr *w, const uint16_t *types, size_t n);
 void stun_end_integrity(struct wr *w, struct bytes key);
 void stun_end_fingerprint(struct wr *w);
 
-// ---- whole messages
-// -----------------------------------------------------------------------------------------------
+// ---- whole messages -------------------------------------------------------------------------
 
 // Answers to a Binding request. key empty: without MESSAGE-INTEGRITY (plain STUN). All carry
 // FINGERPRINT.

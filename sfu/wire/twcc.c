@@ -13,7 +13,7 @@
 #define REFERENCE_MASK ((1u << TWCC_REFERENCE_BITS) - 1u)
 #define UNITS_PER_REFERENCE (TWCC_REFERENCE_UNIT_US / TWCC_DELTA_UNIT_US)
 
-// ---- reading ------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------
 
 // How many symbols a chunk holds.
 static unsigned chunk_len(uint16_t chunk)
@@ -123,7 +123,7 @@ bool twcc_next(struct twcc_iter *it, struct twcc_status *ret)
     return true;
 }
 
-// ---- writing ------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 
 void twcc_builder_init(struct twcc_builder *b, uint16_t base_sn, int64_t first_arrival_us,
                        uint8_t fb_count)

@@ -61,8 +61,7 @@ struct twcc_iter {
 void twcc_iter_init(struct twcc_iter *it, const struct twcc_feedback *f);
 bool twcc_next(struct twcc_iter *it, struct twcc_status *ret);
 
-// ---- writing
-// ------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------
 
 // One feedback packet being built. Sequence numbers are added in ascending order; what is skipped
 // is reported lost.

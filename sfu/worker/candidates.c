@@ -15,7 +15,8 @@ static bool usable(const struct candidates_conf *conf, const struct ifaddr_entry
     if (e->addr.family == ADDR_V6 && !conf->ipv6) {
         return false;
     }
-    return !addr_is_link_local(&e->addr) && !addr_is_multicast(&e->addr) && !addr_is_unspecified(&e->addr);
+    return !addr_is_link_local(&e->addr) && !addr_is_multicast(&e->addr) &&
+           !addr_is_unspecified(&e->addr);
 }
 
 static void add(struct candidates *c, const struct addr *a, uint16_t port)
@@ -50,13 +51,15 @@ static int from_interfaces(const struct candidates_conf *conf, struct candidates
     return 0;
 }
 
-// Ordered by priority, highest first; each with its own foundation, since each is a base of its own (RFC 8445 5.1.1.3).
+// Ordered by priority, highest first; each with its own foundation, since each is a base of its own
+// (RFC 8445 5.1.1.3).
 static int write_lines(struct candidates *c)
 {
     uint8_t index[2] = {0, 0};
     uint32_t priority[CANDIDATES_MAX];
     for (size_t i = 0; i < c->count; i++) {
-        uint16_t const pref = candidate_local_pref(&c->addrs[i], index[c->addrs[i].family == ADDR_V6]++);
+        uint16_t const pref =
+            candidate_local_pref(&c->addrs[i], index[c->addrs[i].family == ADDR_V6]++);
         priority[i] = candidate_priority(CANDIDATE_HOST, false, pref);
         for (size_t k = i; k > 0 && priority[k] > priority[k - 1]; k--) {
             uint32_t const p = priority[k];
@@ -69,7 +72,8 @@ static int write_lines(struct candidates *c)
     }
     bool seen[2] = {false, false};
     for (size_t i = 0; i < c->count; i++) {
-        struct candidate cand = {.component = 1, .priority = priority[i], .addr = c->addrs[i], .type = CANDIDATE_HOST};
+        struct candidate cand = {
+            .component = 1, .priority = priority[i], .addr = c->addrs[i], .type = CANDIDATE_HOST};
         (void)snprintf(cand.foundation, sizeof(cand.foundation), "%zu", i + 1);
         char text[CANDIDATE_TEXT_CAP];
         struct wr w = wr_init(text, sizeof(text));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which addresses a worker advertises, and why: what the operator names, else the addresses of this host that others can
-// reach. Never a third party's opinion (no STUN).
+// Which addresses a worker advertises, and why: what the operator names, else the addresses of this
+// host that others can reach. Never a third party's opinion (no STUN).
 //
-// Order of preference without a setting: every global address of an interface that is up; private ones as well, since LAN
-// clients exist; loopback only if there is nothing else, or when asked for (development).
+// Order of preference without a setting: every global address of an interface that is up; private
+// ones as well, since LAN clients exist; loopback only if there is nothing else, or when asked for
+// (development).
 //
 // Any thread (reads the interface list once).
 

@@ -38,7 +38,8 @@ static void close_sockets(struct udp_mux *m)
     m->socket_count = 0;
 }
 
-int udp_mux_open(struct udp_mux *m, const struct udp_mux_conf *conf, struct packet_pool *pool, uint16_t *ret_port)
+int udp_mux_open(struct udp_mux *m, const struct udp_mux_conf *conf, struct packet_pool *pool,
+                 uint16_t *ret_port)
 {
     *m = (struct udp_mux){.pool = pool};
     m->out = mem_array(OUTBOX_CAP, sizeof(*m->out));
@@ -83,7 +84,7 @@ void udp_mux_close(struct udp_mux *m)
     m->out = NULL;
 }
 
-// ---- receive ------------------------------------------------------------------------------------------------------------
+// ---- receive --------------------------------------------------------------------------------
 
 // The index of (socket, local IP), entered at first sight. UDP_MUX_LOCALS: no room.
 static size_t find_local(struct udp_mux *m, size_t socket, const struct addr *dst)
@@ -117,7 +118,8 @@ static size_t arm(struct udp_mux *m, struct udp_in in[static UDP_RECV_BATCH])
     return n;
 }
 
-int udp_mux_recv(struct udp_mux *m, size_t i, mono_t now, struct udp_mux_rx ret[static UDP_RECV_BATCH], size_t *ret_n)
+int udp_mux_recv(struct udp_mux *m, size_t i, mono_t now,
+                 struct udp_mux_rx ret[static UDP_RECV_BATCH], size_t *ret_n)
 {
     struct udp_in in[UDP_RECV_BATCH];
     size_t const ready = arm(m, in);
@@ -153,7 +155,7 @@ void udp_mux_release(struct udp_mux *m, size_t n)
     }
 }
 
-// ---- send ---------------------------------------------------------------------------------------------------------------
+// ---- send -----------------------------------------------------------------------------------
 
 // Sends slots [from, to), all of one socket.
 static void send_run(struct udp_mux *m, const struct outbox *o, size_t from, size_t to)
@@ -163,13 +165,14 @@ static void send_run(struct udp_mux *m, const struct outbox *o, size_t from, siz
     for (size_t i = from; i < to; i++) {
         const struct outbox_slot *const slot = &o->slots[i];
         if (slot->len > 0) {
-            m->out[n++] = (struct udp_out){slot->dst, m->locals[slot->local].addr, slot->data, slot->len};
+            m->out[n++] =
+                (struct udp_out){slot->dst, m->locals[slot->local].addr, slot->data, slot->len};
         }
     }
     size_t done = 0;
     if (n > 0 && udp_send(s, m->out, n, &done) < 0) {
-        // A full socket buffer means the link is slower than the rooms: late media is worth nothing, so it is dropped here
-        // and repaired by NACK.
+        // A full socket buffer means the link is slower than the rooms: late media is worth
+        // nothing, so it is dropped here and repaired by NACK.
         m->counters.blocked += n - done;
     }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The UDP sockets of one worker: batches of datagrams into pool packets, and the sink of its outbox.
+// The UDP sockets of one worker: batches of datagrams into pool packets, and the sink of its
+// outbox.
 //
-// A "local" is a pair (socket, local IP): a datagram is answered from the address it came to, also on a socket that is bound
-// to all addresses (media-plane 1.2).
+// A "local" is a pair (socket, local IP): a datagram is answered from the address it came to, also
+// on a socket that is bound to all addresses (media-plane 1.2).
 //
 // Owner thread: the worker's.
 
@@ -25,9 +26,9 @@ struct udp_mux_local {
 };
 
 struct udp_mux_counters {
-    uint64_t no_buffer;   // datagrams that stayed in the kernel for lack of packets
-    uint64_t no_local;    // more local addresses than UDP_MUX_LOCALS
-    uint64_t blocked;     // datagrams lost to a full socket buffer
+    uint64_t no_buffer;     // datagrams that stayed in the kernel for lack of packets
+    uint64_t no_local;      // more local addresses than UDP_MUX_LOCALS
+    uint64_t blocked;       // datagrams lost to a full socket buffer
     uint64_t not_protected; // our own bug: slots that SRTP refused
 };
 
@@ -50,23 +51,24 @@ struct udp_mux_conf {
     uint32_t buffer_size; // wanted for each direction of each socket
 };
 
-// Opens the sockets; *ret_port is what they are bound to. Negative errno of socket and bind (an IPv6 socket that the system
-// does not support is left out if there is an IPv4 one).
-int udp_mux_open(struct udp_mux *m, const struct udp_mux_conf *conf, struct packet_pool *pool, uint16_t *ret_port)
-    NODISCARD;
+// Opens the sockets; *ret_port is what they are bound to. Negative errno of socket and bind (an
+// IPv6 socket that the system does not support is left out if there is an IPv4 one).
+int udp_mux_open(struct udp_mux *m, const struct udp_mux_conf *conf, struct packet_pool *pool,
+                 uint16_t *ret_port) NODISCARD;
 void udp_mux_close(struct udp_mux *m);
 
-// Receives one batch from socket i: *ret_n packets (owned by the mux: they are taken back by udp_mux_release) with their
-// local index and source. -EAGAIN when there is nothing.
+// Receives one batch from socket i: *ret_n packets (owned by the mux: they are taken back by
+// udp_mux_release) with their local index and source. -EAGAIN when there is nothing.
 struct udp_mux_rx {
     struct packet *packet;
     struct addr src;
     uint8_t local;
 };
-int udp_mux_recv(struct udp_mux *m, size_t i, mono_t now, struct udp_mux_rx ret[static UDP_RECV_BATCH], size_t *ret_n)
-    NODISCARD;
+int udp_mux_recv(struct udp_mux *m, size_t i, mono_t now,
+                 struct udp_mux_rx ret[static UDP_RECV_BATCH], size_t *ret_n) NODISCARD;
 
-// Gives the packets of the last batch back; those that somebody else still holds are replaced by fresh ones.
+// Gives the packets of the last batch back; those that somebody else still holds are replaced by
+// fresh ones.
 void udp_mux_release(struct udp_mux *m, size_t n);
 
 // outbox sink; user is the mux.

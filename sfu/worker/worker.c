@@ -20,7 +20,8 @@
 #include "sfu/wire/stun.h"
 #include "sfu/worker/udp_mux.h"
 
-// Batches that one socket may bring before timers and mail get their turn: 512 datagrams (media-plane 11.4).
+// Batches that one socket may bring before timers and mail get their turn: 512 datagrams
+// (media-plane 11.4).
 #define BATCHES_PER_TURN 16
 
 // Packets that are free after each turn: two full turns of both sockets.
@@ -53,7 +54,8 @@ struct worker {
 
 static void count(_Atomic uint64_t *c, uint64_t add)
 {
-    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + add, memory_order_relaxed);
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + add,
+                          memory_order_relaxed);
 }
 
 static void begin_turn(struct worker *w)
@@ -62,7 +64,7 @@ static void begin_turn(struct worker *w)
     w->env.wall = loop_wall(w->loop);
 }
 
-// ---- datagrams ----------------------------------------------------------------------------------------------------------
+// ---- datagrams ------------------------------------------------------------------------------
 
 static struct pc_transport *find_transport(struct worker *w, const struct udp_mux_rx *rx)
 {
@@ -70,7 +72,8 @@ static struct pc_transport *find_transport(struct worker *w, const struct udp_mu
     if (t != NULL && rx->packet->data[0] >= 4) {
         return t;
     }
-    // STUN always goes by its ufrag: a restarted or second transport may speak from a known address.
+    // STUN always goes by its ufrag: a restarted or second transport may speak from a known
+    // address.
     struct bytes ufrag;
     if (stun_peek_local_ufrag(packet_bytes(rx->packet), &ufrag) == 0) {
         return flow_table_by_ufrag(&w->flows, ufrag);
@@ -124,7 +127,7 @@ static void on_readable_1(void *user, unsigned events)
     on_readable(user, 1);
 }
 
-// ---- mail ---------------------------------------------------------------------------------------------------------------
+// ---- mail -----------------------------------------------------------------------------------
 
 static void shut_down_rooms(struct worker *w)
 {
@@ -179,7 +182,7 @@ static void on_dtls_done(void *user, void *msg)
     mem_free(job);
 }
 
-// ---- time ---------------------------------------------------------------------------------------------------------------
+// ---- time -----------------------------------------------------------------------------------
 
 static void drain_sctp(struct worker *w)
 {
@@ -219,7 +222,7 @@ static void sctp_wake(void *user)
     loop_wake_send(((struct worker *)user)->sctp_wake);
 }
 
-// ---- end of a turn ------------------------------------------------------------------------------------------------------
+// ---- end of a turn --------------------------------------------------------------------------
 
 static void post_messages(struct worker *w)
 {
@@ -275,7 +278,7 @@ static void on_turn_end(void *user)
     loop_timer_set(w->timer, mono_min(timer_heap_next(&w->timers), sctp_hub_deadline(w->env.sctp)));
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------
 
 static int open_network(struct worker *w, const char **ret_what)
 {
@@ -303,7 +306,8 @@ static int open_network(struct worker *w, const char **ret_what)
 
 static int open_loop(struct worker *w)
 {
-    static void (*const readable[UDP_MUX_SOCKETS])(void *, unsigned) = {on_readable_0, on_readable_1};
+    static void (*const readable[UDP_MUX_SOCKETS])(void *, unsigned) = {on_readable_0,
+                                                                        on_readable_1};
     w->loop = loop_new();
     if (w->loop == NULL) {
         return -ENOMEM;
@@ -313,7 +317,8 @@ static int open_loop(struct worker *w)
     w->stop_wake = loop_wake_new(w->loop, on_stop, w);
     w->mail = mailbox_new(w->loop, on_mail, w);
     w->dtls_done = mailbox_new(w->loop, on_dtls_done, w);
-    if (w->timer == NULL || w->sctp_wake == NULL || w->stop_wake == NULL || w->mail == NULL || w->dtls_done == NULL) {
+    if (w->timer == NULL || w->sctp_wake == NULL || w->stop_wake == NULL || w->mail == NULL ||
+        w->dtls_done == NULL) {
         return -ENOMEM;
     }
     for (size_t i = 0; i < w->mux.socket_count; i++) {

@@ -6,8 +6,8 @@
 //          mailbox (signalling), handshake results, timers
 //          end: what rooms left goes up: messages, handshake steps; sleep until the next deadline
 //
-// Created and freed by the main thread; between worker_start and worker_join everything but worker_post belongs to its own
-// thread.
+// Created and freed by the main thread; between worker_start and worker_join everything but
+// worker_post belongs to its own thread.
 
 #include "common/sys/mailbox.h"
 #include "sfu/room/room_env.h"
@@ -20,8 +20,8 @@ struct worker_conf {
     uint32_t index;
     struct addr binds[2]; // port 0: any
     size_t bind_count;
-    uint32_t buffer_size;      // socket buffers wanted
-    uint32_t packet_max;       // most packets of the pool
+    uint32_t buffer_size;              // socket buffers wanted
+    uint32_t packet_max;               // most packets of the pool
     struct candidates_conf candidates; // port is filled in
     struct room_conf room;             // candidates are filled in
     const struct dtls_cert *cert;
@@ -31,9 +31,10 @@ struct worker_conf {
     int cpu;                    // pinned there, -1: free
 };
 
-// Opens the sockets. Negative errno of sockets and memory, -EADDRNOTAVAIL without an address to advertise; then *ret_what
-// names the step for the operator.
-int worker_new(const struct worker_conf *conf, struct worker **ret, const char **ret_what) NODISCARD;
+// Opens the sockets. Negative errno of sockets and memory, -EADDRNOTAVAIL without an address to
+// advertise; then *ret_what names the step for the operator.
+int worker_new(const struct worker_conf *conf, struct worker **ret,
+               const char **ret_what) NODISCARD;
 
 int worker_start(struct worker *w) NODISCARD;
 
@@ -48,12 +49,13 @@ uint16_t worker_port(const struct worker *w);
 const struct candidates *worker_candidates(const struct worker *w);
 const char *worker_srtp_name(const struct worker *w);
 
-// Numbers for metrics and the benchmark; written by the worker, read by any thread (each is a single relaxed load).
+// Numbers for metrics and the benchmark; written by the worker, read by any thread (each is a
+// single relaxed load).
 struct worker_stats {
-    uint64_t forwarded;        // packets written to subscribers
-    uint64_t hot_allocations;  // heap allocations made while datagrams were handled
+    uint64_t forwarded;       // packets written to subscribers
+    uint64_t hot_allocations; // heap allocations made while datagrams were handled
     uint64_t datagrams_in;
-    uint64_t unknown_source;   // datagrams of nobody we know
+    uint64_t unknown_source; // datagrams of nobody we know
     uint64_t send_dropped;
     uint64_t turns;
 };

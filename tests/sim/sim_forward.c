@@ -118,7 +118,7 @@ static void world_free(struct world *w)
     free(w);
 }
 
-// ---- the SFU ------------------------------------------------------------------------------------
+// ---- the SFU --------------------------------------------------------------------------------
 
 static void take_rtcp(struct world *w, struct bytes compound)
 {
@@ -287,7 +287,7 @@ static void run(struct world *w, int64_t ms)
     }
 }
 
-// ---- what must hold -----------------------------------------------------------------------------
+// ---- what must hold -------------------------------------------------------------------------
 
 static struct model_verdict judge(const struct world *w, unsigned i, const char *what)
 {

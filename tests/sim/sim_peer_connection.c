@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
 // SUPPORT: pc_pair vnet
-// COVERS: peer_connection ice_checks
+// COVERS: peer_connection peer_connection_io
 
 // Whole connections on a virtual clock: the ICE-lite server and a full client, with real DTLS and
 // SRTP, through networks that lose, repeat, reorder and move.

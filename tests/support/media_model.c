@@ -32,7 +32,7 @@ bool model_chance(struct model_rng *r, unsigned permille)
     return model_rand(r) % 1000 < permille;
 }
 
-// ---- link ---------------------------------------------------------------------------------------
+// ---- link -----------------------------------------------------------------------------------
 
 void model_link_init(struct model_link *l, int64_t delay_us, int64_t jitter_us,
                      unsigned loss_permille)
@@ -76,7 +76,7 @@ bool model_link_take(struct model_link *l, mono_t now, struct model_datagram *re
     return true;
 }
 
-// ---- publisher ----------------------------------------------------------------------------------
+// ---- publisher ------------------------------------------------------------------------------
 
 void model_publisher_init(struct model_publisher *p, mono_t now, uint64_t seed)
 {
@@ -305,7 +305,7 @@ void model_publisher_rtcp(struct model_publisher *p, mono_t now, struct bytes co
     }
 }
 
-// ---- reading a payload --------------------------------------------------------------------------
+// ---- reading a payload ----------------------------------------------------------------------
 
 // Checks every bit behind the descriptor. False if anything differs from what the publisher made.
 bool model_read_payload_(struct bytes payload, struct model_received *ret);

@@ -18,7 +18,7 @@ uint32_t model_rand(struct model_rng *r);
 // True with probability permille / 1000.
 bool model_chance(struct model_rng *r, unsigned permille);
 
-// ---- link ---------------------------------------------------------------------------------------
+// ---- link -----------------------------------------------------------------------------------
 
 #define MODEL_MTU 1500u
 #define MODEL_LINK_CAP 2048u
@@ -45,7 +45,7 @@ void model_link_send(struct model_link *l, mono_t now, struct model_rng *r, stru
 // The next datagram that has arrived; false if none. *ret is valid until the next call.
 bool model_link_take(struct model_link *l, mono_t now, struct model_datagram *ret);
 
-// ---- publisher ----------------------------------------------------------------------------------
+// ---- publisher ------------------------------------------------------------------------------
 
 #define MODEL_LAYERS 3
 #define MODEL_PT 96
@@ -95,7 +95,7 @@ void model_publisher_set_active(struct model_publisher *p, int layer, bool activ
 // Layer of an SSRC, -1 if unknown.
 int model_publisher_layer(const struct model_publisher *p, uint32_t ssrc, bool *ret_rtx);
 
-// ---- subscriber ---------------------------------------------------------------------------------
+// ---- subscriber -----------------------------------------------------------------------------
 
 #define MODEL_SUB_PACKETS 32768u
 

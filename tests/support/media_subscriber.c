@@ -182,7 +182,7 @@ void model_subscriber_tick(struct model_subscriber *s, mono_t now, struct model_
     }
 }
 
-// ---- judgement ----------------------------------------------------------------------------------
+// ---- judgement ------------------------------------------------------------------------------
 
 struct judge {
     const struct model_subscriber *s;

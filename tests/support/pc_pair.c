@@ -84,8 +84,7 @@ void pc_pair_done(struct pc_pair *p)
     vnet_free(p->net);
 }
 
-// ---- signalling
-// -----------------------------------------------------------------------------------------------------
+// ---- signalling -----------------------------------------------------------------------------
 
 static void set_remote(struct pc_pair *p, size_t i, const struct pc_pair_config *cfg)
 {
@@ -132,8 +131,7 @@ void pc_pair_restart(struct pc_pair *p, const struct pc_pair_config *cfg, int64_
     set_remote(p, PC_CLIENT, cfg);
 }
 
-// ---- media
-// ----------------------------------------------------------------------------------------------------------
+// ---- media ----------------------------------------------------------------------------------
 
 static uint8_t pattern(uint64_t sn, size_t i)
 {
@@ -204,8 +202,7 @@ static void receive(struct pc_side *s, enum peer_connection_rx rx, struct bytes_
     s->highest_rtp = MAX(s->highest_rtp, (uint64_t)sn + 1);
 }
 
-// ---- the loop
-// -------------------------------------------------------------------------------------------------------
+// ---- the loop -------------------------------------------------------------------------------
 
 static void on_event(struct pc_pair *p, struct pc_side *s, const struct peer_connection_event *e)
 {

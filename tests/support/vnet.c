@@ -90,8 +90,7 @@ void vnet_free(struct vnet *n)
     }
 }
 
-// ---- links
-// ----------------------------------------------------------------------------------------------------------
+// ---- links ----------------------------------------------------------------------------------
 
 void vnet_set_link(struct vnet *n, const struct addr *src, const struct addr *dst,
                    const struct vnet_link *link)
@@ -177,8 +176,7 @@ static struct addr to_inside(const struct vnet *n, const struct addr *a)
     return *a;
 }
 
-// ---- flights: a binary heap by due time
-// -----------------------------------------------------------------------------
+// ---- flights: a binary heap by due time -----------------------------------------------------
 
 static bool earlier(const struct flight *a, const struct flight *b)
 {
@@ -224,8 +222,7 @@ static struct flight pop(struct vnet *n)
     }
 }
 
-// ---- sending
-// --------------------------------------------------------------------------------------------------------
+// ---- sending --------------------------------------------------------------------------------
 
 static bool chance(struct vnet *n, uint32_t ppm)
 {
@@ -347,8 +344,7 @@ void vnet_set_tap(struct vnet *n,
     n->tap_user = user;
 }
 
-// ---- endpoints
-// ------------------------------------------------------------------------------------------------------
+// ---- endpoints ------------------------------------------------------------------------------
 
 static void sink(struct outbox *o, void *user)
 {

@@ -541,7 +541,7 @@ static void down_track_chooses_layers_by_size(void **state)
                      2); // portrait: width counts
 }
 
-// ---- recorded simulcast -------------------------------------------------------------------------
+// ---- recorded simulcast ---------------------------------------------------------------------
 
 struct continuity {
     bool started;

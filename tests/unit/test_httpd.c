@@ -23,7 +23,7 @@
 
 #define DEADLINE_MS 20000
 
-// ---- paths --------------------------------------------------------------------------------------
+// ---- paths ----------------------------------------------------------------------------------
 
 static void paths_are_cleaned(void **state)
 {
@@ -70,7 +70,7 @@ static void routes_match_under_prefixes(void **state)
     assert_true(httpd_route_allows(NULL, "ANYTHING"));
 }
 
-// ---- a server and clients on one loop -----------------------------------------------------------
+// ---- a server and clients on one loop -------------------------------------------------------
 
 struct server {
     struct loop *loop;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
-// COVERS: ice_agent
+// COVERS: ice_agent ice_tuples
 
 // The lite role: what a server answers, which tuple it follows, when it gives up.
 #include <setjmp.h>
@@ -170,8 +170,7 @@ static void run_until(mono_t end)
     fail_msg("the deadline does not move");
 }
 
-// ---- answers
-// --------------------------------------------------------------------------------------------------------
+// ---- answers --------------------------------------------------------------------------------
 
 static void recorded_checks_get_the_recorded_answers(void **state)
 {
@@ -310,8 +309,7 @@ static void strangers_are_limited_before_their_hmac(void **state)
     assert_int_equal(computed, ICE_REQUESTS_BURST);
 }
 
-// ---- nomination
-// -----------------------------------------------------------------------------------------------------
+// ---- nomination -----------------------------------------------------------------------------
 
 static void the_first_check_selects_and_connects(void **state)
 {
@@ -389,8 +387,7 @@ static void the_hint_makes_a_peer_aggressive_at_any_distance(void **state)
     assert_selected(peer(1));
 }
 
-// ---- tuples
-// ---------------------------------------------------------------------------------------------------------
+// ---- tuples ---------------------------------------------------------------------------------
 
 static void the_oldest_unselected_tuple_makes_room(void **state)
 {
@@ -464,8 +461,7 @@ static void a_changed_address_is_followed_by_media_alone(void **state)
     assert_selected(peer(2));
 }
 
-// ---- liveness
-// -------------------------------------------------------------------------------------------------------
+// ---- liveness -------------------------------------------------------------------------------
 
 static void silence_disconnects_then_fails(void **state)
 {
@@ -517,8 +513,7 @@ static void no_check_at_all_fails_after_the_connect_timeout(void **state)
     assert_int_equal(agent.state, ICE_STATE_FAILED);
 }
 
-// ---- restart
-// --------------------------------------------------------------------------------------------------------
+// ---- restart --------------------------------------------------------------------------------
 
 static void old_and_new_credentials_work_until_the_first_new_check(void **state)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
 // SUPPORT: vnet
+// COVERS: ice_checks ice_pairs
 
 // The full role: checks, nomination, roles and consent, agent against agent on a virtual network.
 #include <setjmp.h>

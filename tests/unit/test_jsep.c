@@ -12,7 +12,7 @@
 
 #include "tests/support/jsep_pair.h"
 
-// ---- unusual descriptions -----------------------------------------------------------------------
+// ---- unusual descriptions -------------------------------------------------------------------
 
 #define HEAD                                                                                       \
     "v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE a b "                         \

@@ -13,7 +13,7 @@
 
 #include "tests/support/jsep_pair.h"
 
-// ---- v1 -----------------------------------------------------------------------------------------
+// ---- v1 -------------------------------------------------------------------------------------
 
 static void jsep_v1_first_answer_carries_existing_tracks(void **state)
 {
@@ -333,7 +333,7 @@ static void jsep_writes_stereo_and_dtx_once(void **state)
     jsep_free(s);
 }
 
-// ---- v0 -----------------------------------------------------------------------------------------
+// ---- v0 -------------------------------------------------------------------------------------
 
 static void jsep_v0_subscriber_ten_tracks_unsubscribe_and_reuse(void **state)
 {

@@ -78,7 +78,7 @@ static bool fmtp_is(struct bytes fmtp, const char *name, const char *value)
     return sdp_fmtp_param(fmtp, name, &v) && bytes_eq_str(v, value);
 }
 
-// ---- what the owner would have decided ----------------------------------------------------------
+// ---- what the owner would have decided ------------------------------------------------------
 
 static void set_receiver(struct jsep_transceiver *t, const struct sdp_media *theirs)
 {
@@ -136,7 +136,7 @@ static void decide(struct jsep *j, const struct sdp *theirs)
     }
 }
 
-// ---- comparison ---------------------------------------------------------------------------------
+// ---- comparison -----------------------------------------------------------------------------
 
 static void compare_codecs(size_t section, const struct sdp_media *offer,
                            const struct sdp_media *theirs, const struct sdp_media *ours)

@@ -158,7 +158,7 @@ static void receiver_learns_the_offsets_between_layers(void **state)
     replay_done(&x);
 }
 
-// ---- made-up streams ----------------------------------------------------------------------------
+// ---- made-up streams ------------------------------------------------------------------------
 
 struct stream {
     struct packet_pool pool;

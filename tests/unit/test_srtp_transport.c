@@ -203,7 +203,7 @@ static void flood_of_old_packets_does_not_reset_a_live_stream(void **state)
     teardown(f);
 }
 
-// ---- RTCP ---------------------------------------------------------------------------------------------------------
+// ---- RTCP -----------------------------------------------------------------------------------
 
 static size_t make_rtcp(uint8_t *buf, uint32_t ssrc, size_t words)
 {
@@ -300,7 +300,7 @@ static void replayed_rtcp_is_refused(void **state)
     teardown(f);
 }
 
-// ---- recordings ---------------------------------------------------------------------------------------------------
+// ---- recordings -----------------------------------------------------------------------------
 
 // Both directions of a recorded call: we are the server for what the client sent, and the client for the rest.
 static void decrypts_recording(const char *path)
