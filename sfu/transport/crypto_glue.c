@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The SHA-1 block functions are "deprecated" in OpenSSL 3 in favour of EVP, which needs an allocation per message or a state
-// copy of some hundred bytes; the plain state is five words and two to three times faster for a 100-byte packet.
+// The SHA-1 block functions are "deprecated" in OpenSSL 3 in favour of EVP, which needs an
+// allocation per message or a state copy of some hundred bytes; the plain state is five words and
+// two to three times faster for a 100-byte packet.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "sfu/transport/crypto_glue.h"
 
@@ -53,7 +54,8 @@ void crypto_hmac_sha1_init(struct crypto_hmac_sha1 *h, struct bytes key)
     sha1_after_pad(key, 0x5c, h->outer);
 }
 
-void crypto_hmac_sha1(const struct crypto_hmac_sha1 *h, struct bytes data, uint8_t ret[static CRYPTO_SHA1_LEN])
+void crypto_hmac_sha1(const struct crypto_hmac_sha1 *h, struct bytes data,
+                      uint8_t ret[static CRYPTO_SHA1_LEN])
 {
     SHA_CTX s;
     uint8_t inner[CRYPTO_SHA1_LEN];
@@ -86,7 +88,8 @@ void crypto_ctr_free(struct crypto_ctr *c)
     EVP_CIPHER_CTX_free((EVP_CIPHER_CTX *)c);
 }
 
-int crypto_ctr_xor(struct crypto_ctr *c, const uint8_t iv[static CRYPTO_AES_BLOCK_LEN], struct bytes_mut data)
+int crypto_ctr_xor(struct crypto_ctr *c, const uint8_t iv[static CRYPTO_AES_BLOCK_LEN],
+                   struct bytes_mut data)
 {
     EVP_CIPHER_CTX *const ctx = (EVP_CIPHER_CTX *)c;
     int n = 0;
@@ -97,7 +100,8 @@ int crypto_ctr_xor(struct crypto_ctr *c, const uint8_t iv[static CRYPTO_AES_BLOC
     return 0;
 }
 
-int crypto_gcm_new(const uint8_t key[static CRYPTO_AES128_KEY_LEN], bool seal, struct crypto_gcm **ret)
+int crypto_gcm_new(const uint8_t key[static CRYPTO_AES128_KEY_LEN], bool seal,
+                   struct crypto_gcm **ret)
 {
     EVP_CIPHER_CTX *const ctx = EVP_CIPHER_CTX_new();
     if (!ctx) {
@@ -125,8 +129,9 @@ static bool gcm_run(EVP_CIPHER_CTX *ctx, const uint8_t *iv, struct bytes aad, st
            (data.n == 0 || EVP_CipherUpdate(ctx, data.p, &n, data.p, (int)data.n) == 1);
 }
 
-int crypto_gcm_seal(struct crypto_gcm *g, const uint8_t iv[static CRYPTO_GCM_IV_LEN], struct bytes aad,
-                    struct bytes_mut data, uint8_t ret_tag[static CRYPTO_GCM_TAG_LEN])
+int crypto_gcm_seal(struct crypto_gcm *g, const uint8_t iv[static CRYPTO_GCM_IV_LEN],
+                    struct bytes aad, struct bytes_mut data,
+                    uint8_t ret_tag[static CRYPTO_GCM_TAG_LEN])
 {
     EVP_CIPHER_CTX *const ctx = (EVP_CIPHER_CTX *)g;
     uint8_t rest[CRYPTO_AES_BLOCK_LEN];
@@ -138,8 +143,9 @@ int crypto_gcm_seal(struct crypto_gcm *g, const uint8_t iv[static CRYPTO_GCM_IV_
     return 0;
 }
 
-int crypto_gcm_open(struct crypto_gcm *g, const uint8_t iv[static CRYPTO_GCM_IV_LEN], struct bytes aad,
-                    struct bytes_mut data, const uint8_t tag[static CRYPTO_GCM_TAG_LEN])
+int crypto_gcm_open(struct crypto_gcm *g, const uint8_t iv[static CRYPTO_GCM_IV_LEN],
+                    struct bytes aad, struct bytes_mut data,
+                    const uint8_t tag[static CRYPTO_GCM_TAG_LEN])
 {
     EVP_CIPHER_CTX *const ctx = (EVP_CIPHER_CTX *)g;
     uint8_t expected[CRYPTO_GCM_TAG_LEN];

@@ -21,7 +21,8 @@ static struct data_channel *find_free(struct data_channels *c)
     return NULL;
 }
 
-int data_channels_open(struct data_channels *c, const struct data_channel_params *params, struct data_channel **ret)
+int data_channels_open(struct data_channels *c, const struct data_channel_params *params,
+                       struct data_channel **ret)
 {
     if (params->label.n > DATA_CHANNEL_LABEL_MAX || params->reliability_kind > DCEP_TIMED) {
         return -EINVAL;
@@ -51,7 +52,8 @@ int data_channels_open(struct data_channels *c, const struct data_channel_params
     return 0;
 }
 
-int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep_open *open, struct data_channel **ret)
+int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep_open *open,
+                         struct data_channel **ret)
 {
     struct data_channel *ch = data_channels_by_id(c, id);
     if (id_is_ours(c, id) || (ch != NULL && !ch->opened_by_peer)) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The data channels of one association: which stream is which channel (RFC 8831 section 6, RFC 8832 section 6). Pure
-// bookkeeping: it decides about ids and states and writes DCEP messages; sctp_transport moves the bytes.
+// The data channels of one association: which stream is which channel (RFC 8831 section 6, RFC 8832
+// section 6). Pure bookkeeping: it decides about ids and states and writes DCEP messages;
+// sctp_transport moves the bytes.
 //
 //     ours:   CONNECTING ──ACK──► OPEN ──► CLOSING ──both directions reset──► (gone)
 //     theirs:                OPEN (at DCEP OPEN)
@@ -15,9 +16,10 @@
 // LiveKit's labels have at most 11 characters; longer ones of others are cut off here, not refused.
 #define DATA_CHANNEL_LABEL_MAX 64
 
-// Stream ids in each direction that we offer and accept. Everybody takes the lowest free id of his parity, so sixteen channels
-// stay far below; RFC 8831 section 6.2 recommends 65535, but usrsctp reserves 104 bytes for each of
-// them in each association (measured: 23 KB with 128, 116 KB with 1024).
+// Stream ids in each direction that we offer and accept. Everybody takes the lowest free id of his
+// parity, so sixteen channels stay far below; RFC 8831 section 6.2 recommends 65535, but usrsctp
+// reserves 104 bytes for each of them in each association (measured: 23 KB with 128, 116 KB with
+// 1024).
 #define DATA_CHANNEL_IDS 128
 
 enum data_channel_state {
@@ -29,8 +31,8 @@ enum data_channel_state {
 
 struct data_channel_params {
     struct bytes label;
-    uint16_t priority;    // RFC 8831 section 6.4: 256 is normal
-    uint32_t reliability; // retransmissions or milliseconds, by reliability_kind
+    uint16_t priority;        // RFC 8831 section 6.4: 256 is normal
+    uint32_t reliability;     // retransmissions or milliseconds, by reliability_kind
     uint8_t reliability_kind; // enum dcep_reliability
     bool unordered;
 };
@@ -61,13 +63,13 @@ void data_channels_init(struct data_channels *c, bool dtls_client);
 
 // Opens one of ours with the lowest free id, in state CONNECTING. -ENOBUFS, -EINVAL (label over
 // DATA_CHANNEL_LABEL_MAX, reliability_kind unknown).
-int data_channels_open(struct data_channels *c, const struct data_channel_params *params, struct data_channel **ret)
-    NODISCARD;
+int data_channels_open(struct data_channels *c, const struct data_channel_params *params,
+                       struct data_channel **ret) NODISCARD;
 
-// The peer's OPEN on stream id: in state OPEN. A repeated OPEN returns the same channel. -EPROTO: an id of our parity or in
-// use by us; -ENOBUFS: too many.
-int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep_open *open, struct data_channel **ret)
-    NODISCARD;
+// The peer's OPEN on stream id: in state OPEN. A repeated OPEN returns the same channel. -EPROTO:
+// an id of our parity or in use by us; -ENOBUFS: too many.
+int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep_open *open,
+                         struct data_channel **ret) NODISCARD;
 
 // NULL if there is none.
 struct data_channel *data_channels_by_id(struct data_channels *c, uint16_t id);

@@ -34,8 +34,9 @@ struct dtls_cert {
     char fingerprint[DTLS_CERT_FINGERPRINT_STRLEN];
 };
 
-// RFC 8827 section 6.5: everybody must have the first one with P-256. AES-GCM only, because that is what dtls_record
-// speaks; the RSA variant is for a peer (as server) that made itself an RSA certificate.
+// RFC 8827 section 6.5: everybody must have the first one with P-256. AES-GCM only, because that is
+// what dtls_record speaks; the RSA variant is for a peer (as server) that made itself an RSA
+// certificate.
 static const int cipher_suites[] = {
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
     MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -47,8 +48,9 @@ static const mbedtls_ssl_srtp_profile srtp_profiles[] = {
     MBEDTLS_TLS_SRTP_UNSET,
 };
 
-// X25519 first: a handshake costs 2.76 ms with it and 2.88 ms with P-256 (mbedTLS 2.28, one side, measured; 1.65 ms of that are
-// the ECDSA signature and its verification, which RFC 8827 fixes to P-256).
+// X25519 first: a handshake costs 2.76 ms with it and 2.88 ms with P-256 (mbedTLS 2.28, one side,
+// measured; 1.65 ms of that are the ECDSA signature and its verification, which RFC 8827 fixes to
+// P-256).
 #if MBEDTLS_VERSION_MAJOR >= 3
 static const uint16_t groups[] = {
     MBEDTLS_SSL_IANA_TLS_GROUP_X25519,
@@ -65,7 +67,8 @@ static const mbedtls_ecp_group_id groups[] = {
 };
 #endif
 
-// "YYYYMMDDhhmmss" of a time in seconds since 1970 (days to civil date after Howard Hinnant's algorithm).
+// "YYYYMMDDhhmmss" of a time in seconds since 1970 (days to civil date after Howard Hinnant's
+// algorithm).
 static void format_time(int64_t unix_s, char ret[static TIME_STRLEN])
 {
     int64_t const days = unix_s / DAY_S;
@@ -79,8 +82,8 @@ static void format_time(int64_t unix_s, char ret[static TIME_STRLEN])
     int64_t const day = doy - (153 * mp + 2) / 5 + 1;
     int64_t const month = mp < 10 ? mp + 3 : mp - 9;
     int64_t const year = yoe + era * 400 + (month <= 2 ? 1 : 0);
-    (void)snprintf(ret, TIME_STRLEN, "%04d%02d%02d%02d%02d%02d", (int)(year % 10000), (int)month, (int)day, (int)(rest / 3600),
-                   (int)(rest / 60 % 60), (int)(rest % 60));
+    (void)snprintf(ret, TIME_STRLEN, "%04d%02d%02d%02d%02d%02d", (int)(year % 10000), (int)month,
+                   (int)day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
 }
 
 static int set_serial(mbedtls_x509write_cert *w, const uint8_t *serial)
@@ -127,12 +130,13 @@ static int make_certificate(struct dtls_cert *c, int64_t now_unix_s)
     if (set_serial(&w, serial) == 0 && mbedtls_x509write_crt_set_subject_name(&w, "CN=foci") == 0 &&
         mbedtls_x509write_crt_set_issuer_name(&w, "CN=foci") == 0 &&
         mbedtls_x509write_crt_set_validity(&w, not_before, not_after) == 0) {
-        // Written at the end of the buffer. Signing also fills the key's table of multiples of the base point: from here on
-        // it is only read, so threads may sign at the same time.
+        // Written at the end of the buffer. Signing also fills the key's table of multiples of the
+        // base point: from here on it is only read, so threads may sign at the same time.
         n = mbedtls_x509write_crt_der(&w, der, sizeof(der), mbedtls_ctr_drbg_random, &c->drbg);
     }
     mbedtls_x509write_crt_free(&w);
-    if (n <= 0 || mbedtls_x509_crt_parse_der(&c->crt, der + sizeof(der) - (size_t)n, (size_t)n) != 0) {
+    if (n <= 0 ||
+        mbedtls_x509_crt_parse_der(&c->crt, der + sizeof(der) - (size_t)n, (size_t)n) != 0) {
         return -EIO;
     }
     return 0;
@@ -142,7 +146,8 @@ static int make_fingerprint(struct dtls_cert *c)
 {
     static const char hex[] = "0123456789ABCDEF";
     uint8_t digest[32];
-    if (mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), c->crt.raw.p, c->crt.raw.len, digest) != 0) {
+    if (mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), c->crt.raw.p, c->crt.raw.len,
+                   digest) != 0) {
         return -EIO;
     }
     for (size_t i = 0; i < sizeof(digest); i++) {
@@ -170,8 +175,9 @@ static void limit_to_dtls12(mbedtls_ssl_config *conf)
 #if MBEDTLS_VERSION_MAJOR < 3
 static _Thread_local struct dtls_secrets *export_to;
 
-static int on_export_keys(void *user, const unsigned char *master, const unsigned char *key_block, size_t mac_len,
-                          size_t key_len, size_t iv_len, const unsigned char client_random[32],
+static int on_export_keys(void *user, const unsigned char *master, const unsigned char *key_block,
+                          size_t mac_len, size_t key_len, size_t iv_len,
+                          const unsigned char client_random[32],
                           const unsigned char server_random[32], mbedtls_tls_prf_types prf)
 {
     struct dtls_secrets *const s = export_to;
@@ -199,7 +205,8 @@ void dtls_cert_export_to(struct dtls_secrets *s)
 static int configure(struct dtls_cert *c, mbedtls_ssl_config *conf, bool client)
 {
     int const endpoint = client ? MBEDTLS_SSL_IS_CLIENT : MBEDTLS_SSL_IS_SERVER;
-    if (mbedtls_ssl_config_defaults(conf, endpoint, MBEDTLS_SSL_TRANSPORT_DATAGRAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0) {
+    if (mbedtls_ssl_config_defaults(conf, endpoint, MBEDTLS_SSL_TRANSPORT_DATAGRAM,
+                                    MBEDTLS_SSL_PRESET_DEFAULT) != 0) {
         return -ENOMEM;
     }
     limit_to_dtls12(conf);
@@ -208,10 +215,11 @@ static int configure(struct dtls_cert *c, mbedtls_ssl_config *conf, bool client)
 #endif
     mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &c->drbg);
     mbedtls_ssl_conf_ciphersuites(conf, cipher_suites);
-    // The peer must show a certificate; nobody vouches for it but the fingerprint in the SDP, which dtls_handshake compares.
+    // The peer must show a certificate; nobody vouches for it but the fingerprint in the SDP, which
+    // dtls_handshake compares.
     mbedtls_ssl_conf_authmode(conf, MBEDTLS_SSL_VERIFY_OPTIONAL);
-    // We double ourselves up to 3.2 s and give up after 30 s (dtls_handshake clamps what mbedTLS asks for), so its own limit
-    // must not end the handshake.
+    // We double ourselves up to 3.2 s and give up after 30 s (dtls_handshake clamps what mbedTLS
+    // asks for), so its own limit must not end the handshake.
     mbedtls_ssl_conf_handshake_timeout(conf, 100, 3600 * 1000);
 #if defined(MBEDTLS_SSL_EXTENDED_MASTER_SECRET)
     mbedtls_ssl_conf_extended_master_secret(conf, MBEDTLS_SSL_EXTENDED_MS_ENABLED);
@@ -245,7 +253,8 @@ static int generate(struct dtls_cert *c, int64_t now_unix_s)
 #endif
     if (mbedtls_ctr_drbg_seed(&c->drbg, mbedtls_entropy_func, &c->entropy, NULL, 0) != 0 ||
         mbedtls_pk_setup(&c->key, mbedtls_pk_info_from_type(MBEDTLS_PK_ECKEY)) != 0 ||
-        mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(c->key), mbedtls_ctr_drbg_random, &c->drbg) != 0) {
+        mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(c->key),
+                            mbedtls_ctr_drbg_random, &c->drbg) != 0) {
         return -EIO;
     }
     int e = make_certificate(c, now_unix_s);

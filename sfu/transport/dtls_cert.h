@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The DTLS identity of this process: one self-signed ECDSA P-256 certificate (RFC 8827 section 6.5), its key, and what
-// mbedTLS needs besides (random generator, the client and the server configuration). Created once and shared by all
-// transports: immutable afterwards, so any thread may use it.
+// The DTLS identity of this process: one self-signed ECDSA P-256 certificate (RFC 8827
+// section 6.5), its key, and what mbedTLS needs besides (random generator, the client and the
+// server configuration). Created once and shared by all transports: immutable afterwards, so any
+// thread may use it.
 
 #include "common/base/bytes.h"
 
@@ -11,8 +12,8 @@ struct dtls_cert;
 // "AB:CD:...": 32 bytes in upper-case hex with colons, and the terminating zero.
 #define DTLS_CERT_FINGERPRINT_STRLEN (32 * 3)
 
-// Generates key and certificate (a fresh one at each start; valid from yesterday for 30 days after now_unix_s, in seconds
-// since 1970). -ENOMEM, -EIO when the random source or the library fails.
+// Generates key and certificate (a fresh one at each start; valid from yesterday for 30 days after
+// now_unix_s, in seconds since 1970). -ENOMEM, -EIO when the random source or the library fails.
 int dtls_cert_new(int64_t now_unix_s, struct dtls_cert **ret) NODISCARD;
 
 // Every transport made from it must be gone. Accepts NULL.
@@ -38,6 +39,7 @@ struct dtls_secrets {
     uint8_t server_random[32];
 };
 
-// mbedTLS 2.28 exports secrets through the shared configuration, so its callback cannot know the connection. It stores them
-// here, while a step of that connection runs on the calling thread. NULL ends it. (3.x has a callback per connection.)
+// mbedTLS 2.28 exports secrets through the shared configuration, so its callback cannot know the
+// connection. It stores them here, while a step of that connection runs on the calling thread. NULL
+// ends it. (3.x has a callback per connection.)
 void dtls_cert_export_to(struct dtls_secrets *s);

@@ -41,9 +41,10 @@ struct dtls_work {
 // ---- callbacks of mbedTLS -------------------------------------------------------------------
 
 #if MBEDTLS_VERSION_MAJOR >= 3
-static void on_export_keys(void *user, mbedtls_ssl_key_export_type type, const unsigned char *secret, size_t secret_len,
-                           const unsigned char client_random[32], const unsigned char server_random[32],
-                           mbedtls_tls_prf_types prf)
+static void on_export_keys(void *user, mbedtls_ssl_key_export_type type,
+                           const unsigned char *secret, size_t secret_len,
+                           const unsigned char client_random[32],
+                           const unsigned char server_random[32], mbedtls_tls_prf_types prf)
 {
     struct dtls_secrets *const s = user;
     if (type == MBEDTLS_SSL_KEY_EXPORT_TLS12_MASTER_SECRET && secret_len == sizeof(s->master)) {
@@ -62,7 +63,8 @@ static void watch_output(struct dtls_work *w, struct bytes datagram)
     struct rd rd = rd_init(datagram);
     struct dtls_record_view rec;
     while (dtls_record_next(&rd, &rec) == 0) {
-        uint64_t *const next = rec.epoch == 0 ? &w->result.record.next_seq_plain : &w->result.record.next_seq;
+        uint64_t *const next =
+            rec.epoch == 0 ? &w->result.record.next_seq_plain : &w->result.record.next_seq;
         *next = MAX(*next, rec.seq + 1);
         if (rec.epoch == 1 && rec.type == DTLS_HANDSHAKE && rec.raw.n <= sizeof(w->finished)) {
             memcpy(w->finished, rec.raw.p, rec.raw.n);
@@ -101,7 +103,8 @@ static bool next_record(struct dtls_work *w, struct dtls_record_view *ret)
 
 static bool is_close_notify(const struct dtls_record_view *rec)
 {
-    return rec->type == DTLS_ALERT && rec->epoch == 0 && rec->payload.n == 2 && rec->payload.p[1] == 0;
+    return rec->type == DTLS_ALERT && rec->epoch == 0 && rec->payload.n == 2 &&
+           rec->payload.p[1] == 0;
 }
 
 // Decides what mbedTLS gets to see of a record; the empty view for nothing.
@@ -116,7 +119,8 @@ static struct bytes filter(struct dtls_work *w, const struct dtls_record_view *r
         }
         return nothing;
     }
-    // close_notify in the clear is that of an older session or forged: a reload may race a reconnect on the same path.
+    // close_notify in the clear is that of an older session or forged: a reload may race a
+    // reconnect on the same path.
     if (rec->epoch > 1 || is_close_notify(rec)) {
         return nothing;
     }
@@ -125,7 +129,8 @@ static struct bytes filter(struct dtls_work *w, const struct dtls_record_view *r
     }
     // Whatever comes before the ClientHello would be a fatal error for mbedTLS.
     bool const hello = rec->type == DTLS_HANDSHAKE && rec->epoch == 0 &&
-                       rec->payload.n >= DTLS_HANDSHAKE_HEADER_LEN && rec->payload.p[0] == HS_CLIENT_HELLO;
+                       rec->payload.n >= DTLS_HANDSHAKE_HEADER_LEN &&
+                       rec->payload.p[0] == HS_CLIENT_HELLO;
     if (!w->answered && !hello) {
         return nothing;
     }
@@ -203,7 +208,8 @@ static bool fingerprint_matches(const struct dtls_fingerprint *f, const mbedtls_
     if (info == NULL || mbedtls_md(info, crt->raw.p, crt->raw.len, digest) != 0) {
         return false;
     }
-    return bytes_eq(bytes_of(digest, mbedtls_md_get_size(info)), bytes_of(f->value, mbedtls_md_get_size(info)));
+    return bytes_eq(bytes_of(digest, mbedtls_md_get_size(info)),
+                    bytes_of(f->value, mbedtls_md_get_size(info)));
 }
 
 static enum dtls_failure check_peer(struct dtls_work *w)
@@ -225,21 +231,24 @@ static bool srtp_agreed(struct dtls_work *w)
     mbedtls_dtls_srtp_info info;
     mbedtls_ssl_get_dtls_srtp_negotiation_result(&w->ssl, &info);
 #if MBEDTLS_VERSION_MAJOR >= 3
-    return info.MBEDTLS_PRIVATE(chosen_dtls_srtp_profile) == MBEDTLS_TLS_SRTP_AES128_CM_HMAC_SHA1_80;
+    return info.MBEDTLS_PRIVATE(chosen_dtls_srtp_profile) ==
+           MBEDTLS_TLS_SRTP_AES128_CM_HMAC_SHA1_80;
 #else
     return info.chosen_dtls_srtp_profile == MBEDTLS_TLS_SRTP_AES128_CM_HMAC_SHA1_80;
 #endif
 }
 
 // Expands the master secret; seed is two of the handshake's random values.
-static bool expand(const struct dtls_work *w, const char *label, const uint8_t first[static RANDOM_LEN],
-                   const uint8_t second[static RANDOM_LEN], struct bytes_mut ret)
+static bool expand(const struct dtls_work *w, const char *label,
+                   const uint8_t first[static RANDOM_LEN], const uint8_t second[static RANDOM_LEN],
+                   struct bytes_mut ret)
 {
     uint8_t seed[2 * RANDOM_LEN];
     memcpy(seed, first, RANDOM_LEN);
     memcpy(seed + RANDOM_LEN, second, RANDOM_LEN);
-    return mbedtls_ssl_tls_prf((mbedtls_tls_prf_types)w->secrets.prf, w->secrets.master, sizeof(w->secrets.master),
-                               label, seed, sizeof(seed), ret.p, ret.n) == 0;
+    return mbedtls_ssl_tls_prf((mbedtls_tls_prf_types)w->secrets.prf, w->secrets.master,
+                               sizeof(w->secrets.master), label, seed, sizeof(seed), ret.p,
+                               ret.n) == 0;
 }
 
 static void take(struct rd *r, uint8_t *to, size_t n)
@@ -266,7 +275,8 @@ static bool derive_srtp(struct dtls_work *w)
     return true;
 }
 
-// Record keys of an AES-128-GCM suite (RFC 5246 section 6.3: the client's first; an AEAD suite has no MAC keys).
+// Record keys of an AES-128-GCM suite (RFC 5246 section 6.3: the client's first; an AEAD suite has
+// no MAC keys).
 static bool derive_record(struct dtls_work *w)
 {
     struct dtls_record_keys *const k = &w->result.record;
@@ -358,29 +368,32 @@ void dtls_work_run(struct dtls_work *w)
             return;
         }
         if (e == MBEDTLS_ERR_SSL_WANT_READ || e == MBEDTLS_ERR_SSL_WANT_WRITE) {
-            // mbedTLS also returns after a retransmission or a dropped record: go on until the input is used up.
+            // mbedTLS also returns after a retransmission or a dropped record: go on until the
+            // input is used up.
             if (w->in.head == NULL && rd_left(&w->rest) == 0) {
                 return;
             }
             continue;
         }
         if (!w->client && !w->answered && w->ssl_ready) {
-            // A ClientHello that it does not like, before anything was agreed: wait for a better one.
+            // A ClientHello that it does not like, before anything was agreed: wait for a better
+            // one.
             w->result.library_error = e;
             if (mbedtls_ssl_session_reset(&w->ssl) == 0) {
                 w->final = MONO_NEVER;
                 continue;
             }
         }
-        fail(w, e == MBEDTLS_ERR_SSL_ALLOC_FAILED ? DTLS_FAILURE_RESOURCES : DTLS_FAILURE_HANDSHAKE, e);
+        fail(w, e == MBEDTLS_ERR_SSL_ALLOC_FAILED ? DTLS_FAILURE_RESOURCES : DTLS_FAILURE_HANDSHAKE,
+             e);
         return;
     }
 }
 
 // ---- life -----------------------------------------------------------------------------------
 
-int dtls_work_new(const struct dtls_cert *cert, enum dtls_role role, const struct dtls_fingerprint *fingerprints, size_t n,
-                  struct dtls_work **ret)
+int dtls_work_new(const struct dtls_cert *cert, enum dtls_role role,
+                  const struct dtls_fingerprint *fingerprints, size_t n, struct dtls_work **ret)
 {
     assert(n <= DTLS_FINGERPRINTS_MAX);
     struct dtls_work *const w = NEW(struct dtls_work);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One DTLS handshake as a self-contained object (struct dtls_work): mbedTLS state, datagrams in, datagrams out, result. Used only
-// by dtls_transport, which hands it to any thread for dtls_work_run. It lives from start to the end of the handshake.
+// One DTLS handshake as a self-contained object (struct dtls_work): mbedTLS state, datagrams in,
+// datagrams out, result. Used only by dtls_transport, which hands it to any thread for
+// dtls_work_run. It lives from start to the end of the handshake.
 //
-// mbedTLS is fed record by record: application data that overtakes or follows Finished is kept for later instead of being lost
-// in its buffers, and fragments of a ClientHello are joined first (dtls_hello).
+// mbedTLS is fed record by record: application data that overtakes or follows Finished is kept for
+// later instead of being lost in its buffers, and fragments of a ClientHello are joined first
+// (dtls_hello).
 //
 // Thread: whoever holds it.
 
@@ -46,17 +48,20 @@ struct dtls_result {
     int library_error;
     struct dtls_record_keys record;
     struct srtp_keys srtp;
-    struct bytes finished; // our last encrypted Finished record if our flight ended the handshake; borrowed
+    struct bytes
+        finished; // our last encrypted Finished record if our flight ended the handshake; borrowed
 };
 
 // -ENOMEM.
-int dtls_work_new(const struct dtls_cert *cert, enum dtls_role role, const struct dtls_fingerprint *fingerprints, size_t n,
+int dtls_work_new(const struct dtls_cert *cert, enum dtls_role role,
+                  const struct dtls_fingerprint *fingerprints, size_t n,
                   struct dtls_work **ret) NODISCARD;
 
 // Before a run: the time of the step, and what arrived (moved out of q).
 void dtls_work_prepare(struct dtls_work *w, mono_t now, struct dtls_queue *q);
 
-// After a run: datagrams to send, then what arrived but belongs to the established connection; then the result.
+// After a run: datagrams to send, then what arrived but belongs to the established connection; then
+// the result.
 struct dtls_queue *dtls_work_output(struct dtls_work *w);
 struct dtls_queue *dtls_work_leftover(struct dtls_work *w);
 const struct dtls_result *dtls_work_result(const struct dtls_work *w);

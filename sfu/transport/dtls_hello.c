@@ -48,8 +48,8 @@ void dtls_hello_done(struct dtls_hello *h)
 // True if the record starts like a ClientHello of epoch 0; *ret_ok tells whether it is well formed.
 static bool parse_fragment(const struct dtls_record_view *rec, struct fragment *ret, bool *ret_ok)
 {
-    if (rec->type != DTLS_HANDSHAKE || rec->epoch != 0 || rec->payload.n < DTLS_HANDSHAKE_HEADER_LEN ||
-        rec->payload.p[0] != HS_CLIENT_HELLO) {
+    if (rec->type != DTLS_HANDSHAKE || rec->epoch != 0 ||
+        rec->payload.n < DTLS_HANDSHAKE_HEADER_LEN || rec->payload.p[0] != HS_CLIENT_HELLO) {
         return false;
     }
     struct rd r = rd_init(rec->payload);
@@ -112,7 +112,8 @@ static struct bytes join(struct dtls_hello *h, const struct dtls_record_view *la
     return bytes_of(h->buf, BODY_AT + h->len);
 }
 
-enum dtls_hello_result dtls_hello_input(struct dtls_hello *h, mono_t now, const struct dtls_record_view *rec,
+enum dtls_hello_result dtls_hello_input(struct dtls_hello *h, mono_t now,
+                                        const struct dtls_record_view *rec,
                                         struct bytes *ret_record)
 {
     struct fragment f = {0};
@@ -136,7 +137,8 @@ enum dtls_hello_result dtls_hello_input(struct dtls_hello *h, mono_t now, const 
         return DTLS_HELLO_REJECT;
     }
     if (!store(h, &f)) {
-        // Another ClientHello under the same numbers (the peer started again): begin with this fragment.
+        // Another ClientHello under the same numbers (the peer started again): begin with this
+        // fragment.
         if (begin(h, now, &f) < 0) {
             return DTLS_HELLO_REJECT;
         }

@@ -42,8 +42,8 @@ static void make_iv(const uint8_t salt[static 4], const uint8_t nonce[static EXP
 }
 
 // Decrypts the payload of an epoch 1 record in place.
-static int open_with(struct crypto_gcm *gcm, const uint8_t salt[static 4], const struct dtls_record_view *rec,
-                     struct bytes_mut *ret)
+static int open_with(struct crypto_gcm *gcm, const uint8_t salt[static 4],
+                     const struct dtls_record_view *rec, struct bytes_mut *ret)
 {
     if (rec->payload.n < EXPLICIT_NONCE_LEN + CRYPTO_GCM_TAG_LEN) {
         return -EBADMSG;
@@ -62,8 +62,10 @@ static int open_with(struct crypto_gcm *gcm, const uint8_t salt[static 4], const
     return e;
 }
 
-// Recovers the plain text of our own Finished, so that it can be sent again under another record number.
-static int recover_finished(struct dtls_record *r, const uint8_t key[static CRYPTO_AES128_KEY_LEN], struct bytes last)
+// Recovers the plain text of our own Finished, so that it can be sent again under another record
+// number.
+static int recover_finished(struct dtls_record *r, const uint8_t key[static CRYPTO_AES128_KEY_LEN],
+                            struct bytes last)
 {
     uint8_t copy[128];
     struct dtls_record_view rec;
@@ -92,7 +94,8 @@ static int recover_finished(struct dtls_record *r, const uint8_t key[static CRYP
     return 0;
 }
 
-int dtls_record_new(const struct dtls_record_keys *keys, struct bytes last, struct dtls_record **ret)
+int dtls_record_new(const struct dtls_record_keys *keys, struct bytes last,
+                    struct dtls_record **ret)
 {
     struct dtls_record *const r = NEW(struct dtls_record);
     if (r == NULL) {
@@ -161,10 +164,12 @@ static enum dtls_record_result classify_alert(struct bytes_mut text)
     return text.p[0] == ALERT_LEVEL_FATAL ? DTLS_RECORD_FATAL : DTLS_RECORD_IGNORED;
 }
 
-enum dtls_record_result dtls_record_open(struct dtls_record *r, const struct dtls_record_view *rec, struct bytes *ret_data)
+enum dtls_record_result dtls_record_open(struct dtls_record *r, const struct dtls_record_view *rec,
+                                         struct bytes *ret_data)
 {
     struct bytes_mut text;
-    if (rec->epoch != 1 || rec->version != VERSION_DTLS12 || replayed(r, rec->seq) || open_with(r->open, r->remote_iv, rec, &text) < 0) {
+    if (rec->epoch != 1 || rec->version != VERSION_DTLS12 || replayed(r, rec->seq) ||
+        open_with(r->open, r->remote_iv, rec, &text) < 0) {
         return DTLS_RECORD_IGNORED;
     }
     mark_seen(r, rec->seq);
@@ -193,7 +198,8 @@ static void write_header(struct wr *w, uint8_t type, uint16_t epoch, uint64_t se
     wr_be16(w, (uint16_t)len);
 }
 
-int dtls_record_seal(struct dtls_record *r, enum dtls_content_type type, struct bytes data, struct wr *w)
+int dtls_record_seal(struct dtls_record *r, enum dtls_content_type type, struct bytes data,
+                     struct wr *w)
 {
     uint8_t aad[AAD_LEN];
     uint8_t iv[CRYPTO_GCM_IV_LEN];
@@ -205,8 +211,10 @@ int dtls_record_seal(struct dtls_record *r, enum dtls_content_type type, struct 
         return -ENOBUFS;
     }
     uint64_t const epoch_seq = (UINT64_C(1) << 48) | r->next_seq;
-    write_header(w, (uint8_t)type, 1, r->next_seq, EXPLICIT_NONCE_LEN + data.n + CRYPTO_GCM_TAG_LEN);
-    // The explicit nonce must never repeat under one key: epoch and record number (RFC 5288 section 3, as mbedTLS does).
+    write_header(w, (uint8_t)type, 1, r->next_seq,
+                 EXPLICIT_NONCE_LEN + data.n + CRYPTO_GCM_TAG_LEN);
+    // The explicit nonce must never repeat under one key: epoch and record number (RFC 5288 section
+    // 3, as mbedTLS does).
     const uint8_t *const nonce = w->p;
     wr_be64(w, epoch_seq);
     make_iv(r->local_iv, nonce, iv);

@@ -7,7 +7,8 @@
 #define HANDSHAKE_LIMIT_MS 30000
 // CONNECTED or FAILED once, PEER_CLOSED once.
 #define EVENTS_MAX 4
-// Our last flight is repeated at most this often (the peer doubles its timer from 50 ms on; more is a flood).
+// Our last flight is repeated at most this often (the peer doubles its timer from 50 ms on; more is
+// a flood).
 #define REPEATS_MAX 16
 
 struct dtls_transport {
@@ -21,9 +22,9 @@ struct dtls_transport {
     bool peer_closed;
     bool have_keys;
     uint8_t repeats;
-    struct dtls_work *work;     // during the handshake, unless out
-    struct dtls_record *record; // once connected
-    struct dtls_queue pending;  // datagrams for the next step, later early data
+    struct dtls_work *work;      // during the handshake, unless out
+    struct dtls_record *record;  // once connected
+    struct dtls_queue pending;   // datagrams for the next step, later early data
     struct dtls_datagram *early; // the one that next_early_data is in
     struct bytes_mut early_rest;
     mono_t limit;
@@ -35,7 +36,8 @@ struct dtls_transport {
 
 static const bool edges[DTLS_STATE_COUNT][DTLS_STATE_COUNT] = {
     [DTLS_STATE_NEW] = {[DTLS_STATE_HANDSHAKE] = true, [DTLS_STATE_CLOSED] = true},
-    [DTLS_STATE_HANDSHAKE] = {[DTLS_STATE_CONNECTED] = true, [DTLS_STATE_FAILED] = true, [DTLS_STATE_CLOSED] = true},
+    [DTLS_STATE_HANDSHAKE] =
+        {[DTLS_STATE_CONNECTED] = true, [DTLS_STATE_FAILED] = true, [DTLS_STATE_CLOSED] = true},
     [DTLS_STATE_CONNECTED] = {[DTLS_STATE_CLOSED] = true, [DTLS_STATE_FAILED] = true},
 };
 
@@ -132,7 +134,8 @@ int dtls_transport_start(struct dtls_transport *t, mono_t now, enum dtls_role ro
 
 // ---- established ----------------------------------------------------------------------------
 
-static void repeat_last_flight(struct dtls_transport *t, struct outbox *out, uint8_t local, const struct addr *dst)
+static void repeat_last_flight(struct dtls_transport *t, struct outbox *out, uint8_t local,
+                               const struct addr *dst)
 {
     if (t->repeats >= REPEATS_MAX) {
         return;
@@ -150,8 +153,9 @@ static void repeat_last_flight(struct dtls_transport *t, struct outbox *out, uin
 }
 
 // Handles one record; true if *ret_data is set.
-static bool input_record(struct dtls_transport *t, const struct dtls_record_view *rec, struct outbox *out, uint8_t local,
-                         const struct addr *dst, struct bytes *ret_data)
+static bool input_record(struct dtls_transport *t, const struct dtls_record_view *rec,
+                         struct outbox *out, uint8_t local, const struct addr *dst,
+                         struct bytes *ret_data)
 {
     switch (dtls_record_open(t->record, rec, ret_data)) {
     case DTLS_RECORD_DATA:
@@ -175,8 +179,9 @@ static bool input_record(struct dtls_transport *t, const struct dtls_record_view
 }
 
 // Takes records off the datagram until one yields data.
-static void input_connected(struct dtls_transport *t, struct bytes_mut *datagram, struct outbox *out, uint8_t local,
-                            const struct addr *dst, struct bytes *ret_data)
+static void input_connected(struct dtls_transport *t, struct bytes_mut *datagram,
+                            struct outbox *out, uint8_t local, const struct addr *dst,
+                            struct bytes *ret_data)
 {
     struct rd rd = rd_init(bytes_of(datagram->p, datagram->n));
     struct dtls_record_view rec;
@@ -189,8 +194,9 @@ static void input_connected(struct dtls_transport *t, struct bytes_mut *datagram
     datagram->n = left;
 }
 
-void dtls_transport_input(struct dtls_transport *t, mono_t now, struct bytes_mut *datagram, struct outbox *out,
-                          uint8_t local, const struct addr *dst, struct bytes *ret_data)
+void dtls_transport_input(struct dtls_transport *t, mono_t now, struct bytes_mut *datagram,
+                          struct outbox *out, uint8_t local, const struct addr *dst,
+                          struct bytes *ret_data)
 {
     (void)now;
     *ret_data = (struct bytes){NULL, 0};
@@ -213,8 +219,8 @@ void dtls_transport_input(struct dtls_transport *t, mono_t now, struct bytes_mut
     datagram->n = 0;
 }
 
-bool dtls_transport_next_early_data(struct dtls_transport *t, mono_t now, struct outbox *out, uint8_t local,
-                                    const struct addr *dst, struct bytes *ret_data)
+bool dtls_transport_next_early_data(struct dtls_transport *t, mono_t now, struct outbox *out,
+                                    uint8_t local, const struct addr *dst, struct bytes *ret_data)
 {
     (void)now;
     while (t->state == DTLS_STATE_CONNECTED) {
@@ -236,8 +242,8 @@ bool dtls_transport_next_early_data(struct dtls_transport *t, mono_t now, struct
     return false;
 }
 
-static int send_record(struct dtls_transport *t, enum dtls_content_type type, struct bytes data, struct outbox *out,
-                       uint8_t local, const struct addr *dst)
+static int send_record(struct dtls_transport *t, enum dtls_content_type type, struct bytes data,
+                       struct outbox *out, uint8_t local, const struct addr *dst)
 {
     struct outbox_slot *const slot = outbox_reserve(out);
     struct wr w = wr_init(slot->data, OUTBOX_DATA_CAP);
@@ -252,8 +258,8 @@ static int send_record(struct dtls_transport *t, enum dtls_content_type type, st
     return 0;
 }
 
-int dtls_transport_send(struct dtls_transport *t, struct bytes data, struct outbox *out, uint8_t local,
-                        const struct addr *dst)
+int dtls_transport_send(struct dtls_transport *t, struct bytes data, struct outbox *out,
+                        uint8_t local, const struct addr *dst)
 {
     if (t->state != DTLS_STATE_CONNECTED) {
         return -ENOTCONN;
@@ -264,12 +270,14 @@ int dtls_transport_send(struct dtls_transport *t, struct bytes data, struct outb
     return send_record(t, DTLS_APPLICATION_DATA, data, out, local, dst);
 }
 
-void dtls_transport_close(struct dtls_transport *t, struct outbox *out, uint8_t local, const struct addr *dst)
+void dtls_transport_close(struct dtls_transport *t, struct outbox *out, uint8_t local,
+                          const struct addr *dst)
 {
     static const uint8_t close_notify[] = {1, 0}; // warning, close_notify (RFC 5246 section 7.2.1)
     if (t->state == DTLS_STATE_CONNECTED) {
         // Best effort: there is nobody to tell if it fails.
-        (void)!send_record(t, DTLS_ALERT, bytes_of(close_notify, sizeof(close_notify)), out, local, dst);
+        (void)!send_record(t, DTLS_ALERT, bytes_of(close_notify, sizeof(close_notify)), out, local,
+                           dst);
     }
     if (t->state != DTLS_STATE_CLOSED && t->state != DTLS_STATE_FAILED) {
         set_state(t, DTLS_STATE_CLOSED);
@@ -314,7 +322,8 @@ struct dtls_work *dtls_transport_take_work(struct dtls_transport *t, mono_t now)
     return w;
 }
 
-static void send_output(struct dtls_work *w, struct outbox *out, uint8_t local, const struct addr *dst)
+static void send_output(struct dtls_work *w, struct outbox *out, uint8_t local,
+                        const struct addr *dst)
 {
     struct dtls_datagram *d = NULL;
     while ((d = dtls_queue_pop(dtls_work_output(w))) != NULL) {
@@ -342,8 +351,8 @@ static void connect(struct dtls_transport *t, struct dtls_work *w)
     set_state(t, DTLS_STATE_CONNECTED);
 }
 
-void dtls_transport_finish_work(struct dtls_transport *t, mono_t now, struct dtls_work *w, struct outbox *out,
-                                uint8_t local, const struct addr *dst)
+void dtls_transport_finish_work(struct dtls_transport *t, mono_t now, struct dtls_work *w,
+                                struct outbox *out, uint8_t local, const struct addr *dst)
 {
     assert(t->work_out);
     t->work_out = false;

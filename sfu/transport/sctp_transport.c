@@ -7,7 +7,8 @@
 
 // Send buffer in usrsctp; beyond it sctp_transport_send says -EAGAIN.
 #define SEND_BUFFER (256 * 1024)
-// A message that arrives in parts is put together up to this size; a longer one is dropped (we announce SCTP_MAX_MESSAGE).
+// A message that arrives in parts is put together up to this size; a longer one is dropped (we
+// announce SCTP_MAX_MESSAGE).
 #define REASSEMBLY_MAX (256 * 1024)
 #define DCEP_OPEN_MAX (12 + DATA_CHANNEL_LABEL_MAX)
 
@@ -106,11 +107,13 @@ static bool push_event(struct sctp_transport *t, struct event_node node)
     return true;
 }
 
-static void push_simple(struct sctp_transport *t, enum sctp_event_kind kind, uint16_t channel, bool opened_by_peer)
+static void push_simple(struct sctp_transport *t, enum sctp_event_kind kind, uint16_t channel,
+                        bool opened_by_peer)
 {
-    (void)!push_event(t, (struct event_node){
-                             .event = {.kind = kind, .channel = channel, .opened_by_peer = opened_by_peer},
-                         });
+    (void)!push_event(
+        t, (struct event_node){
+               .event = {.kind = kind, .channel = channel, .opened_by_peer = opened_by_peer},
+           });
 }
 
 // ---- channels -------------------------------------------------------------------------------
@@ -132,7 +135,8 @@ static int send_dcep(struct sctp_transport *t, const struct data_channel *ch)
         dcep_write_open(&w, &open);
     }
     // Ordered and reliable, whatever the channel is (RFC 8832 section 5).
-    struct usrsctp_glue_message const m = {.sid = ch->id, .ppid = DCEP_PPID_DCEP, .data = wr_bytes_view(&w)};
+    struct usrsctp_glue_message const m = {
+        .sid = ch->id, .ppid = DCEP_PPID_DCEP, .data = wr_bytes_view(&w)};
     return usrsctp_glue_send(t->assoc, &m);
 }
 
@@ -205,7 +209,8 @@ static void on_dcep(struct sctp_transport *t, uint16_t sid, struct bytes data)
     bool const known = data_channels_by_id(&t->channels, sid) != NULL;
     int const e = data_channels_opened(&t->channels, sid, &m.open, &ch);
     if (e < 0) {
-        // RFC 8832 section 6: the stream is closed. Not if it is one of ours that the peer confuses with its own.
+        // RFC 8832 section 6: the stream is closed. Not if it is one of ours that the peer confuses
+        // with its own.
         if (!known) {
             (void)!usrsctp_glue_reset_stream(t->assoc, sid);
         }
@@ -258,7 +263,8 @@ static void on_message(struct sctp_transport *t, uint16_t sid, uint32_t ppid, st
 }
 
 // Appends a part; true when *ret is the whole message (owned by the caller).
-static bool join_part(struct sctp_transport *t, const struct usrsctp_glue_item *i, uint8_t **ret, size_t *ret_len)
+static bool join_part(struct sctp_transport *t, const struct usrsctp_glue_item *i, uint8_t **ret,
+                      size_t *ret_len)
 {
     if (!t->partial_active || t->partial_sid != i->sid) {
         dynbuf_reset(&t->partial);
@@ -338,7 +344,8 @@ static void process_items(struct sctp_transport *t)
             on_reset(t, i->sid, false);
             break;
         case USRSCTP_GLUE_RESET_OUT:
-        case USRSCTP_GLUE_RESET_FAILED: // the peer refuses: for us the stream is closed all the same
+        case USRSCTP_GLUE_RESET_FAILED: // the peer refuses: for us the stream is closed all the
+                                        // same
             on_reset(t, i->sid, true);
             break;
         case USRSCTP_GLUE_DRY:
@@ -415,7 +422,8 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t re
         return -EPROTO;
     }
     data_channels_init(&t->channels, dtls_client);
-    t->max_message = remote_max_message == 0 ? SCTP_MAX_MESSAGE : MIN(remote_max_message, SCTP_MAX_MESSAGE);
+    t->max_message =
+        remote_max_message == 0 ? SCTP_MAX_MESSAGE : MIN(remote_max_message, SCTP_MAX_MESSAGE);
     t->state = SCTP_STATE_CONNECTING;
     int const e = usrsctp_glue_open(t->hub->glue, t, &params, &t->assoc);
     if (e < 0) {
@@ -465,7 +473,8 @@ bool sctp_transport_poll_event(struct sctp_transport *t, struct sctp_event *ret)
 
 // ---- data channels --------------------------------------------------------------------------
 
-int sctp_transport_open_channel(struct sctp_transport *t, const struct data_channel_params *params, uint16_t *ret_id)
+int sctp_transport_open_channel(struct sctp_transport *t, const struct data_channel_params *params,
+                                uint16_t *ret_id)
 {
     struct data_channel *ch = NULL;
     if (t->state != SCTP_STATE_UP && t->state != SCTP_STATE_CONNECTING) {
@@ -495,7 +504,8 @@ const struct data_channel *sctp_transport_channel(const struct sctp_transport *t
     return data_channels_by_id((struct data_channels *)(uintptr_t)&t->channels, id);
 }
 
-const struct data_channel *sctp_transport_find_channel(const struct sctp_transport *t, struct bytes label)
+const struct data_channel *sctp_transport_find_channel(const struct sctp_transport *t,
+                                                       struct bytes label)
 {
     return data_channels_by_label((struct data_channels *)(uintptr_t)&t->channels, label);
 }

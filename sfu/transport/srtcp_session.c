@@ -9,8 +9,8 @@
 #define TAG_LEN 10
 #define E_FLAG UINT32_C(0x80000000)
 #define INDEX_MAX UINT32_C(0x7fffffff)
-// Anti-replay per sender SSRC. When all places are used the oldest is given to the new one: a peer has one RTCP sender per
-// sending track at most.
+// Anti-replay per sender SSRC. When all places are used the oldest is given to the new one: a peer
+// has one RTCP sender per sending track at most.
 #define SOURCES_MAX 64
 #define WINDOW_BITS 64
 
@@ -189,7 +189,8 @@ enum srtp_drop srtcp_session_unprotect(struct srtcp_session *s, struct bytes_mut
         return drop;
     }
     crypto_hmac_sha1(&s->in.keys.hmac, bytes_of(packet->p, len + INDEX_LEN), tag);
-    if (!bytes_eq_consttime(bytes_of(tag, TAG_LEN), bytes_of(packet->p + len + INDEX_LEN, TAG_LEN))) {
+    if (!bytes_eq_consttime(bytes_of(tag, TAG_LEN),
+                            bytes_of(packet->p + len + INDEX_LEN, TAG_LEN))) {
         return SRTP_DROP_AUTH;
     }
     if (src == NULL) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SRTCP of one transport, both directions, AES_CM_128_HMAC_SHA1_80 (RFC 3711 section 3.4). Used by srtp_transport.
+// SRTCP of one transport, both directions, AES_CM_128_HMAC_SHA1_80 (RFC 3711 section 3.4). Used by
+// srtp_transport.
 //
-// Done here instead of with libsrtp2 because a session of that (Debian's, on NSS) takes tens of kilobytes, which a
-// transport that only sends media would need for nothing but the receiver reports that come back.
+// Done here instead of with libsrtp2 because a session of that (Debian's, on NSS) takes tens of
+// kilobytes, which a transport that only sends media would need for nothing but the receiver
+// reports that come back.
 //
-// One index for everything we send, whatever its SSRC: the RFC wants it to increase per SSRC, gaps are fine.
+// One index for everything we send, whatever its SSRC: the RFC wants it to increase per SSRC, gaps
+// are fine.
 //
 // Thread: one.
 

@@ -9,8 +9,8 @@
 // Back ends may write this many bytes behind the packet before the tag is cut to ten.
 #define SCRATCH_LEN 12
 
-// What a back end needs besides the session keys is made with the first packet: a transport that only receives never
-// has it.
+// What a back end needs besides the session keys is made with the first packet: a transport that
+// only receives never has it.
 struct srtp_egress {
     _Alignas(16) uint8_t expanded[SRTP_IPSEC_MB_KEY_LEN];
     bool has_expanded;
@@ -129,7 +129,8 @@ static int protect_one(struct outbox_slot *s)
         }
     }
     slot_iv(s, iv);
-    struct bytes_mut const payload = {s->data + s->rtp_header_len, (size_t)(s->len - s->rtp_header_len)};
+    struct bytes_mut const payload = {s->data + s->rtp_header_len,
+                                      (size_t)(s->len - s->rtp_header_len)};
     if (payload.n > 0 && crypto_ctr_xor(e->ctr, iv, payload) < 0) {
         return -EIO;
     }

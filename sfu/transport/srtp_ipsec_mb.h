@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The ipsec-mb back end of srtp_batch: encrypts and signs up to SRTP_IPSEC_MB_JOBS packets at once, hashing up to 16 of
-// them in the lanes of the vector registers. amd64 only: where the library's header was missing at build time,
-// srtp_ipsec_mb_new says -ENOTSUP. Linked, not loaded at run time: Debian's amd64 has the library, and the loader then checks
-// its ABI; what is optional at run time is the CPU.
+// The ipsec-mb back end of srtp_batch: encrypts and signs up to SRTP_IPSEC_MB_JOBS packets at once,
+// hashing up to 16 of them in the lanes of the vector registers. amd64 only: where the library's
+// header was missing at build time, srtp_ipsec_mb_new says -ENOTSUP. Linked, not loaded at run
+// time: Debian's amd64 has the library, and the loader then checks its ABI; what is optional at run
+// time is the CPU.
 //
-// Measured (AVX-512, 1000 keys, ns per 1150-byte packet at batch 4 / 16 / 64): job interface 520 / 187 / 167, burst of
-// chained jobs 506 / 177 / 161, cipher burst then hash burst 501 / 169 / 156. The last is what this does.
+// Measured (AVX-512, 1000 keys, ns per 1150-byte packet at batch 4 / 16 / 64): job interface 520 /
+// 187 / 167, burst of chained jobs 506 / 177 / 161, cipher burst then hash burst 501 / 169 / 156.
+// The last is what this does.
 //
 // Thread: one.
 
@@ -18,10 +20,11 @@
 struct srtp_ipsec_mb;
 
 struct srtp_ipsec_mb_job {
-    uint8_t *data;          // packet; its ROC stands behind it and is replaced by the tag (12 bytes are written)
+    uint8_t
+        *data; // packet; its ROC stands behind it and is replaced by the tag (12 bytes are written)
     uint32_t header_len;
     uint32_t len;
-    const uint8_t *key;     // from srtp_ipsec_mb_expand, 16-byte aligned
+    const uint8_t *key; // from srtp_ipsec_mb_expand, 16-byte aligned
     const struct crypto_hmac_sha1 *hmac;
     _Alignas(16) uint8_t iv[CRYPTO_AES_BLOCK_LEN];
 };

@@ -7,7 +7,8 @@
 #define LABEL_SALT 2
 #define LABELS_RTCP 3
 
-static int derive(struct crypto_ctr *prf, const struct srtp_master *master, uint8_t label, struct bytes_mut ret)
+static int derive(struct crypto_ctr *prf, const struct srtp_master *master, uint8_t label,
+                  struct bytes_mut ret)
 {
     uint8_t iv[CRYPTO_AES_BLOCK_LEN] = {0};
     memcpy(iv, master->salt, SRTP_KEYS_SALT_LEN);
@@ -26,9 +27,12 @@ int srtp_session_derive(const struct srtp_master *master, bool rtcp, struct srtp
     if (e < 0) {
         return e;
     }
-    if (derive(prf, master, (uint8_t)(base + LABEL_KEY), (struct bytes_mut){s.key, sizeof(s.key)}) < 0 ||
-        derive(prf, master, (uint8_t)(base + LABEL_AUTH), (struct bytes_mut){auth, sizeof(auth)}) < 0 ||
-        derive(prf, master, (uint8_t)(base + LABEL_SALT), (struct bytes_mut){s.salt, SRTP_KEYS_SALT_LEN}) < 0) {
+    if (derive(prf, master, (uint8_t)(base + LABEL_KEY), (struct bytes_mut){s.key, sizeof(s.key)}) <
+            0 ||
+        derive(prf, master, (uint8_t)(base + LABEL_AUTH), (struct bytes_mut){auth, sizeof(auth)}) <
+            0 ||
+        derive(prf, master, (uint8_t)(base + LABEL_SALT),
+               (struct bytes_mut){s.salt, SRTP_KEYS_SALT_LEN}) < 0) {
         e = -ENOMEM;
     } else {
         crypto_hmac_sha1_init(&s.hmac, bytes_of(auth, sizeof(auth)));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SRTP session keys from master keys (RFC 3711 section 4.3), and the counter block of AES-CM (section 4.1.1). Pure.
+// SRTP session keys from master keys (RFC 3711 section 4.3), and the counter block of AES-CM
+// (section 4.1.1). Pure.
 
 #include "sfu/transport/crypto_glue.h"
 #include "sfu/transport/srtp_keys.h"
@@ -12,7 +13,8 @@ struct srtp_session {
 };
 
 // Labels 0..2 for RTP, 3..5 for RTCP. -ENOMEM.
-int srtp_session_derive(const struct srtp_master *master, bool rtcp, struct srtp_session *ret) NODISCARD;
+int srtp_session_derive(const struct srtp_master *master, bool rtcp,
+                        struct srtp_session *ret) NODISCARD;
 
 // index: 48 bits, ROC and sequence number, or the SRTCP index.
 static inline void srtp_session_iv(const struct srtp_session *s, uint32_t ssrc, uint64_t index,

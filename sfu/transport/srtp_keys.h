@@ -2,8 +2,8 @@
 #pragma once
 // The SRTP master keys of one DTLS session, as values (RFC 5764 section 4.2). Pure.
 //
-// Only SRTP_AES128_CM_HMAC_SHA1_80 (profile 0x0001) is negotiated: mbedTLS knows no AEAD profile, every browser accepts
-// this one, and multi-buffer protection makes it as cheap as the AEAD ones.
+// Only SRTP_AES128_CM_HMAC_SHA1_80 (profile 0x0001) is negotiated: mbedTLS knows no AEAD profile,
+// every browser accepts this one, and multi-buffer protection makes it as cheap as the AEAD ones.
 
 #include "common/base/bytes.h"
 

@@ -10,9 +10,10 @@
 #include "sfu/transport/srtcp_session.h"
 
 #define RTP_HEADER_LEN 12
-// A sender that starts an SSRC again at a lower sequence number is behind libsrtp's window for ever. After this many packets in
-// order that were all refused as old or seen, and this long without a good one, its stream starts anew. The time keeps a
-// forger, who cannot stop the good packets, from causing it.
+// A sender that starts an SSRC again at a lower sequence number is behind libsrtp's window for
+// ever. After this many packets in order that were all refused as old or seen, and this long
+// without a good one, its stream starts anew. The time keeps a forger, who cannot stop the good
+// packets, from causing it.
 #define RESTART_FAILURES 50
 #define RESTART_SILENCE_MS 1000
 
@@ -210,7 +211,8 @@ static enum srtp_drop drop_of(srtp_err_status_t s)
     }
 }
 
-// Counts packets in order that were refused as old or seen; starts the stream anew when it has evidently restarted.
+// Counts packets in order that were refused as old or seen; starts the stream anew when it has
+// evidently restarted.
 static void note_replay(struct srtp_transport *t, struct ssrc_entry *e, uint16_t seq, mono_t now)
 {
     bool const in_order = e->failures > 0 && seq16_newer(seq, e->fail_seq);
@@ -230,15 +232,18 @@ static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct
     uint16_t const seq = rd_be16(&r);
     rd_skip(&r, 4);
     uint32_t const ssrc = rd_be32(&r);
-    if (!rd_ok(&r) || first >> 6 != 2 || packet->n < RTP_HEADER_LEN + SRTP_RTP_OVERHEAD || packet->n > UINT16_MAX) {
+    if (!rd_ok(&r) || first >> 6 != 2 || packet->n < RTP_HEADER_LEN + SRTP_RTP_OVERHEAD ||
+        packet->n > UINT16_MAX) {
         return SRTP_DROP_MALFORMED;
     }
     if (t->ingress == NULL && make_ingress(t) < 0) {
         return SRTP_DROP_LIBRARY;
     }
     struct ssrc_entry *e = find_entry(t, ssrc);
-    // libsrtp makes a stream of every new SSRC whose tag is right, so the limit must be checked before.
-    if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX && find_idle(t, now, SRTP_TRANSPORT_IDLE_MS) == NULL) {
+    // libsrtp makes a stream of every new SSRC whose tag is right, so the limit must be checked
+    // before.
+    if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX &&
+        find_idle(t, now, SRTP_TRANSPORT_IDLE_MS) == NULL) {
         return SRTP_DROP_SSRC_LIMIT;
     }
     int len = (int)packet->n;
@@ -265,7 +270,8 @@ static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct
     return SRTP_OK;
 }
 
-enum srtp_drop srtp_transport_unprotect_rtp(struct srtp_transport *t, mono_t now, struct bytes_mut *packet)
+enum srtp_drop srtp_transport_unprotect_rtp(struct srtp_transport *t, mono_t now,
+                                            struct bytes_mut *packet)
 {
     enum srtp_drop const drop = unprotect_rtp(t, now, packet);
     t->counters[drop]++;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// SRTP and SRTCP of one transport (RFC 3711): everything that comes in, RTCP that goes out, and the session keys for media
-// that goes out (struct srtp_egress, protected in batches by srtp_batch).
+// SRTP and SRTCP of one transport (RFC 3711): everything that comes in, RTCP that goes out, and the
+// session keys for media that goes out (struct srtp_egress, protected in batches by srtp_batch).
 //
-// Incoming RTP goes through libsrtp2; its session is made with the first RTP packet, so a transport that only sends media
-// never pays for it. RTCP both ways is done here on libcrypto, with 24 bytes per SSRC instead of a session.
+// Incoming RTP goes through libsrtp2; its session is made with the first RTP packet, so a transport
+// that only sends media never pays for it. RTCP both ways is done here on libcrypto, with 24 bytes
+// per SSRC instead of a session.
 //
 // Thread: one.
 
@@ -12,10 +13,12 @@
 #include "sfu/transport/srtp_batch.h"
 #include "sfu/transport/srtp_keys.h"
 
-// Distinct incoming RTP SSRCs. A publisher of 3 simulcast video tracks with RTX and some audio uses about 20.
+// Distinct incoming RTP SSRCs. A publisher of 3 simulcast video tracks with RTX and some audio uses
+// about 20.
 #define SRTP_TRANSPORT_SSRCS_MAX 64
 
-// Packets per SSRC that may arrive late (libwebrtc and mediasoup use the same; libsrtp's default 128 is too few for NACK).
+// Packets per SSRC that may arrive late (libwebrtc and mediasoup use the same; libsrtp's default
+// 128 is too few for NACK).
 #define SRTP_TRANSPORT_WINDOW 1024
 
 // An SSRC that is not bound is forgotten after this silence, when its place is needed.
@@ -40,18 +43,23 @@ int srtp_transport_new(const struct srtp_keys *keys, struct srtp_transport **ret
 void srtp_transport_free(struct srtp_transport *t); // accepts NULL
 
 // Checks and decrypts in place; on SRTP_OK packet->n has shrunk to the plain packet.
-enum srtp_drop srtp_transport_unprotect_rtp(struct srtp_transport *t, mono_t now, struct bytes_mut *packet) NODISCARD;
-enum srtp_drop srtp_transport_unprotect_rtcp(struct srtp_transport *t, struct bytes_mut *packet) NODISCARD;
+enum srtp_drop srtp_transport_unprotect_rtp(struct srtp_transport *t, mono_t now,
+                                            struct bytes_mut *packet) NODISCARD;
+enum srtp_drop srtp_transport_unprotect_rtcp(struct srtp_transport *t,
+                                             struct bytes_mut *packet) NODISCARD;
 
-// Encrypts and signs the compound RTCP packet buf[0, *len) in place; *len grows by SRTP_RTCP_OVERHEAD, for which `cap` must have
-// room (-ENOBUFS). -EINVAL if shorter than 8 bytes, -EPROTO when the 2^31 packets of the key are used up.
-int srtp_transport_protect_rtcp(struct srtp_transport *t, uint8_t *buf, size_t cap, size_t *len) NODISCARD;
+// Encrypts and signs the compound RTCP packet buf[0, *len) in place; *len grows by
+// SRTP_RTCP_OVERHEAD, for which `cap` must have room (-ENOBUFS). -EINVAL if shorter than 8 bytes,
+// -EPROTO when the 2^31 packets of the key are used up.
+int srtp_transport_protect_rtcp(struct srtp_transport *t, uint8_t *buf, size_t cap,
+                                size_t *len) NODISCARD;
 
 // For outbox slots. Borrowed from t: flush the outbox before srtp_transport_free.
 struct srtp_egress *srtp_transport_egress(struct srtp_transport *t);
 
-// An SSRC that belongs to a published encoding is never evicted: a layer comes back with the same SSRC and SN + 1, and a fresh
-// context at ROC 0 could not decrypt it. May be called before its first packet. -ENOBUFS when all places are bound.
+// An SSRC that belongs to a published encoding is never evicted: a layer comes back with the same
+// SSRC and SN + 1, and a fresh context at ROC 0 could not decrypt it. May be called before its
+// first packet. -ENOBUFS when all places are bound.
 int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc) NODISCARD;
 // The track is gone: the SSRC and its decryption state are forgotten.
 void srtp_transport_forget_ssrc(struct srtp_transport *t, uint32_t ssrc);

@@ -108,7 +108,8 @@ static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t se
     return 0;
 }
 
-// Takes data over. An item that cannot be stored is lost: the association is then closed by its owner's DOWN at the latest.
+// Takes data over. An item that cannot be stored is lost: the association is then closed by its
+// owner's DOWN at the latest.
 static void push_item(struct usrsctp_glue_assoc *a, struct usrsctp_glue_item item)
 {
     struct usrsctp_glue_item *const i = NEW(struct usrsctp_glue_item);
@@ -140,7 +141,8 @@ static void on_assoc_change(struct usrsctp_glue_assoc *a, const struct sctp_asso
 
 static void on_stream_reset(struct usrsctp_glue_assoc *a, const struct sctp_stream_reset_event *e)
 {
-    bool const failed = (e->strreset_flags & (SCTP_STREAM_RESET_DENIED | SCTP_STREAM_RESET_FAILED)) != 0;
+    bool const failed =
+        (e->strreset_flags & (SCTP_STREAM_RESET_DENIED | SCTP_STREAM_RESET_FAILED)) != 0;
     size_t const n = (e->strreset_length - sizeof(*e)) / sizeof(uint16_t);
     for (size_t i = 0; i < n; i++) {
         struct usrsctp_glue_item item = {.sid = e->strreset_stream_list[i]};
@@ -206,8 +208,8 @@ static uint16_t network16(uint16_t host)
 }
 
 // data comes from malloc and becomes ours.
-static int on_receive(struct socket *sock, union sctp_sockstore from, void *data, size_t len, struct sctp_rcvinfo info,
-                      int flags, void *user)
+static int on_receive(struct socket *sock, union sctp_sockstore from, void *data, size_t len,
+                      struct sctp_rcvinfo info, int flags, void *user)
 {
     (void)sock;
     (void)from;
@@ -321,9 +323,11 @@ static bool set_option(struct socket *s, int option, const void *value, size_t n
 
 static bool subscribe(struct socket *s)
 {
-    static const uint16_t types[] = {SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT, SCTP_SHUTDOWN_EVENT, SCTP_SENDER_DRY_EVENT};
+    static const uint16_t types[] = {SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT,
+                                     SCTP_SHUTDOWN_EVENT, SCTP_SENDER_DRY_EVENT};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        struct sctp_event const e = {.se_assoc_id = SCTP_ALL_ASSOC, .se_type = types[i], .se_on = 1};
+        struct sctp_event const e = {
+            .se_assoc_id = SCTP_ALL_ASSOC, .se_type = types[i], .se_on = 1};
         if (!set_option(s, SCTP_EVENT, &e, sizeof(e))) {
             return false;
         }
@@ -336,9 +340,11 @@ static bool configure(struct socket *s, const struct usrsctp_glue_params *p)
     struct linger const linger = {.l_onoff = 1, .l_linger = 0};
     struct sctp_assoc_value const reset = {
         .assoc_id = SCTP_ALL_ASSOC,
-        .assoc_value = SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_RESET_ASSOC_REQ | SCTP_ENABLE_CHANGE_ASSOC_REQ,
+        .assoc_value = SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_RESET_ASSOC_REQ |
+                       SCTP_ENABLE_CHANGE_ASSOC_REQ,
     };
-    struct sctp_initmsg const init = {.sinit_num_ostreams = p->streams, .sinit_max_instreams = p->streams};
+    struct sctp_initmsg const init = {.sinit_num_ostreams = p->streams,
+                                      .sinit_max_instreams = p->streams};
     uint32_t const on = 1;
     int const send_buffer = (int)p->send_buffer;
     return usrsctp_set_non_blocking(s, 1) == 0 &&
@@ -359,7 +365,8 @@ static bool connect_to_peer(struct usrsctp_glue_assoc *a, const struct usrsctp_g
     if (usrsctp_bind(a->sock, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
         return false;
     }
-    if (usrsctp_connect(a->sock, (struct sockaddr *)&addr, sizeof(addr)) != 0 && errno != EINPROGRESS) {
+    if (usrsctp_connect(a->sock, (struct sockaddr *)&addr, sizeof(addr)) != 0 &&
+        errno != EINPROGRESS) {
         return false;
     }
     struct sctp_paddrparams path = {
@@ -382,15 +389,16 @@ static int open_locked(struct usrsctp_glue_assoc *a, const struct usrsctp_glue_p
         return -ENOMEM;
     }
     usrsctp_register_address((void *)a->id);
-    a->sock = usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, on_receive, NULL, 0, (void *)a->id);
+    a->sock =
+        usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, on_receive, NULL, 0, (void *)a->id);
     if (a->sock == NULL) {
         return -ENOMEM;
     }
     return configure(a->sock, params) && connect_to_peer(a, params) ? 0 : -EIO;
 }
 
-int usrsctp_glue_open(struct usrsctp_glue_hub *h, void *user, const struct usrsctp_glue_params *params,
-                      struct usrsctp_glue_assoc **ret)
+int usrsctp_glue_open(struct usrsctp_glue_hub *h, void *user,
+                      const struct usrsctp_glue_params *params, struct usrsctp_glue_assoc **ret)
 {
     struct usrsctp_glue_assoc *const a = NEW(struct usrsctp_glue_assoc);
     if (a == NULL) {
@@ -511,7 +519,8 @@ int usrsctp_glue_send(struct usrsctp_glue_assoc *a, const struct usrsctp_glue_me
 
 int usrsctp_glue_reset_stream(struct usrsctp_glue_assoc *a, uint16_t sid)
 {
-    _Alignas(struct sctp_reset_streams) uint8_t buf[sizeof(struct sctp_reset_streams) + sizeof(sid)] = {0};
+    _Alignas(struct sctp_reset_streams)
+        uint8_t buf[sizeof(struct sctp_reset_streams) + sizeof(sid)] = {0};
     struct sctp_reset_streams *const r = (void *)buf;
     r->srs_assoc_id = SCTP_ALL_ASSOC;
     r->srs_flags = SCTP_STREAM_RESET_OUTGOING;
@@ -527,7 +536,8 @@ int usrsctp_glue_reset_stream(struct usrsctp_glue_assoc *a, uint16_t sid)
     return err == EALREADY || err == EINPROGRESS || err == EAGAIN ? -EAGAIN : -EIO;
 }
 
-// usrsctp answers this read-only option like all its relatives, but usrsctp.h forgets to declare it.
+// usrsctp answers this read-only option like all its relatives, but usrsctp.h forgets to declare
+// it.
 #define GET_SNDBUF_USE 0x00001101
 struct sockstat {
     sctp_assoc_t assoc_id;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Data Channel Establishment Protocol messages (RFC 8832 section 5) and the payload protocol identifiers of WebRTC (RFC 8831
-// section 8). Pure.
+// Data Channel Establishment Protocol messages (RFC 8832 section 5) and the payload protocol
+// identifiers of WebRTC (RFC 8831 section 8). Pure.
 
 #include "common/base/bytes.h"
 
@@ -31,17 +31,17 @@ struct dcep_open {
     bool unordered;
     uint16_t priority;
     uint32_t reliability;
-    struct bytes label;    // UTF-8, views into the message
+    struct bytes label; // UTF-8, views into the message
     struct bytes protocol;
 };
 
 struct dcep_message {
-    uint8_t type; // enum dcep_type
+    uint8_t type;          // enum dcep_type
     struct dcep_open open; // if DCEP_OPEN
 };
 
-// Parses one message; views point into data. Bytes behind an OPEN are refused as -EBADMSG, an unknown type or channel type is
-// -ENOTSUP.
+// Parses one message; views point into data. Bytes behind an OPEN are refused as -EBADMSG, an
+// unknown type or channel type is -ENOTSUP.
 int dcep_parse(struct bytes data, struct dcep_message *ret) NODISCARD;
 
 // Writes OPEN. The writer fails when label or protocol exceed 65535 bytes.

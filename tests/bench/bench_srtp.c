@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
-// What one protected packet costs: libsrtp2, and the two back ends of srtp_batch, by batch size, with 1 key and with 1000.
-// CPU nanoseconds of this thread per packet, the best of seven rounds.
+// What one protected packet costs: libsrtp2, and the two back ends of srtp_batch, by batch size,
+// with 1 key and with 1000. CPU nanoseconds of this thread per packet, the best of seven rounds.
 #include <srtp2/srtp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,8 @@ static struct srtp_master masters[KEYS_MAX];
 static struct srtp_egress *egress[KEYS_MAX];
 static srtp_t sessions[KEYS_MAX];
 static struct outbox out;
-static uint16_t session_sn[KEYS_MAX]; // libsrtp2 follows no jumps, so each session counts for itself
+static uint16_t
+    session_sn[KEYS_MAX]; // libsrtp2 follows no jumps, so each session counts for itself
 static uint16_t batch_sn;
 static size_t next_key;
 
@@ -144,7 +145,9 @@ int main(void)
         printf("no ipsec-mb here\n");
     }
     make_keys();
-    printf("%-18s %5s %5s  batch: 1      2      3      4      8     16     64    256   (ns per packet)\n", "", "bytes", "keys");
+    printf("%-18s %5s %5s  batch: 1      2      3      4      8     16     64    256   (ns per "
+           "packet)\n",
+           "", "bytes", "keys");
     for (size_t l = 0; l < ARRAY_LEN(lens); l++) {
         for (size_t k = 0; k < ARRAY_LEN(key_counts); k++) {
             row("libsrtp2", NULL, key_counts[k], lens[l]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
-// What a connection costs: CPU of a DTLS handshake on either side, heap of each transport once it is up, data channel messages.
+// What a connection costs: CPU of a DTLS handshake on either side, heap of each transport once it
+// is up, data channel messages.
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,11 +92,15 @@ static void deliver(struct end *from, struct end *to)
 static void handshake(size_t i)
 {
     struct dtls_fingerprint f;
-    check(dtls_fingerprint_parse(bytes_str("sha-256"), bytes_str(dtls_cert_fingerprint(cert)), &f) == 0, "fingerprint");
+    check(dtls_fingerprint_parse(bytes_str("sha-256"), bytes_str(dtls_cert_fingerprint(cert)),
+                                 &f) == 0,
+          "fingerprint");
     for (size_t k = 0; k < 2; k++) {
         check(dtls_transport_new(cert, &dtls[i][k]) == 0, "dtls_transport_new");
         ends[k].t = dtls[i][k];
-        check(dtls_transport_start(dtls[i][k], (mono_t){0}, k == 0 ? DTLS_ROLE_CLIENT : DTLS_ROLE_SERVER, &f, 1) == 0, "start");
+        check(dtls_transport_start(dtls[i][k], (mono_t){0},
+                                   k == 0 ? DTLS_ROLE_CLIENT : DTLS_ROLE_SERVER, &f, 1) == 0,
+              "start");
     }
     pump(&ends[0]);
     for (int round = 0; round < 4; round++) {
@@ -146,7 +151,8 @@ static void bench_srtp(void)
     for (size_t i = 1; i < PAIRS; i++) {
         receive_junk(i);
     }
-    printf("srtp, receives media       %zu bytes more (libsrtp2 session)\n", (heap() - before) / (PAIRS - 1));
+    printf("srtp, receives media       %zu bytes more (libsrtp2 session)\n",
+           (heap() - before) / (PAIRS - 1));
 }
 
 static void pump_sctp(size_t i)
@@ -169,10 +175,13 @@ static void pump_sctp(size_t i)
 
 static uint16_t make_sctp(struct sctp_hub *hub, size_t i)
 {
-    struct data_channel_params const p = {.label = bytes_str("_lossy"), .unordered = true, .reliability_kind = DCEP_REXMIT};
+    struct data_channel_params const p = {
+        .label = bytes_str("_lossy"), .unordered = true, .reliability_kind = DCEP_REXMIT};
     uint16_t id = 0;
     for (size_t k = 0; k < 2; k++) {
-        check(sctp_transport_new(hub, NULL, &sctp[i][k]) == 0 && sctp_transport_start(sctp[i][k], k == 0, 0) == 0, "sctp");
+        check(sctp_transport_new(hub, NULL, &sctp[i][k]) == 0 &&
+                  sctp_transport_start(sctp[i][k], k == 0, 0) == 0,
+              "sctp");
     }
     pump_sctp(i);
     check(sctp_transport_open_channel(sctp[i][0], &p, &id) == 0, "channel");
@@ -192,14 +201,16 @@ static void bench_sctp(void)
     for (size_t i = 1; i < PAIRS; i++) {
         (void)make_sctp(hub, i);
     }
-    printf("sctp association           %.0f us for both sides with one channel\n", (double)(cpu_ns() - start) / 1e3 / (PAIRS - 1));
+    printf("sctp association           %.0f us for both sides with one channel\n",
+           (double)(cpu_ns() - start) / 1e3 / (PAIRS - 1));
     printf("sctp association           %zu bytes\n", (heap() - before) / (2 * (PAIRS - 1)));
     start = cpu_ns();
     for (int n = 0; n < 20000; n++) {
         check(sctp_transport_send(sctp[0][0], id, true, bytes_of(data, sizeof(data))) == 0, "send");
         pump_sctp(0);
     }
-    printf("sctp message, 1000 bytes   %.2f us for both sides\n", (double)(cpu_ns() - start) / 1e3 / 20000);
+    printf("sctp message, 1000 bytes   %.2f us for both sides\n",
+           (double)(cpu_ns() - start) / 1e3 / 20000);
 }
 
 int main(void)

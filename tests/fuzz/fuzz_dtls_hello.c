@@ -12,14 +12,16 @@ static void check_joined(struct bytes joined)
 {
     struct rd rd = rd_init(joined);
     struct dtls_record_view v;
-    if (dtls_record_next(&rd, &v) < 0 || rd_left(&rd) != 0 || v.type != DTLS_HANDSHAKE || v.epoch != 0) {
+    if (dtls_record_next(&rd, &v) < 0 || rd_left(&rd) != 0 || v.type != DTLS_HANDSHAKE ||
+        v.epoch != 0) {
         abort();
     }
     struct rd h = rd_init(v.payload);
     bool const hello = rd_u8(&h) == 1;
     uint32_t const len = rd_be24(&h);
     rd_skip(&h, 2);
-    if (!hello || rd_be24(&h) != 0 || rd_be24(&h) != len || rd_left(&h) != len || len > DTLS_HELLO_MAX) {
+    if (!hello || rd_be24(&h) != 0 || rd_be24(&h) != len || rd_left(&h) != len ||
+        len > DTLS_HELLO_MAX) {
         abort();
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
-// Datagrams of a peer, before, during and after the handshake: a sequence of {operation, length (two bytes), bytes}.
+// Datagrams of a peer, before, during and after the handshake: a sequence of {operation, length
+// (two bytes), bytes}.
 #include <stdlib.h>
 
 #include "common/base/mem.h"
@@ -72,7 +73,8 @@ static void sealed(struct dtls_record *from, struct dtls_record *to, struct byte
 {
     uint8_t buf[2048];
     struct wr w = wr_init(buf, sizeof(buf));
-    if (b.n > 0 && dtls_record_seal(from, (enum dtls_content_type)b.p[0], bytes_of(b.p + 1, b.n - 1), &w) == 0) {
+    if (b.n > 0 && dtls_record_seal(from, (enum dtls_content_type)b.p[0],
+                                    bytes_of(b.p + 1, b.n - 1), &w) == 0) {
         open_record(to, wr_bytes_view(&w));
     }
 }
@@ -89,11 +91,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mono_t now = {0};
     enum dtls_role const role = rd_u8(&in) & 1 ? DTLS_ROLE_CLIENT : DTLS_ROLE_SERVER;
 
-    if (cert == NULL && (dtls_cert_new(1700000000, &cert) < 0 || outbox_init(&out, sink, NULL) < 0)) {
+    if (cert == NULL &&
+        (dtls_cert_new(1700000000, &cert) < 0 || outbox_init(&out, sink, NULL) < 0)) {
         abort();
     }
     if (dtls_transport_new(cert, &t) == 0 && dtls_transport_start(t, now, role, &nobody, 1) == 0 &&
-        dtls_record_new(&keys, (struct bytes){NULL, 0}, &a) == 0 && dtls_record_new(&keys, (struct bytes){NULL, 0}, &b) == 0) {
+        dtls_record_new(&keys, (struct bytes){NULL, 0}, &a) == 0 &&
+        dtls_record_new(&keys, (struct bytes){NULL, 0}, &b) == 0) {
         while (rd_left(&in) >= 3) {
             uint8_t const op = rd_u8(&in) % OP_COUNT;
             size_t const n = rd_be16(&in);

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum operation {
     OP_RAW,    // bytes as a packet
     OP_CHUNKS, // bytes as chunks of a packet with the right ports, tag and checksum
-    OP_MUTATE, // the peer's next packet with some bytes changed and the checksum put right: {offset, mask}...
+    OP_MUTATE, // the peer's next packet with some bytes changed and the checksum put right:
+               // {offset, mask}...
     OP_PUMP,
     OP_TICK,
     OP_OPEN,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads tests/data/transport/*.rec: records of {type (one character), length (two bytes, network order), bytes}.
+// Reads tests/data/transport/*.rec: records of {type (one character), length (two bytes, network
+// order), bytes}.
 //   hello_*  D: datagrams of a browser's first DTLS flight
-//   srtp_*   K, k: master key and salt of client and server; C, S: SRTP or SRTCP packet from client or server, each followed by
+//   srtp_*   K, k: master key and salt of client and server; C, S: SRTP or SRTCP packet from client
+//   or server, each followed by
 //            P: the same packet in plain text (AES_CM_128_HMAC_SHA1_80)
 
 #include <stdio.h>

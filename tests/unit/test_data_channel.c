@@ -10,7 +10,8 @@
 #include "sfu/transport/data_channel.h"
 
 static const struct data_channel_params plain = {.label = {(const uint8_t *)"x", 1}};
-static const struct dcep_open theirs = {.label = {(const uint8_t *)"_lossy", 6}, .unordered = true, .reliability_kind = DCEP_REXMIT};
+static const struct dcep_open theirs = {
+    .label = {(const uint8_t *)"_lossy", 6}, .unordered = true, .reliability_kind = DCEP_REXMIT};
 
 static void ids_follow_the_dtls_role(void **state)
 {

@@ -10,7 +10,8 @@
 #include "sfu/wire/dcep.h"
 
 // What Chromium sends for `_lossy` (unordered, maxRetransmits 0, priority 256).
-static const uint8_t lossy[] = {3, 0x81, 1, 0, 0, 0, 0, 0, 0, 6, 0, 0, '_', 'l', 'o', 's', 's', 'y'};
+static const uint8_t lossy[] = {3, 0x81, 1, 0,   0,   0,   0,   0,   0,
+                                6, 0,    0, '_', 'l', 'o', 's', 's', 'y'};
 
 static void parses_open(void **state)
 {

@@ -13,7 +13,8 @@
 #define HEADERS (DTLS_RECORD_HEADER_LEN + DTLS_HANDSHAKE_HEADER_LEN)
 
 // A ClientHello record with the fragment [off, off + n) of a message whose byte i is i * 7.
-static struct dtls_record_view make(uint8_t *buf, uint64_t seq, uint16_t msg_seq, uint32_t total, uint32_t off, uint32_t n)
+static struct dtls_record_view make(uint8_t *buf, uint64_t seq, uint16_t msg_seq, uint32_t total,
+                                    uint32_t off, uint32_t n)
 {
     struct wr w = wr_init(buf, 4096);
     wr_u8(&w, DTLS_HANDSHAKE);
@@ -57,8 +58,8 @@ static void check_joined(struct bytes r, uint64_t seq, uint16_t msg_seq, uint32_
     assert_int_equal(rd_left(&h), 0);
 }
 
-static enum dtls_hello_result feed(struct dtls_hello *h, int64_t ms, uint64_t seq, uint16_t msg_seq, uint32_t total,
-                                   uint32_t off, uint32_t n, struct bytes *ret)
+static enum dtls_hello_result feed(struct dtls_hello *h, int64_t ms, uint64_t seq, uint16_t msg_seq,
+                                   uint32_t total, uint32_t off, uint32_t n, struct bytes *ret)
 {
     uint8_t buf[4096];
     struct dtls_record_view const v = make(buf, seq, msg_seq, total, off, n);
@@ -103,8 +104,9 @@ static void starts_again_for_another_hello(void **state)
     struct bytes r;
     dtls_hello_init(&h);
     assert_int_equal(feed(&h, 0, 0, 0, 1000, 0, 500, &r), DTLS_HELLO_PARTIAL);
-    assert_int_equal(feed(&h, 1, 1, 1, 1000, 500, 500, &r), DTLS_HELLO_PARTIAL); // other message_seq
-    assert_int_equal(feed(&h, 2, 2, 1, 900, 500, 400, &r), DTLS_HELLO_PARTIAL);  // other length
+    assert_int_equal(feed(&h, 1, 1, 1, 1000, 500, 500, &r),
+                     DTLS_HELLO_PARTIAL);                                       // other message_seq
+    assert_int_equal(feed(&h, 2, 2, 1, 900, 500, 400, &r), DTLS_HELLO_PARTIAL); // other length
     assert_int_equal(feed(&h, 3, 3, 1, 900, 0, 500, &r), DTLS_HELLO_COMPLETE);
     check_joined(r, 3, 1, 900);
     dtls_hello_done(&h);
@@ -214,7 +216,7 @@ static void joins_the_hello_of_firefox(void **state)
 static void splits_a_datagram_into_records(void **state)
 {
     (void)state;
-    static const uint8_t d[] = {20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 1,  //
+    static const uint8_t d[] = {20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 1,    //
                                 23, 0xfe, 0xfd, 0, 1, 1, 0, 0, 0, 0, 2, 0, 2, 7, 8, //
                                 22, 0xfe};
     struct rd rd = rd_init(bytes_of(d, sizeof(d)));

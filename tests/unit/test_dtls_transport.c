@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
+// COVERS: dtls_cert dtls_fingerprint dtls_handshake dtls_queue dtls_record
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,7 +48,8 @@ static void collect(struct outbox *o, void *user)
 static struct dtls_fingerprint fingerprint_of(const struct dtls_cert *c)
 {
     struct dtls_fingerprint f;
-    assert_int_equal(dtls_fingerprint_parse(bytes_str("SHA-256"), bytes_str(dtls_cert_fingerprint(c)), &f), 0);
+    assert_int_equal(
+        dtls_fingerprint_parse(bytes_str("SHA-256"), bytes_str(dtls_cert_fingerprint(c)), &f), 0);
     return f;
 }
 
@@ -89,7 +91,8 @@ static void pump(struct end *e, mono_t now)
         e->connected |= ev == DTLS_EVENT_CONNECTED;
         e->failed |= ev == DTLS_EVENT_FAILED;
         e->closed |= ev == DTLS_EVENT_PEER_CLOSED;
-        while (ev == DTLS_EVENT_CONNECTED && dtls_transport_next_early_data(e->t, now, &e->out, 0, &peer, &d)) {
+        while (ev == DTLS_EVENT_CONNECTED &&
+               dtls_transport_next_early_data(e->t, now, &e->out, 0, &peer, &d)) {
             keep_data(e, d);
         }
     }
@@ -198,7 +201,8 @@ static void datagrams_before_start_are_kept(void **state)
     end_done(&b);
 }
 
-// Loses datagram `which` of the flight number `flight` (0: first one sent by the client), then lets timers repair it.
+// Loses datagram `which` of the flight number `flight` (0: first one sent by the client), then lets
+// timers repair it.
 static void connect_with_loss(unsigned flight, unsigned lose)
 {
     static struct end a, b;
@@ -306,7 +310,8 @@ static void any_of_several_fingerprints_is_enough(void **state)
     static struct end a, b;
     end_init(&a);
     end_init(&b);
-    struct dtls_fingerprint list[3] = {{.hash = DTLS_HASH_SHA512}, {.hash = DTLS_HASH_SHA384}, fingerprint_of(b.cert)};
+    struct dtls_fingerprint list[3] = {
+        {.hash = DTLS_HASH_SHA512}, {.hash = DTLS_HASH_SHA384}, fingerprint_of(b.cert)};
     mono_t const now = {0};
     assert_int_equal(dtls_transport_start(a.t, now, DTLS_ROLE_CLIENT, list, 3), 0);
     start(&b, &a, DTLS_ROLE_SERVER, now);
@@ -443,8 +448,8 @@ static void bad_hello_is_forgotten(void **state)
     end_init(&a);
     end_init(&b);
     start(&b, &a, DTLS_ROLE_SERVER, (mono_t){0});
-    static const uint8_t bad[] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 1, 0, 0, 4, 0, 0,
-                                  0,  0,    0,    0, 0, 4, 9, 9, 9, 9};
+    static const uint8_t bad[] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 1, 0,
+                                  0,  4,    0,    0, 0, 0, 0, 0, 0, 4, 9, 9, 9,  9};
     give(&b, bad, sizeof(bad), (mono_t){0});
     pump(&b, (mono_t){0});
     b.wire_count = 0; // an alert, perhaps

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
+// COVERS: usrsctp_glue
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,9 +33,11 @@ struct end {
 // Time goes on through all tests: SCTP timers are process-wide.
 static mono_t now;
 
-// usrsctp compares its timers with the wall clock (a chunk younger than the timeout is not repeated), so this program gives it
-// the virtual one: a definition here comes before libc's for the shared library, too.
-__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict tv, void *restrict tz)
+// usrsctp compares its timers with the wall clock (a chunk younger than the timeout is not
+// repeated), so this program gives it the virtual one: a definition here comes before libc's for
+// the shared library, too.
+__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict tv,
+                                                        void *restrict tz)
 {
     (void)tz;
     tv->tv_sec = 1700000000 + now.us / US_PER_S;
@@ -129,7 +132,8 @@ static void connect(struct end *client, struct end *server)
     assert_int_equal(sctp_transport_state(client->t), SCTP_STATE_UP);
 }
 
-static const struct sctp_event *find_event(const struct end *e, enum sctp_event_kind kind, uint16_t channel)
+static const struct sctp_event *find_event(const struct end *e, enum sctp_event_kind kind,
+                                           uint16_t channel)
 {
     for (size_t i = 0; i < e->event_count; i++) {
         if (e->events[i].kind == kind && e->events[i].channel == channel) {

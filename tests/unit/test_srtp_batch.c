@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
+// COVERS: srtp_ipsec_mb
 // The reference is libsrtp2 itself.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,9 +54,10 @@ static void sink(struct outbox *o, void *user)
     o->count = 0;
 }
 
-// Writes a packet of n bytes into the next slot: cc CSRCs, ext words of extension (none if negative).
-static struct outbox_slot *put(struct outbox *o, struct srtp_egress *e, uint32_t ssrc, uint64_t ext_sn, unsigned cc, int ext,
-                               size_t n)
+// Writes a packet of n bytes into the next slot: cc CSRCs, ext words of extension (none if
+// negative).
+static struct outbox_slot *put(struct outbox *o, struct srtp_egress *e, uint32_t ssrc,
+                               uint64_t ext_sn, unsigned cc, int ext, size_t n)
 {
     struct outbox_slot *const s = outbox_reserve(o);
     struct wr w = wr_init(s->data, OUTBOX_DATA_CAP);
@@ -269,7 +271,8 @@ static void broken_slots_are_emptied_and_counted(void **state)
 
 static void protects_recorded_packets_like_the_browser(void **state)
 {
-    static const char *const files[] = {"tests/data/transport/srtp_chromium.rec", "tests/data/transport/srtp_firefox.rec"};
+    static const char *const files[] = {"tests/data/transport/srtp_chromium.rec",
+                                        "tests/data/transport/srtp_firefox.rec"};
     SKIP_WITHOUT(backend_of(state));
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         static struct rec_file f;
@@ -341,7 +344,10 @@ int main(void)
     static enum srtp_batch_backend libcrypto = SRTP_BATCH_LIBCRYPTO;
     static enum srtp_batch_backend ipsec_mb = SRTP_BATCH_IPSEC_MB;
     static enum srtp_batch_backend automatic = SRTP_BATCH_AUTO;
-#define WITH(test, how) {#test " (" #how ")", test, NULL, NULL, &(how)}
+#define WITH(test, how)                                                                            \
+    {                                                                                              \
+#test " (" #how ")", test, NULL, NULL, &(how)                                              \
+    }
 #define WITH_ALL(test) WITH(test, libcrypto), WITH(test, ipsec_mb), WITH(test, automatic)
     const struct CMUnitTest tests[] = {
         WITH_ALL(every_length_equals_libsrtp),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: transport
+// COVERS: srtcp_session
 // The peer is played by libsrtp2 and by recorded packets.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +14,10 @@
 #include "tests/unit/rec_file.h"
 
 static const struct srtp_keys keys = {
-    .local = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, {1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 7}},
-    .remote = {{9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6}, {2, 4, 8, 16, 32, 64, 128, 1, 3, 9, 27, 81, 243, 5}},
+    .local = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
+              {1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 7}},
+    .remote = {{9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6},
+               {2, 4, 8, 16, 32, 64, 128, 1, 3, 9, 27, 81, 243, 5}},
 };
 
 static srtp_t reference(const struct srtp_master *m, srtp_ssrc_type_t type)
@@ -88,7 +91,8 @@ static void decrypts_what_libsrtp_sends(void **state)
     (void)state;
     struct fixture *const f = setup();
     for (uint32_t i = 0; i < 3000; i++) {
-        assert_int_equal(send_rtp(f, 0, 7 + i % 3, (uint16_t)(64000 + i / 3)), SRTP_OK); // no wrap yet: 64999
+        assert_int_equal(send_rtp(f, 0, 7 + i % 3, (uint16_t)(64000 + i / 3)),
+                         SRTP_OK); // no wrap yet: 64999
     }
     for (uint32_t i = 65000; i < 67000; i++) {
         assert_int_equal(send_rtp(f, 0, 7, (uint16_t)i), SRTP_OK);
@@ -196,7 +200,8 @@ static void flood_of_old_packets_does_not_reset_a_live_stream(void **state)
             uint8_t copy[200];
             size_t const n = make_rtp(copy, 7, (uint16_t)(10 * i + k), 150);
             struct bytes_mut p = {copy, n};
-            assert_int_equal(srtp_transport_unprotect_rtp(f->t, (mono_t){i * 20000}, &p), SRTP_DROP_OLD);
+            assert_int_equal(srtp_transport_unprotect_rtp(f->t, (mono_t){i * 20000}, &p),
+                             SRTP_DROP_OLD);
         }
     }
     assert_int_equal(send_rtp(f, 1000, 7, 20000), SRTP_DROP_REPLAY);
@@ -239,7 +244,8 @@ static void protecting_rtcp_needs_room_and_a_header(void **state)
     (void)state;
     struct fixture *const f = setup();
     size_t len = make_rtcp(f->buf, 1, 1);
-    assert_int_equal(srtp_transport_protect_rtcp(f->t, f->buf, len + SRTP_RTCP_OVERHEAD - 1, &len), -ENOBUFS);
+    assert_int_equal(srtp_transport_protect_rtcp(f->t, f->buf, len + SRTP_RTCP_OVERHEAD - 1, &len),
+                     -ENOBUFS);
     assert_int_equal(len, 12);
     len = 7;
     assert_int_equal(srtp_transport_protect_rtcp(f->t, f->buf, sizeof(f->buf), &len), -EINVAL);
@@ -302,7 +308,8 @@ static void replayed_rtcp_is_refused(void **state)
 
 // ---- recordings -----------------------------------------------------------------------------
 
-// Both directions of a recorded call: we are the server for what the client sent, and the client for the rest.
+// Both directions of a recorded call: we are the server for what the client sent, and the client
+// for the rest.
 static void decrypts_recording(const char *path)
 {
     static struct rec_file f;
@@ -330,7 +337,8 @@ static void decrypts_recording(const char *path)
             memcpy(buf, d.p, d.n);
             p = (struct bytes_mut){buf, d.n};
             bool const rtcp = d.p[1] >= 192 && d.p[1] <= 223;
-            assert_int_equal(rtcp ? srtp_transport_unprotect_rtcp(t, &p) : srtp_transport_unprotect_rtp(t, (mono_t){0}, &p),
+            assert_int_equal(rtcp ? srtp_transport_unprotect_rtcp(t, &p)
+                                  : srtp_transport_unprotect_rtp(t, (mono_t){0}, &p),
                              SRTP_OK);
         } else {
             assert_int_equal(p.n, d.n);
@@ -355,13 +363,15 @@ static void decrypts_recorded_firefox(void **state)
     decrypts_recording("tests/data/transport/srtp_firefox.rec");
 }
 
-// libsrtp2 may be initialised only once, and the transport does it with its first packet; the reference needs it earlier.
+// libsrtp2 may be initialised only once, and the transport does it with its first packet; the
+// reference needs it earlier.
 static void initialise_library(void)
 {
     struct srtp_transport *t = NULL;
     uint8_t junk[64] = {0x80};
     struct bytes_mut p = {junk, sizeof(junk)};
-    if (srtp_transport_new(&keys, &t) < 0 || srtp_transport_unprotect_rtp(t, (mono_t){0}, &p) != SRTP_DROP_AUTH) {
+    if (srtp_transport_new(&keys, &t) < 0 ||
+        srtp_transport_unprotect_rtp(t, (mono_t){0}, &p) != SRTP_DROP_AUTH) {
         abort();
     }
     srtp_transport_free(t);
