@@ -184,7 +184,7 @@ static void remember(const struct packet *p, struct packet_info_context *ctx)
 void packet_info_payload(struct packet *p, enum codec codec, struct packet_info_context *ctx)
 {
     p->info.codec = (uint8_t)codec;
-    if (p->info.padding_only) {
+    if (p->info.payload_len == 0) {
         return;
     }
     struct packet_info *const i = &p->info;

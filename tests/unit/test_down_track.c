@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: media
+// COVERS: down_track_rtcp forwarder
 // SUPPORT: pcap
 #include <setjmp.h>
 #include <stdarg.h>

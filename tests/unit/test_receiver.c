@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: media
+// COVERS: receiver_rtcp
 // SUPPORT: pcap
 #include <setjmp.h>
 #include <stdarg.h>
