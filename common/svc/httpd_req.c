@@ -95,7 +95,8 @@ static struct httpd_req *req_new(struct httpd_listener *li, struct MHD_Connectio
     find_route(r);
     r->body_max =
         r->route != NULL && r->route->body_max > 0 ? r->route->body_max : BODY_IGNORED_MAX;
-    r->too_large = declared_length(r) > r->body_max;
+    // A little too much is read all the same: a client that still sends would see a reset, no answer.
+    r->too_large = declared_length(r) > r->body_max + BODY_EXCESS_MAX;
     dynbuf_init(&r->body, r->body_max);
     return r;
 }
