@@ -154,6 +154,24 @@ static void want_key_frame(struct room_env *env, struct published_track *track,
     }
 }
 
+// Writes the retransmissions that are due on one subscription.
+static void send_rtx(struct pc_transport *t, struct subscription *s)
+{
+    struct room_env *const env = t->env;
+    const struct peer_connection_path *const path = peer_connection_path(t->pc);
+    while (path->srtp != NULL) {
+        struct outbox_slot *const slot = outbox_reserve(env->outbox);
+        struct down_track_out out = {.data = slot->data, .cap = OUT_CAP};
+        enum down_track_result const r =
+            down_track_write_rtx(s->down_track, env->now, s->track->receiver, &t->twcc_sn, &out);
+        if (r == DOWN_TRACK_SENT) {
+            commit(env, slot, path, &out);
+        } else if (r == DOWN_TRACK_NOTHING) {
+            break;
+        }
+    }
+}
+
 static void fan_out_one(struct room_env *env, struct published_track *track,
                         const struct track_output *o)
 {
@@ -176,6 +194,9 @@ static void fan_out_one(struct room_env *env, struct published_track *track,
     }
     if (!all_sent && track->info.type == TRACK_VIDEO) {
         want_key_frame(env, track, o->down_track);
+    }
+    if (UNLIKELY(down_track_has_catch_up(o->down_track))) {
+        send_rtx(o->transport, o->subscription);
     }
 }
 
@@ -221,24 +242,6 @@ void router_forget(struct room_env *env, struct published_track *track)
     }
     *link = track->dirty_next;
     track->dirty = false;
-}
-
-// Writes the retransmissions that are due on one subscription.
-static void send_rtx(struct pc_transport *t, struct subscription *s)
-{
-    struct room_env *const env = t->env;
-    const struct peer_connection_path *const path = peer_connection_path(t->pc);
-    while (path->srtp != NULL) {
-        struct outbox_slot *const slot = outbox_reserve(env->outbox);
-        struct down_track_out out = {.data = slot->data, .cap = OUT_CAP};
-        enum down_track_result const r =
-            down_track_write_rtx(s->down_track, env->now, s->track->receiver, &t->twcc_sn, &out);
-        if (r == DOWN_TRACK_SENT) {
-            commit(env, slot, path, &out);
-        } else if (r == DOWN_TRACK_NOTHING) {
-            break;
-        }
-    }
 }
 
 // ---- RTCP in --------------------------------------------------------------------------------
