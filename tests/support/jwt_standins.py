@@ -52,6 +52,7 @@ class Http:
         self.answer = answer
         self.requests = []
         self.connections = 0
+        self.writers = set()
         context = None
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -67,16 +68,20 @@ class Http:
     def close(self):
         async def stop():
             self.server.close()
+            for writer in self.writers:
+                writer.transport.abort()
         self.loop.run(stop())
 
     async def serve(self, reader, writer):
         self.connections += 1
+        self.writers.add(writer)
         try:
             while await self.serve_one(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
         finally:
+            self.writers.discard(writer)
             writer.close()
 
     async def serve_one(self, reader, writer):
