@@ -508,6 +508,60 @@ static void steps_run_on_another_thread(void **state)
     end_done(&b);
 }
 
+struct shared {
+    struct end a, b;
+    bool ok;
+};
+
+static void *shake_hands(void *arg)
+{
+    struct shared *const s = arg;
+    struct dtls_fingerprint const fa = fingerprint_of(s->a.cert);
+    struct dtls_fingerprint const fb = fingerprint_of(s->b.cert);
+    mono_t const t0 = {0};
+    s->ok = true;
+    for (int i = 0; i < 5; i++) {
+        struct srtp_keys ka, kb;
+        s->ok = s->ok && dtls_transport_new(s->a.cert, &s->a.t) == 0 &&
+                dtls_transport_new(s->b.cert, &s->b.t) == 0 &&
+                dtls_transport_start(s->a.t, t0, DTLS_ROLE_CLIENT, &fb, 1) == 0 &&
+                dtls_transport_start(s->b.t, t0, DTLS_ROLE_SERVER, &fa, 1) == 0;
+        pump(&s->a, t0);
+        exchange(&s->a, &s->b, t0);
+        s->ok = s->ok && dtls_transport_take_srtp_keys(s->a.t, &ka) == 0 &&
+                dtls_transport_take_srtp_keys(s->b.t, &kb) == 0 &&
+                memcmp(&ka.local, &kb.remote, sizeof(ka.local)) == 0;
+        dtls_transport_free(s->a.t);
+        dtls_transport_free(s->b.t);
+    }
+    return NULL;
+}
+
+static void threads_share_one_certificate(void **state)
+{
+    (void)state;
+    static struct shared all[4];
+    struct dtls_cert *certs[2];
+    pthread_t threads[ARRAY_LEN(all)];
+    assert_int_equal(dtls_cert_new(1700000000, &certs[0]), 0);
+    assert_int_equal(dtls_cert_new(1700000000, &certs[1]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        all[i].a.cert = certs[0];
+        all[i].b.cert = certs[1];
+        assert_int_equal(outbox_init(&all[i].a.out, collect, &all[i].a), 0);
+        assert_int_equal(outbox_init(&all[i].b.out, collect, &all[i].b), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, shake_hands, &all[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(all[i].ok);
+        outbox_done(&all[i].a.out);
+        outbox_done(&all[i].b.out);
+    }
+    dtls_cert_free(certs[0]);
+    dtls_cert_free(certs[1]);
+}
+
 static void parses_fingerprints(void **state)
 {
     (void)state;
@@ -544,6 +598,7 @@ int main(void)
         cmocka_unit_test(hello_of_firefox_is_answered),
         cmocka_unit_test(bad_hello_is_forgotten),
         cmocka_unit_test(steps_run_on_another_thread),
+        cmocka_unit_test(threads_share_one_certificate),
         cmocka_unit_test(parses_fingerprints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
