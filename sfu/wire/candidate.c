@@ -127,7 +127,7 @@ static bool parse_extensions(struct rd *r, struct candidate *c)
                          : word_is(value, "passive") ? CANDIDATE_TCP_PASSIVE
                          : word_is(value, "so")      ? CANDIDATE_TCP_SO
                                                      : CANDIDATE_TCP_NONE;
-        } else if (word_is(name, "ufrag")) {
+        } else if (word_is(name, "ufrag") && is_printable(value)) {
             c->ufrag = value;
         }
     }

@@ -101,6 +101,13 @@ static void a_foundation_with_a_zero_byte_is_refused(void **state)
     assert_int_equal(candidate_parse(bytes_of(text, sizeof(text) - 1), &c), -EBADMSG);
 }
 
+static void a_ufrag_that_could_not_be_written_again_is_ignored(void **state)
+{
+    (void)state;
+    struct candidate const c = parse("candidate:1 1 udp 1 192.0.2.1 1 typ host ufrag ab\rcd x y");
+    assert_int_equal(c.ufrag.n, 0);
+}
+
 static void unknown_kinds_are_told_from_malformed_ones(void **state)
 {
     (void)state;
@@ -162,6 +169,7 @@ int main(void)
         cmocka_unit_test(names_are_kept_apart_and_never_have_an_address),
         cmocka_unit_test(empty_text_is_the_end_of_candidates),
         cmocka_unit_test(malformed_lines_are_refused),
+        cmocka_unit_test(a_ufrag_that_could_not_be_written_again_is_ignored),
         cmocka_unit_test(a_foundation_with_a_zero_byte_is_refused),
         cmocka_unit_test(unknown_kinds_are_told_from_malformed_ones),
         cmocka_unit_test(what_is_written_is_read_again),
