@@ -23,3 +23,15 @@ e2e:
 	$(Q)$(MAKE) --no-print-directory MODE=release sfu jwt-service
 	$(Q)tests/e2e/run.sh --build-dir $(BUILD)/release
 .PHONY: e2e
+
+# ---- benchmark -------------------------------------------------------------------------------------------------------
+FLOOR_LIBS = $(call pc,libcrypto,-lcrypto) $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
+$(OUT)/floor_forwarder $(OUT)/floor_load: $(OUT)/%: $(OUT)/tests/bench/%.o $(OUT)/tests/bench/floor_gcm.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(FLOOR_LIBS)
+
+# Its own wrappers must not become the compiler's idea of malloc.
+$(OUT)/malloc_count.so: tests/bench/malloc_count.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(WARN) $(CFLAGS_ALL) -fPIC -fno-builtin -fvisibility=default -shared -o $@ $<
