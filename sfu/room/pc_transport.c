@@ -29,9 +29,10 @@ static void submit_dtls(struct pc_transport *t)
     }
     struct room_dtls_job *const job = NEW(struct room_dtls_job);
     if (job == NULL) {
-        // The session stays without its step and runs into its deadline.
-        dtls_work_free(work);
+        // Nothing to carry it to the pool in: the step is done here.
         env->no_memory++;
+        dtls_work_run(work);
+        peer_connection_finish_dtls_work(t->pc, env->now, work, env->outbox);
         return;
     }
     *job = (struct room_dtls_job){.transport = t->handle, .work = work};
