@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "common/svc/httpc.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "common/svc/httpc_internal.h"
+
+#define PER_HOST_DEFAULT 8
+#define TOTAL_DEFAULT 256
+#define BODY_MAX_DEFAULT ((size_t)1 << 20)
+#define HEADER_MAX_DEFAULT ((size_t)64 << 10)
+
+// A socket that libcurl wants watched.
+struct watch {
+    struct httpc *owner;
+    struct loop_poll *poll;
+    int fd;
+};
+
+static const char *const step_names[HTTPC_STEP_COUNT] = {
+    "ok",      "bad_url", "dns",       "connect",  "denied",    "tls",      "send",
+    "receive", "timeout", "too_large", "redirect", "cancelled", "internal",
+};
+
+const char *httpc_step_name(enum httpc_step s)
+{
+    return (unsigned)s < HTTPC_STEP_COUNT ? step_names[s] : "unknown";
+}
+
+// ---- the end of a call --------------------------------------------------------------------------
+
+static void call_free(struct httpc_call *c)
+{
+    DL_DELETE(c->owner->calls, c);
+    if (c->easy != NULL) {
+        (void)curl_multi_remove_handle(c->owner->multi, c->easy);
+        curl_easy_cleanup(c->easy);
+    }
+    curl_slist_free_all(c->headers);
+    curl_slist_free_all(c->connect_to);
+    dynbuf_done(&c->body);
+    dynbuf_done(&c->head);
+    mem_free(c->pin_host);
+    mem_free(c);
+}
+
+// Which step a call was at when its time was over.
+static enum httpc_step late_step(const struct httpc_call *c)
+{
+    curl_off_t resolved = 0;
+    curl_off_t connected = 0;
+    curl_off_t ready = 0;
+    (void)curl_easy_getinfo(c->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+    (void)curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connected);
+    (void)curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
+    if (ready > 0) {
+        return HTTPC_TIMEOUT;
+    }
+    if (connected > 0) {
+        return HTTPC_TLS;
+    }
+    return resolved > 0 ? HTTPC_CONNECT : HTTPC_DNS;
+}
+
+static enum httpc_step step_of(const struct httpc_call *c, CURLcode code)
+{
+    if (c->too_large) {
+        return HTTPC_TOO_LARGE;
+    }
+    if (code != CURLE_OK && code != CURLE_OPERATION_TIMEDOUT && c->denied && !c->allowed) {
+        return HTTPC_DENIED;
+    }
+    long redirects = 0;
+    switch (code) {
+    case CURLE_OK:
+        return HTTPC_OK;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        (void)curl_easy_getinfo(c->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+        return redirects > 0 ? HTTPC_REDIRECT : HTTPC_BAD_URL;
+    case CURLE_TOO_MANY_REDIRECTS:
+        return HTTPC_REDIRECT;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return HTTPC_DNS;
+    case CURLE_COULDNT_CONNECT:
+        return HTTPC_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_SHUTDOWN_FAILED:
+        return HTTPC_TLS;
+    case CURLE_SEND_ERROR:
+        return HTTPC_SEND;
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+        return HTTPC_RECEIVE;
+    case CURLE_OPERATION_TIMEDOUT:
+        return late_step(c);
+    default:
+        return HTTPC_INTERNAL;
+    }
+}
+
+static const char *const step_texts[HTTPC_STEP_COUNT] = {
+    [HTTPC_OK] = "request to",        [HTTPC_BAD_URL] = "URL for",
+    [HTTPC_DNS] = "name look-up for", [HTTPC_CONNECT] = "connection to",
+    [HTTPC_DENIED] = "connection to", [HTTPC_TLS] = "TLS with",
+    [HTTPC_SEND] = "sending to",      [HTTPC_RECEIVE] = "answer of",
+    [HTTPC_TIMEOUT] = "request to",   [HTTPC_TOO_LARGE] = "answer of",
+    [HTTPC_REDIRECT] = "redirect of", [HTTPC_CANCELLED] = "request to",
+    [HTTPC_INTERNAL] = "request to",
+};
+
+// Host and port of the URL the call is at now, without path and query (which may hold tokens).
+static void place_of(const struct httpc_call *c, char *ret, size_t cap)
+{
+    char *url = NULL;
+    char *host = NULL;
+    char *port = NULL;
+    CURLU *const u = curl_url();
+    (void)curl_easy_getinfo(c->easy, CURLINFO_EFFECTIVE_URL, &url);
+    bool const ok = u != NULL && url != NULL &&
+                    curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                    curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+                    curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
+    (void)snprintf(ret, cap, "%s%s%s", ok ? host : "an invalid URL", ok ? ":" : "", ok ? port : "");
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(u);
+}
+
+static void describe(const struct httpc_call *c, enum httpc_step step, const char *why, char *ret,
+                     size_t cap)
+{
+    char place[300];
+    place_of(c, place, sizeof(place));
+    (void)snprintf(ret, cap, "%s %s failed: %s", step_texts[step], place, why);
+}
+
+static struct addr peer_of(const struct httpc_call *c)
+{
+    struct addr a = {0};
+    char *ip = NULL;
+    long port = 0;
+    if (curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_IP, &ip) == CURLE_OK && ip != NULL &&
+        addr_parse_ip(bytes_str(ip), &a) == 0 &&
+        curl_easy_getinfo(c->easy, CURLINFO_PRIMARY_PORT, &port) == CURLE_OK) {
+        a.port = (uint16_t)port;
+    }
+    return a;
+}
+
+static void finish(struct httpc_call *c, CURLcode code, bool cancelled)
+{
+    long status = 0;
+    char text[640] = "";
+    enum httpc_step const step = cancelled ? HTTPC_CANCELLED : step_of(c, code);
+    (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (step == HTTPC_DENIED) {
+        describe(c, step, "its address is not allowed by policy", text, sizeof(text));
+    } else if (step == HTTPC_TOO_LARGE) {
+        describe(c, step, "it is too large", text, sizeof(text));
+    } else if (step == HTTPC_CANCELLED) {
+        describe(c, step, "cancelled", text, sizeof(text));
+    } else if (step != HTTPC_OK) {
+        describe(c, step, c->errbuf[0] != 0 ? c->errbuf : curl_easy_strerror(code), text,
+                 sizeof(text));
+    }
+    (void)dynbuf_cstr(&c->body); // terminates
+    struct httpc_result const result = {
+        .step = step,
+        .status = (unsigned)status,
+        .body = step == HTTPC_OK ? dynbuf_view(&c->body) : bytes_of("", 0),
+        .peer = peer_of(c),
+        .elapsed_ms = mono_diff_ms(loop_now(c->owner->loop), c->start),
+        .text = text,
+        .call = c,
+    };
+    c->on_done(c->user, &result);
+    call_free(c);
+}
+
+const char *httpc_result_header(const struct httpc_result *r, const char *name)
+{
+    size_t const len = strlen(name);
+    const struct dynbuf *const head = &r->call->head;
+    for (size_t at = 0; at < head->n;) {
+        const char *const line = (const char *)head->p + at;
+        if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
+            return line + len + 1 + strspn(line + len + 1, " \t");
+        }
+        at += strlen(line) + 1;
+    }
+    return NULL;
+}
+
+// ---- trying the next pinned address -------------------------------------------------------------
+
+// True if the failure may be of this address alone, and another one is there and in time.
+static bool retry(struct httpc_call *c, CURLcode code)
+{
+    enum httpc_step const step = step_of(c, code);
+    int64_t const left = mono_diff_ms(c->deadline, loop_now(c->owner->loop));
+    bool const of_address = step == HTTPC_CONNECT || step == HTTPC_TLS || step == HTTPC_DENIED;
+    if (!of_address || c->pin_at >= c->pin_count || left <= 0) {
+        return false;
+    }
+    (void)curl_multi_remove_handle(c->owner->multi, c->easy);
+    c->errbuf[0] = 0;
+    c->denied = false;
+    c->allowed = false;
+    return httpc_call_next_pin(c) &&
+           curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)left) == CURLE_OK &&
+           curl_multi_add_handle(c->owner->multi, c->easy) == CURLM_OK;
+}
+
+static void check_done(struct httpc *h)
+{
+    CURLMsg *m = NULL;
+    int left = 0;
+    while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
+        if (m->msg != CURLMSG_DONE) {
+            continue;
+        }
+        char *p = NULL;
+        CURLcode const code = m->data.result;
+        (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &p);
+        struct httpc_call *const c = (struct httpc_call *)(void *)p;
+        if (!retry(c, code)) {
+            finish(c, code, false);
+        }
+    }
+}
+
+// ---- the loop -----------------------------------------------------------------------------------
+
+static void on_poll(void *user, unsigned events)
+{
+    // libcurl may drop the watch during the call.
+    struct httpc *const h = ((struct watch *)user)->owner;
+    int const fd = ((struct watch *)user)->fd;
+    int running = 0;
+    int bits = 0;
+    bits |= (events & LOOP_READ) ? CURL_CSELECT_IN : 0;
+    bits |= (events & LOOP_WRITE) ? CURL_CSELECT_OUT : 0;
+    (void)curl_multi_socket_action(h->multi, fd, bits, &running);
+    check_done(h);
+}
+
+static void on_timer(void *user)
+{
+    struct httpc *const h = user;
+    int running = 0;
+    (void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    check_done(h);
+}
+
+static int on_timeout_wanted(CURLM *multi, long ms, void *user)
+{
+    (void)multi;
+    struct httpc *const h = user;
+    if (ms < 0) {
+        loop_timer_stop(h->timer);
+    } else {
+        loop_timer_set_ms(h->timer, ms);
+    }
+    return 0;
+}
+
+static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user, void *watched)
+{
+    (void)easy;
+    struct httpc *const h = user;
+    struct watch *w = watched;
+    if (what == CURL_POLL_REMOVE) {
+        if (w != NULL) {
+            loop_poll_free(w->poll);
+            mem_free(w);
+            (void)curl_multi_assign(h->multi, fd, NULL);
+        }
+        return 0;
+    }
+    if (w == NULL) {
+        w = NEW(struct watch);
+        struct loop_poll *const poll = w != NULL ? loop_poll_new(h->loop, fd, on_poll, w) : NULL;
+        if (poll == NULL) {
+            mem_free(w);
+            return -1; // the call fails
+        }
+        *w = (struct watch){.owner = h, .poll = poll, .fd = fd};
+        (void)curl_multi_assign(h->multi, fd, w);
+    }
+    unsigned events = 0;
+    events |= (what & CURL_POLL_IN) ? LOOP_READ : 0u;
+    events |= (what & CURL_POLL_OUT) ? LOOP_WRITE : 0u;
+    loop_poll_set(w->poll, events);
+    return 0;
+}
+
+// ---- starting and cancelling --------------------------------------------------------------------
+
+int httpc_start(struct httpc *h, const struct httpc_request *req, struct httpc_call **ret)
+{
+    struct httpc_call *const c = NEW(struct httpc_call);
+    if (c == NULL) {
+        return -ENOMEM;
+    }
+    c->owner = h;
+    c->trusted = req->trusted;
+    c->on_done = req->on_done;
+    c->user = req->user;
+    c->start = loop_now(h->loop);
+    c->deadline =
+        mono_add_ms(c->start, req->total_ms != 0 ? req->total_ms : HTTPC_TOTAL_MS_DEFAULT);
+    dynbuf_init(&c->body, req->max_body != 0 ? req->max_body : BODY_MAX_DEFAULT);
+    dynbuf_init(&c->head, req->max_header != 0 ? req->max_header : HEADER_MAX_DEFAULT);
+    DL_APPEND(h->calls, c);
+    c->easy = curl_easy_init();
+    int r = c->easy != NULL && !h->ending ? httpc_call_prepare(c, req) : -ENOMEM;
+    if (r == 0 && curl_multi_add_handle(h->multi, c->easy) != CURLM_OK) {
+        r = -ENOMEM;
+    }
+    if (r != 0) {
+        call_free(c);
+        return r;
+    }
+    if (ret != NULL) {
+        *ret = c;
+    }
+    return 0;
+}
+
+void httpc_cancel(struct httpc_call *call)
+{
+    call_free(call);
+}
+
+// ---- opening and closing ------------------------------------------------------------------------
+
+static int dup_text(char **to, const char *from)
+{
+    *to = from != NULL ? mem_strdup(from) : NULL;
+    return from != NULL && *to == NULL ? -ENOMEM : 0;
+}
+
+static int open_multi(struct httpc *h)
+{
+    h->multi = curl_multi_init();
+    h->timer = loop_timer_new(h->loop, on_timer, h);
+    if (h->multi == NULL || h->timer == NULL) {
+        return -ENOMEM;
+    }
+    long const per_host = h->conf.max_per_host != 0 ? (long)h->conf.max_per_host : PER_HOST_DEFAULT;
+    long const total = h->conf.max_total != 0 ? (long)h->conf.max_total : TOTAL_DEFAULT;
+    bool const ok =
+        curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, per_host) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total) == CURLM_OK;
+    return ok ? 0 : -ENOMEM;
+}
+
+struct httpc *httpc_new(struct loop *l, const struct httpc_conf *conf)
+{
+    // Counted by libcurl; thread safe since 7.84.
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        return NULL;
+    }
+    struct httpc *const h = NEW(struct httpc);
+    if (h == NULL) {
+        curl_global_cleanup();
+        return NULL;
+    }
+    h->loop = l;
+    h->conf = *conf;
+    if (dup_text(&h->ca_file, conf->ca_file) != 0 || dup_text(&h->ca_dir, conf->ca_dir) != 0 ||
+        dup_text(&h->extra_ca_file, conf->extra_ca_file) != 0 ||
+        dup_text(&h->user_agent, conf->user_agent) != 0 || open_multi(h) != 0) {
+        httpc_free(h);
+        return NULL;
+    }
+    return h;
+}
+
+void httpc_free(struct httpc *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    h->ending = true; // nothing new from the callbacks
+    while (h->calls != NULL) {
+        finish(h->calls, CURLE_OK, true);
+    }
+    if (h->multi != NULL) {
+        (void)curl_multi_cleanup(h->multi); // takes back its watches
+    }
+    loop_timer_free(h->timer);
+    mem_free(h->ca_file);
+    mem_free(h->ca_dir);
+    mem_free(h->extra_ca_file);
+    mem_free(h->user_agent);
+    mem_free(h);
+    curl_global_cleanup();
+}
