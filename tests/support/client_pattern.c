@@ -64,7 +64,10 @@ int client_pattern_read(struct bytes in, struct client_pattern *ret)
     uint32_t const total = rd_be32(&r);
     uint32_t const crc = rd_be32(&r);
     struct bytes const rest = rd_rest(&r);
-    if (!rd_ok(&r) || !ours || total != in.n || rest.n > FILLER_LEN ||
+    if (in.n < 2 || !ours) {
+        return -ENOMSG;
+    }
+    if (!rd_ok(&r) || total != in.n || rest.n > FILLER_LEN ||
         crc != crc32_ieee(bytes_of(in.p, CLIENT_PATTERN_LEN - 4)) ||
         !bytes_eq(rest, bytes_of(filler_at(p.counter), rest.n))) {
         return -EBADMSG;

@@ -30,5 +30,5 @@ struct client_pattern {
 // Writes total bytes (at least CLIENT_PATTERN_LEN; less sets w->err).
 void client_pattern_write(struct wr *w, const struct client_pattern *p, size_t total);
 
-// Reads and checks every byte. -EBADMSG: not ours, cut, grown or changed.
+// Reads and checks every byte. -ENOMSG: not ours (servers end a track with blank frames). -EBADMSG: cut, grown or changed.
 int client_pattern_read(struct bytes in, struct client_pattern *ret) NODISCARD;

@@ -158,21 +158,27 @@ static void note_latency(struct client_stream *s, struct client_net *n, mono_t a
 {
     int64_t const us = arrival.us - sent_us;
     histogram_add(&n->latency, us);
-    s->stats.latency_min_us = s->stats.checked == 1 ? us : MIN(s->stats.latency_min_us, us);
+    s->stats.latency_min_us = s->stats.latency_max_us == 0 ? us : MIN(s->stats.latency_min_us, us);
     s->stats.latency_max_us = MAX(s->stats.latency_max_us, us);
 }
 
-static void note_frame(struct client_stream *s, const struct vp8_info *v, bool consecutive)
+static void note_frame(struct client_stream *s, const struct vp8_info *v)
 {
     s->stats.frames++;
     s->stats.key_frames += v->key_frame;
     s->has_key = s->has_key || v->key_frame;
-    if (v->desc.has_picture_id) {
-        uint16_t const wanted = (uint16_t)((s->picture_id + 1) & 0x7fff);
-        s->stats.picture_errors += consecutive && s->stats.frames > 1 && v->desc.picture_id != wanted;
-        s->picture_id = v->desc.picture_id;
-    }
     s->frame_whole = true;
+}
+
+// Picture ids go up by one from frame to frame, and stay within one.
+static void note_picture(struct client_stream *s, const struct vp8_info *v, bool consecutive)
+{
+    if (!v->desc.has_picture_id) {
+        return;
+    }
+    uint16_t const wanted = (uint16_t)((s->picture_id + v->frame_start) & 0x7fff);
+    s->stats.picture_errors += s->known && consecutive && v->desc.picture_id != wanted;
+    s->picture_id = v->desc.picture_id;
 }
 
 // Consecutive packets of one encoding have consecutive counters.
@@ -221,21 +227,26 @@ static void check(struct client_stream *s, struct client_net *n, mono_t arrival,
     struct client_pattern p;
     struct bytes const content = skip <= payload.n ? bytes_of(payload.p + skip, payload.n - skip) : bytes_of(NULL, 0);
     s->stats.checked++;
-    if (client_pattern_read(content, &p) < 0) {
-        s->stats.content_errors++;
+    int const rc = client_pattern_read(content, &p);
+    if (rc < 0) {
+        s->stats.foreign += rc == -ENOMSG;
+        s->stats.content_errors += rc != -ENOMSG;
         return;
     }
-    note_latency(s, n, arrival, p.sent_us);
     if (!forward) {
         return;
     }
+    note_latency(s, n, arrival, p.sent_us);
     if (!consecutive) {
         s->frame_whole = false;
     }
     if (s->audio) {
         s->first_frame_at = s->first_frame_at.us == 0 ? arrival : s->first_frame_at;
-    } else if (v.frame_start) {
-        note_frame(s, &v, consecutive);
+    } else {
+        note_picture(s, &v, consecutive);
+    }
+    if (v.frame_start) {
+        note_frame(s, &v);
     }
     note_counter(s, &p, s->audio || v.key_frame, consecutive);
     if (marker) {
@@ -329,8 +340,8 @@ mono_t client_stream_deadline(const struct client_stream *s)
 
 void client_stream_stats_add(struct client_stream_stats *into, const struct client_stream_stats *from)
 {
-    if (from->checked > 0) {
-        into->latency_min_us = into->checked == 0 ? from->latency_min_us : MIN(into->latency_min_us, from->latency_min_us);
+    if (from->latency_max_us > 0) {
+        into->latency_min_us = into->latency_max_us == 0 ? from->latency_min_us : MIN(into->latency_min_us, from->latency_min_us);
         into->latency_max_us = MAX(into->latency_max_us, from->latency_max_us);
     }
     into->received += from->received;
@@ -346,6 +357,7 @@ void client_stream_stats_add(struct client_stream_stats *into, const struct clie
     into->jumps += from->jumps;
     into->checked += from->checked;
     into->content_errors += from->content_errors;
+    into->foreign += from->foreign;
     into->counter_errors += from->counter_errors;
     into->frames += from->frames;
     into->frames_whole += from->frames_whole;

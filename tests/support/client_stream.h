@@ -31,7 +31,8 @@ struct client_stream_stats {
     uint64_t jumps;   // the numbers went on somewhere else
     // Only of packets that were checked whole.
     uint64_t checked;
-    uint64_t content_errors; // changed, cut, or not what a test client sent
+    uint64_t content_errors; // changed or cut
+    uint64_t foreign;        // not made by a test client: blank frames with which servers end a track
     uint64_t counter_errors; // consecutive numbers, but packets of the same encoding left out or mixed up
     uint64_t frames;         // begun
     uint64_t frames_whole;   // all packets in order
