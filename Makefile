@@ -55,15 +55,16 @@ CFLAGS_ALL = -std=gnu17 $(MODE_FLAGS) $(if $(filter asan tsan fuzz,$(MODE)),,$(H
 LDFLAGS_ALL = $(MODE_LINK) $(LINK_HARDEN) $(LDFLAGS)
 
 # ---- third-party libraries (mbedTLS, wslay, usrsctp and IPSec_MB ship no pkg-config file) ----------------------------
+# Expanded once: each is a process.
 pc = $(shell pkg-config --libs $(1) 2>/dev/null || echo $(2))
 LIBS_base :=
-LIBS_sys = $(call pc,libuv,-luv) -pthread
-LIBS_svc = $(call pc,libmicrohttpd,-lmicrohttpd) $(call pc,libcurl,-lcurl) $(call pc,libcares,-lcares) \
+LIBS_sys := $(call pc,libuv,-luv) -pthread
+LIBS_svc := $(call pc,libmicrohttpd,-lmicrohttpd) $(call pc,libcurl,-lcurl) $(call pc,libcares,-lcares) \
            $(call pc,jansson,-ljansson) $(call pc,libconfig,-lconfig) $(call pc,libprotobuf-c,-lprotobuf-c) \
            -lwslay -lmbedcrypto $(call pc,zlib,-lz)
-LIBS_lk = $(call pc,libjwt,-ljwt)
+LIBS_lk := $(call pc,libjwt,-ljwt)
 LIBS_wire :=
-LIBS_transport = -lmbedtls -lmbedx509 -lmbedcrypto $(call pc,libsrtp2,-lsrtp2) -lusrsctp $(call pc,libcrypto,-lcrypto) \
+LIBS_transport := -lmbedtls -lmbedx509 -lmbedcrypto $(call pc,libsrtp2,-lsrtp2) -lusrsctp $(call pc,libcrypto,-lcrypto) \
                  $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB) -pthread
 LIBS_media :=
 LIBS_room :=
@@ -105,8 +106,8 @@ NEEDS_support := support $(NEEDS_room)
 
 src = $(sort $(wildcard $(addsuffix /*.c,$(DIR_$(1)))))
 # Files with a main function are not part of a library.
-MAINS := jwt-service/main.c tests/support/dev_homeserver.c tests/support/test_client_main.c \
-         tests/support/demo_server.c tests/support/fuzz_driver.c
+MAINS := jwt-service/main.c tests/support/dev_homeserver.c tests/support/demo_server.c tests/support/fuzz_driver.c \
+         $(wildcard tests/support/*_main.c)
 obj = $(patsubst %.c,$(OUT)/%.o,$(filter-out $(MAINS),$(call src,$(1))))
 GEN_OBJ := $(GEN)/livekit.pb-c.o
 lib = $(OUT)/lib/lib$(1).a
@@ -173,6 +174,8 @@ BENCH := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
 # One program per test file; $(eval) because the libraries depend on the file's LINK comment. A test may name helper
 # objects of tests/support with "// SUPPORT: pcap vnet".
 supports = $(patsubst %,$(OUT)/tests/support/%.o,$(shell sed -n 's,^// SUPPORT: *,,p' $(1) | head -1))
+# Tests are small programs on large stacks.
+$(OUT)/tests/%.o: WARN += -Wno-frame-larger-than
 define TEST_RULE
 $(OUT)/$(1:.c=): $(OUT)/$(1:.c=.o) $(call supports,$(1)) $(2) $(call link_libs,$(call wants,$(1)))
 	@echo "  LINK  $$@"
@@ -185,14 +188,15 @@ $(foreach t,$(FUZZ_SRC),$(eval $(call TEST_RULE,$(t),,-fsanitize=fuzzer)))
 else
 $(foreach t,$(FUZZ_SRC),$(eval $(call TEST_RULE,$(t),$(OUT)/tests/support/fuzz_driver.o)))
 endif
+# The program of x_main.c is called x.
 define TOOL_RULE
-$(OUT)/$(1): $(OUT)/tests/support/$(1).o $(call link_libs,$(call wants,tests/support/$(1).c)) $(call supports,tests/support/$(1).c)
+$(OUT)/$(1:_main=): $(OUT)/tests/support/$(1).o $(call link_libs,$(call wants,tests/support/$(1).c)) $(call supports,tests/support/$(1).c)
 	@echo "  LINK  $$@"
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $(call link_libs,$(call wants,tests/support/$(1).c)) $(call link_ext,$(call wants,tests/support/$(1).c)) -lm
 endef
 TOOLS := $(basename $(notdir $(wildcard $(filter tests/support/%,$(filter-out %fuzz_driver.c,$(MAINS))))))
 $(foreach t,$(TOOLS),$(eval $(call TOOL_RULE,$(t))))
-tools: $(addprefix $(OUT)/,$(TOOLS))
+tools: $(addprefix $(OUT)/,$(TOOLS:_main=))
 .PHONY: tools
 
 -include tests/tests.mk

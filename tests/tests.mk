@@ -25,7 +25,7 @@ e2e:
 .PHONY: e2e
 
 # ---- benchmark -------------------------------------------------------------------------------------------------------
-FLOOR_LIBS = $(call pc,libcrypto,-lcrypto) $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
+FLOOR_LIBS := $(call pc,libcrypto,-lcrypto) $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
 $(OUT)/floor_forwarder $(OUT)/floor_load: $(OUT)/%: $(OUT)/tests/bench/%.o $(OUT)/tests/bench/floor_gcm.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(FLOOR_LIBS)
