@@ -28,18 +28,27 @@ static const struct conf_item items[AUTH_ITEM_COUNT] = {
                            .help = "Where this service itself reaches the SFU; livekit_url without "
                                    "it."},
     [AUTH_KEY] = {.name = "key",
-                  .flags = CONF_FROM_FILE,
                   .env = {"LIVEKIT_KEY"},
                   .flag = {"key"},
                   .arg = "KEY",
                   .help = "API key of the SFU."},
+    // Settings of their own, not CONF_FROM_FILE: the original takes the file when both are there.
+    [AUTH_KEY_FROM_FILE] = {.name = "key_from_file",
+                            .env = {"LIVEKIT_KEY_FROM_FILE"},
+                            .flag = {"key-from-file"},
+                            .arg = "PATH",
+                            .help = "File that holds the key; it outranks key."},
     [AUTH_SECRET] = {.name = "secret",
                      .type = CONF_SECRET,
-                     .flags = CONF_FROM_FILE,
                      .env = {"LIVEKIT_SECRET"},
                      .flag = {"secret"},
                      .arg = "SECRET",
                      .help = "Secret of that key."},
+    [AUTH_SECRET_FROM_FILE] = {.name = "secret_from_file",
+                               .env = {"LIVEKIT_SECRET_FROM_FILE"},
+                               .flag = {"secret-from-file"},
+                               .arg = "PATH",
+                               .help = "File that holds the secret; it outranks secret."},
     [AUTH_KEY_FILE] = {.name = "key_file",
                        .env = {"LIVEKIT_KEY_FILE"},
                        .flag = {"key-file"},
@@ -227,6 +236,49 @@ static int generate_keys(struct auth_config *c)
     return r;
 }
 
+static bool is_flag(const struct conf *k, size_t item)
+{
+    return strncmp(conf_origin(k, item), "flag", 4) == 0;
+}
+
+// The value of a setting that may stand in a file of its own. *ret is to be freed; "" if there is
+// none. *ret_item: where it came from.
+static int read_value(const struct conf *k, size_t plain, size_t from_file, char **ret,
+                      size_t *ret_item, char *err)
+{
+    bool const use_file = conf_has(k, from_file) && (!is_flag(k, plain) || is_flag(k, from_file));
+    *ret_item = use_file ? from_file : plain;
+    if (!use_file) {
+        *ret = mem_strdup(conf_str(k, plain));
+        return *ret ? 0 : -ENOMEM;
+    }
+    size_t n = 0;
+    const char *const path = conf_str(k, from_file);
+    int const r = conf_read_file(path, KEY_FILE_MAX, ret, &n);
+    return r == 0 ? 0 : conf_fail(k, from_file, err, "cannot read %s: %s", path, strerror(-r));
+}
+
+static int add_pair(struct auth_config *c, struct bytes key, size_t key_item, struct bytes secret,
+                    size_t secret_item, char *err)
+{
+    if (key.n == 0) {
+        return conf_fail(c->conf, key_item, err,
+                         "the API key is missing; set LIVEKIT_KEY and LIVEKIT_SECRET (or their "
+                         "..._FROM_FILE forms, or LIVEKIT_KEY_FILE) to a pair that the SFU knows");
+    }
+    if (secret.n == 0) {
+        return conf_fail(c->conf, secret_item, err,
+                         "the secret is missing; set LIVEKIT_SECRET (or LIVEKIT_SECRET_FROM_FILE) "
+                         "to the secret of LIVEKIT_KEY");
+    }
+    if (api_keys_add(c->keys, key, secret) < 0) {
+        return conf_fail(c->conf, key_item, err,
+                         "key or secret is blank or holds control characters; give LIVEKIT_KEY and "
+                         "LIVEKIT_SECRET as one line of text each");
+    }
+    return 0;
+}
+
 static int load_keys(struct auth_config *c, char *err)
 {
     const struct conf *const k = c->conf;
@@ -237,28 +289,23 @@ static int load_keys(struct auth_config *c, char *err)
     if (conf_has(k, AUTH_KEY_FILE)) {
         return load_key_file(c, err);
     }
-    bool const has_key = *conf_str(k, AUTH_KEY) != '\0';
-    bool const has_secret = *conf_str(k, AUTH_SECRET) != '\0';
-    if (!has_key && !has_secret && c->dev) {
-        return generate_keys(c);
+    char *key = NULL;
+    char *secret = NULL;
+    size_t key_item = 0;
+    size_t secret_item = 0;
+    int r = read_value(k, AUTH_KEY, AUTH_KEY_FROM_FILE, &key, &key_item, err);
+    r = r < 0 ? r : read_value(k, AUTH_SECRET, AUTH_SECRET_FROM_FILE, &secret, &secret_item, err);
+    if (r == 0 && !*key && !*secret && c->dev) {
+        r = generate_keys(c);
+    } else if (r == 0) {
+        r = add_pair(c, bytes_str(key), key_item, bytes_str(secret), secret_item, err);
     }
-    if (!has_key) {
-        return conf_fail(k, AUTH_KEY, err,
-                         "the API key is missing; set LIVEKIT_KEY and LIVEKIT_SECRET (or their "
-                         "..._FROM_FILE forms, or LIVEKIT_KEY_FILE) to a pair that the SFU knows");
+    if (secret) {
+        explicit_bzero(secret, strlen(secret));
     }
-    if (!has_secret) {
-        return conf_fail(k, AUTH_SECRET, err,
-                         "the secret is missing; set LIVEKIT_SECRET (or LIVEKIT_SECRET_FROM_FILE) "
-                         "to the secret of LIVEKIT_KEY");
-    }
-    if (api_keys_add(c->keys, bytes_str(conf_str(k, AUTH_KEY)),
-                     bytes_str(conf_str(k, AUTH_SECRET))) < 0) {
-        return conf_fail(k, AUTH_KEY, err,
-                         "key or secret is empty or holds control characters; give them as one "
-                         "line of text each");
-    }
-    return 0;
+    mem_free(secret);
+    mem_free(key);
+    return r;
 }
 
 // ---- the rest -------------------------------------------------------------------------------

@@ -75,7 +75,9 @@ static void each_missing_setting_is_named(void **state)
     assert_refuses(ENV("X=y"), "LIVEKIT_KEY");
     assert_refuses(ENV("LIVEKIT_KEY=k", "LIVEKIT_SECRET=s", "LIVEKIT_FULL_ACCESS_HOMESERVERS=a"),
                    "LIVEKIT_URL");
-    assert_refuses(ENV(ALL, "LIVEKIT_KEY="), "LIVEKIT_KEY");
+    assert_refuses(ENV("LIVEKIT_URL=ws://a", "LIVEKIT_KEY=", "LIVEKIT_SECRET=s"), "LIVEKIT_KEY");
+    assert_refuses(ENV("LIVEKIT_URL=ws://a", "LIVEKIT_KEY= \n", "LIVEKIT_SECRET=s"), "LIVEKIT_KEY");
+    assert_refuses(ENV("LIVEKIT_URL=ws://a", "LIVEKIT_KEY=k"), "LIVEKIT_SECRET");
     assert_refuses(ENV(REQUIRED), "LIVEKIT_FULL_ACCESS_HOMESERVERS");
     assert_refuses(ENV(REQUIRED, "LIVEKIT_FULL_ACCESS_HOMESERVERS="),
                    "LIVEKIT_FULL_ACCESS_HOMESERVERS");
@@ -211,6 +213,11 @@ static void keys_may_come_from_files(void **state)
     assert_non_null(c);
     assert_string_equal(api_keys_first(c->keys)->key, "filekey");
     auth_config_free(c);
+    c = load(ENV(ALL, entry), "--key=flagkey"); // but a flag outranks the environment
+    assert_string_equal(api_keys_first(c->keys)->key, "flagkey");
+    auth_config_free(c);
+    write_file(path, "\n");
+    assert_refuses(ENV(ALL, entry), "LIVEKIT_KEY_FROM_FILE");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(folder), 0);
 }
