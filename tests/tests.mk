@@ -35,3 +35,8 @@ $(OUT)/malloc_count.so: tests/bench/malloc_count.c
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(WARN) $(CFLAGS_ALL) -fPIC -fno-builtin -fvisibility=default -shared -o $@ $<
+
+## check-jwt: foci-jwt from outside, against stand-ins for homeserver, SFU and name server
+check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver
+	$(Q)tests/blackbox/test_jwt.py $^
+.PHONY: check-jwt

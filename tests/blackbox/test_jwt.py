@@ -793,7 +793,14 @@ def main():
     if len(sys.argv) > 1 and (os.path.exists(sys.argv[1]) or sys.argv[1] == "-"):
         given = sys.argv.pop(1)
         DEV_HOMESERVER = os.path.abspath(given) if given != "-" else None
-    unittest.main(verbosity=2)
+    result = unittest.main(verbosity=2, exit=False, warnings="ignore").result
+    failed = len(result.failures) + len(result.errors)
+    passed = result.testsRun - failed - len(result.skipped)
+    if os.environ.get("RESULTS") and not IN_NAMESPACE:
+        with open(os.environ["RESULTS"], "a", encoding="utf-8") as f:
+            f.write(f"{passed} {failed}\n")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or passed == 0 else 0)
 
 
 if __name__ == "__main__":
