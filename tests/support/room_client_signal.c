@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a room_client does with the server's messages, and what it does not let pass.
+#include <stdio.h>
+
+#include "common/base/hash.h"
+#include "common/lk/sid.h"
+#include "tests/support/room_client.h"
+
+// ---- participants ---------------------------------------------------------------------------
+
+static struct room_peer *need_peer(struct room_client *c, const char *sid)
+{
+    for (size_t i = 0; i < c->peer_count; i++) {
+        if (strcmp(c->peers[i].sid, sid) == 0) {
+            return &c->peers[i];
+        }
+    }
+    if (c->peer_count == ROOM_CLIENT_PEERS) {
+        room_harness_violation(c->h, "more sessions than a test client remembers");
+        return NULL;
+    }
+    struct room_peer *const p = &c->peers[c->peer_count++];
+    *p = (struct room_peer){0};
+    (void)snprintf(p->sid, sizeof(p->sid), "%s", sid);
+    return p;
+}
+
+static uint32_t bound_layers(const Livekit__TrackInfo *t)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; t->n_codecs > 0 && i < t->codecs[0]->n_layers; i++) {
+        n += t->codecs[0]->layers[i]->ssrc != 0;
+    }
+    return n;
+}
+
+static void learn_peer(struct room_client *c, const Livekit__ParticipantInfo *info)
+{
+    struct room_harness *const h = c->h;
+    const char *const sid = lk_str(info->sid);
+    if (!sid_has_prefix(sid, SID_PARTICIPANT) || info->permission == NULL) {
+        room_harness_violation(h, "a participant without sid or permission");
+        return;
+    }
+    struct room_peer *const p = need_peer(c, sid);
+    if (p == NULL) {
+        return;
+    }
+    if (info->version < p->version || (int)info->state < p->state) {
+        room_harness_violation(h, "%s was told version %u state %d of %s after %u %d", c->identity,
+                               info->version, (int)info->state, sid, p->version, p->state);
+    }
+    if (info->state == LIVEKIT__PARTICIPANT_INFO__STATE__DISCONNECTED && info->n_tracks > 0) {
+        room_harness_violation(h, "a disconnected participant with tracks");
+    }
+    (void)snprintf(p->identity, sizeof(p->identity), "%s", lk_str(info->identity));
+    (void)snprintf(p->name, sizeof(p->name), "%s", lk_str(info->name));
+    p->version = info->version;
+    p->state = (int)info->state;
+    p->reason = (int)info->disconnect_reason;
+    p->publisher = info->is_publisher;
+    p->track_count = MIN(info->n_tracks, (size_t)ROOM_CLIENT_TRACKS);
+    for (size_t i = 0; i < p->track_count; i++) {
+        (void)snprintf(p->tracks[i].sid, sizeof(p->tracks[i].sid), "%s",
+                       lk_str(info->tracks[i]->sid));
+        p->tracks[i].muted = info->tracks[i]->muted;
+        p->tracks[i].layers_with_ssrc = bound_layers(info->tracks[i]);
+    }
+}
+
+static bool knows_track(const struct room_client *c, const char *stream, const char *track)
+{
+    for (size_t i = 0; i < c->peer_count; i++) {
+        const struct room_peer *const p = &c->peers[i];
+        size_t const n = strlen(p->sid);
+        if (strncmp(stream, p->sid, n) != 0 || stream[n] != '|') {
+            continue;
+        }
+        for (size_t k = 0; k < p->track_count; k++) {
+            if (strcmp(p->tracks[k].sid, track) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// livekit-protocol 4.4: the publisher's info must have come before the description that carries the
+// track, or clients drop the track for good.
+static void check_known(struct room_client *c, const struct room_pc *p,
+                        const Livekit__SessionDescription *d)
+{
+    size_t carried = 0;
+    for (size_t i = 0; i < jsep_count(p->jsep); i++) {
+        const struct jsep_transceiver *const t = jsep_at(p->jsep, i);
+        if (t->remote == NULL || t->stopped || t->remote->track_id[0] == 0) {
+            continue;
+        }
+        carried++;
+        if (!knows_track(c, t->remote->stream_id, t->remote->track_id)) {
+            room_harness_violation(c->h, "%s got a description with %s before its update",
+                                   c->identity, t->remote->stream_id);
+        }
+        bool mapped = false;
+        for (size_t k = 0; k < d->n_mid_to_track_id; k++) {
+            mapped |= strcmp(d->mid_to_track_id[k]->key, t->mid) == 0 &&
+                      strcmp(d->mid_to_track_id[k]->value, t->remote->track_id) == 0;
+        }
+        if (!mapped) {
+            room_harness_violation(c->h, "mid %s is missing in mid_to_track_id", t->mid);
+        }
+    }
+    if (carried != d->n_mid_to_track_id) {
+        room_harness_violation(c->h, "mid_to_track_id names %zu tracks, the text carries %zu",
+                               d->n_mid_to_track_id, carried);
+    }
+}
+
+// ---- messages -------------------------------------------------------------------------------
+
+static void on_join(struct room_client *c, const Livekit__JoinResponse *j)
+{
+    if (j->room == NULL || j->participant == NULL || j->server_info == NULL ||
+        *lk_str(j->server_version) == 0 || !sid_has_prefix(lk_str(j->room->sid), SID_ROOM)) {
+        room_harness_violation(c->h, "an incomplete join response");
+        return;
+    }
+    c->joined = true;
+    (void)snprintf(c->sid, sizeof(c->sid), "%s", lk_str(j->participant->sid));
+    learn_peer(c, j->participant);
+    for (size_t i = 0; i < j->n_other_participants; i++) {
+        learn_peer(c, j->other_participants[i]);
+    }
+    if (c->conf.no_offer) {
+        room_client_offer(c, false);
+    } else if (c->conf.v0 && !c->conf.no_publish && !c->conf.silent) {
+        room_client_offer(c, false); // fast_publish
+    }
+}
+
+static void on_answer(struct room_client *c, const Livekit__SessionDescription *d)
+{
+    struct room_pc *const p = c->publisher;
+    if (p == NULL || d->id > p->offer_id) {
+        room_harness_violation(c->h, "an answer to no offer");
+        return;
+    }
+    if (d->id != p->offer_id) {
+        return; // replaced meanwhile
+    }
+    if (!room_pc_set_answer(p, lk_str(d->sdp))) {
+        room_harness_violation(c->h, "%s cannot use an answer", c->identity);
+        return;
+    }
+    check_known(c, p, d);
+    if (p->offer_again) {
+        room_client_offer(c, false);
+    }
+}
+
+static void on_offer(struct room_client *c, const Livekit__SessionDescription *d)
+{
+    if (!c->conf.v0) {
+        room_harness_violation(c->h, "a server offer in v1");
+        return;
+    }
+    if (c->subscriber == NULL) {
+        c->subscriber = room_pc_new(c, true);
+    }
+    if (c->conf.silent) {
+        return;
+    }
+    struct dynbuf b;
+    dynbuf_init(&b, JSEP_MAX_TEXT);
+    if (!room_pc_answer(c->subscriber, lk_str(d->sdp), &b)) {
+        room_harness_violation(c->h, "%s cannot use an offer", c->identity);
+    } else {
+        check_known(c, c->subscriber, d);
+        Livekit__SessionDescription a = LIVEKIT__SESSION_DESCRIPTION__INIT;
+        LK_SET_STR(&a, type, "answer");
+        LK_SET_STR(&a, sdp, dynbuf_cstr(&b));
+        LK_SET(&a, id, d->id);
+        Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+        r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_ANSWER;
+        r.answer = &a;
+        room_client_request(c, &r);
+    }
+    dynbuf_done(&b);
+}
+
+static void on_requirement(struct room_client *c, const Livekit__MediaSectionsRequirement *m)
+{
+    c->requirements++;
+    c->required_audio += m->num_audios;
+    c->required_video += m->num_videos;
+    if (c->conf.v0) {
+        room_harness_violation(c->h, "media_sections_requirement in v0");
+        return;
+    }
+    struct jsep_transceiver *t = NULL;
+    for (uint32_t i = 0; i < m->num_audios && !c->conf.silent; i++) {
+        room_must(jsep_add_receiver_section(c->publisher->jsep, JSEP_AUDIO, &t) == 0, "section");
+    }
+    for (uint32_t i = 0; i < m->num_videos && !c->conf.silent; i++) {
+        room_must(jsep_add_receiver_section(c->publisher->jsep, JSEP_VIDEO, &t) == 0, "section");
+    }
+    room_client_offer(c, false);
+}
+
+static void on_track_published(struct room_client *c, const Livekit__TrackPublishedResponse *m)
+{
+    c->track_published++;
+    for (size_t i = 0; i < c->sender_count; i++) {
+        struct room_sender *const s = c->senders[i];
+        if (strcmp(s->cid, lk_str(m->cid)) == 0 && m->track != NULL) {
+            (void)snprintf(s->sid, sizeof(s->sid), "%s", lk_str(m->track->sid));
+        }
+    }
+}
+
+static void on_speakers(struct room_client *c, const Livekit__SpeakersChanged *m)
+{
+    c->speakers++;
+    for (size_t i = 0; i < m->n_speakers; i++) {
+        (void)snprintf(c->speaker, sizeof(c->speaker), "%s", lk_str(m->speakers[i]->sid));
+        c->speaker_active = m->speakers[i]->active;
+    }
+}
+
+static void on_update(struct room_client *c, const Livekit__ParticipantUpdate *u)
+{
+    c->updates++;
+    for (size_t i = 0; i < u->n_participants; i++) {
+        learn_peer(c, u->participants[i]);
+    }
+}
+
+static void on_reconnect(struct room_client *c)
+{
+    c->reconnected = true;
+    // livekit-client in v1 always restarts ICE; in v0 if its publisher connection is in use.
+    if (c->publisher != NULL && !c->conf.silent) {
+        room_client_offer(c, true);
+    }
+}
+
+static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
+{
+    switch (m->message_case) {
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN:
+        on_join(c, m->join);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT:
+        on_reconnect(c);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER:
+        on_answer(c, m->answer);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_OFFER:
+        on_offer(c, m->offer);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE:
+        on_update(c, m->update);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_PUBLISHED:
+        on_track_published(c, m->track_published);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_LEAVE:
+        c->left = true;
+        c->leave_reason = (int)m->leave->reason;
+        c->leave_action = (int)m->leave->action;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT:
+        on_requirement(c, m->media_sections_requirement);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SPEAKERS_CHANGED:
+        on_speakers(c, m->speakers_changed);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE:
+        c->refusals += m->request_response->reason != LIVEKIT__REQUEST_RESPONSE__REASON__OK;
+        c->last_refusal = (int)m->request_response->reason;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_SUBSCRIBED:
+        c->track_subscribed++;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_RESPONSE:
+        c->subscription_errors++;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG:
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP:
+        c->pongs++;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE:
+        c->room_updates++;
+        break;
+    default:
+        room_harness_violation(c->h, "a message of kind %d", (int)m->message_case);
+        break;
+    }
+}
+
+// livekit-protocol 3.1: nothing before join, reconnect or leave on a new socket.
+static void check_first(struct room_client *c, const Livekit__SignalResponse *m)
+{
+    bool const may_be_first = m->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN ||
+                              m->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT ||
+                              m->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_LEAVE;
+    if (!c->first_seen && !may_be_first) {
+        room_harness_violation(c->h, "the first message is of kind %d", (int)m->message_case);
+    }
+    c->first_seen = true;
+}
+
+static struct room_client *by_session(struct room_harness *h, handle_t session)
+{
+    struct room_client *c = h->clients;
+    while (c != NULL && !handle_eq(c->session, session)) {
+        c = c->next;
+    }
+    return c;
+}
+
+void room_client_deliver(struct room_harness *h, struct channel_msg *msg)
+{
+    struct room_client *const c = by_session(h, msg->handle);
+    if (c == NULL || c->vanished) {
+        return;
+    }
+    if (c->closed) {
+        room_harness_violation(h, "%s got a message after its close", c->identity);
+        return;
+    }
+    if (msg->type == CHANNEL_CLOSE) {
+        c->closed = true;
+        if (!c->first_seen) {
+            room_harness_violation(h, "%s was closed without a word", c->identity);
+        }
+        return;
+    }
+    struct pbuf *rsp = NULL;
+    if (lk_unpack_signal_response(shared_buf_view(msg->u.send.data), &rsp) < 0) {
+        room_harness_violation(h, "a message that cannot be decoded");
+        return;
+    }
+    c->messages++;
+    check_first(c, rsp->msg);
+    on_response(c, rsp->msg);
+    pbuf_free(rsp);
+}
