@@ -40,3 +40,17 @@ $(OUT)/malloc_count.so: tests/bench/malloc_count.c
 check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver
 	$(Q)tests/blackbox/test_jwt.py $^
 .PHONY: check-jwt
+
+# ---- demo ------------------------------------------------------------------------------------------------------------
+DEMO_MODULES := tests/support/demo/node_modules/.package-lock.json
+$(DEMO_MODULES): tests/support/demo/package-lock.json
+	@echo "  NPM   $(@D)"
+	$(Q)cd tests/support/demo && npm ci --silent
+	@touch $@
+
+## demo: a call to try on this machine, set-up included; ONCE=1 ends after its self-check
+demo:
+	@tests/support/setup.sh build demo
+	$(Q)$(MAKE) --no-print-directory -j2 MODE=release sfu jwt-service tools $(DEMO_MODULES)
+	@exec tests/support/demo.sh $(BUILD)/release $(if $(ONCE),--once)
+.PHONY: demo
