@@ -181,7 +181,7 @@ static void resume(struct participant *p, handle_t session)
     room_flush_updates(p->room);
     signal_send_reconnect(p);
     signal_send_everybody(p);
-    signal_send_room_update(p->room);
+    signal_send_room_update(p);
     // v1: the client offers. v0: we restart ICE on the transport that is ours to offer.
     if (!p->v1) {
         negotiation_restart_subscriber(p);

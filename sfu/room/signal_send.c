@@ -360,16 +360,16 @@ static void broadcast(struct room *r, const Livekit__SignalResponse *rsp)
     shared_buf_unref(data);
 }
 
-void signal_send_room_update(struct room *r)
+void signal_send_room_update(struct participant *p)
 {
     struct arena a;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__RoomUpdate u = LIVEKIT__ROOM_UPDATE__INIT;
-    u.room = proto_map_room(r, &a);
+    u.room = proto_map_room(p->room, &a);
     if (u.room != NULL) {
         Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE);
         rsp.room_update = &u;
-        broadcast(r, &rsp);
+        send_msg(p, &rsp);
     }
     arena_done(&a);
 }

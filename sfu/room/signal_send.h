@@ -56,7 +56,7 @@ void signal_send_leave(struct participant *p, enum disconnect_reason reason,
 void signal_send_pong(struct participant *p, int64_t unix_ms);
 void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms);
 void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n);
-void signal_send_room_update(struct room *r);
+void signal_send_room_update(struct participant *p);
 
 // RequestResponse for a request that carries an id, and for those that are matched by their echo.
 void signal_send_request_response(struct participant *p, uint32_t request_id,
