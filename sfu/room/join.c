@@ -175,7 +175,11 @@ static void resume(struct participant *p, handle_t session)
         signal_send_close(p);
     }
     participant_set_session(p, session);
-    if (p->state == PARTICIPANT_ACTIVE) {
+    if (p->state == PARTICIPANT_ACTIVE && participant_is_cut_off(p)) {
+        // The signalling alone does not keep anybody: the media has to come back as well.
+        timer_heap_set(env->timers, &p->timer,
+                       mono_add_ms(env->now, PARTICIPANT_RESTART_DEADLINE_MS));
+    } else if (p->state == PARTICIPANT_ACTIVE) {
         timer_heap_cancel(env->timers, &p->timer);
     }
     room_flush_updates(p->room);

@@ -210,6 +210,12 @@ struct pc_transport *participant_sending(const struct participant *p)
     return p->v1 ? p->publisher : p->subscriber;
 }
 
+bool participant_is_cut_off(const struct participant *p)
+{
+    return (p->publisher != NULL && p->publisher->failed) ||
+           (p->subscriber != NULL && p->subscriber->failed);
+}
+
 // ---- own data -------------------------------------------------------------------------------
 
 static size_t find_attribute(const struct participant_attribute *v, size_t n, const char *key)
@@ -322,8 +328,10 @@ void participant_transport_connected(struct participant *p, struct pc_transport 
 {
     struct room_env *const env = p->room->env;
     if (t == participant_primary(p)) {
-        timer_heap_cancel(env->timers, &p->timer);
         participant_set_state(p, PARTICIPANT_ACTIVE);
+    }
+    if (p->state == PARTICIPANT_ACTIVE && !participant_is_cut_off(p)) {
+        timer_heap_cancel(env->timers, &p->timer);
     }
     if (t == p->publisher) {
         publish_matched(p);
@@ -363,6 +371,7 @@ void participant_timeout(struct participant *p)
         signal_send_leave(p, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT);
         participant_close(p, DISCONNECT_JOIN_FAILURE);
     } else {
+        signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RECONNECT);
         participant_close(p, DISCONNECT_CONNECTION_TIMEOUT);
     }
 }

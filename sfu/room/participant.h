@@ -83,6 +83,10 @@ struct participant_attribute {
 // A failed transport may be resumed for this long (livekit-protocol 4.13).
 #define PARTICIPANT_RESUME_DEADLINE_MS 5000
 
+// And after the resume it must be connected within this: clients wait 15 s themselves
+// (livekit-protocol 4.10).
+#define PARTICIPANT_RESTART_DEADLINE_MS 20000
+
 struct participant {
     UT_hash_handle hh;         // room->participants by identity
     UT_hash_handle hh_session; // env->sessions by session
@@ -175,6 +179,9 @@ struct pc_transport *participant_primary(const struct participant *p);
 
 // The transport on which subscriptions are sent (v1: the only one).
 struct pc_transport *participant_sending(const struct participant *p);
+
+// A transport of it has failed and is not back.
+bool participant_is_cut_off(const struct participant *p);
 
 // Finds by WebSocket; NULL for a stale one.
 struct participant *participant_by_session(struct room_env *env, handle_t session);

@@ -80,7 +80,7 @@ static void on_state(struct pc_transport *t, enum peer_connection_state state)
             participant_transport_connected(t->participant, t);
         }
         route_early(t);
-    } else if (state == PEER_CONNECTION_FAILED && !t->failed) {
+    } else if (state == PEER_CONNECTION_FAILED) {
         t->failed = true;
         t->connected = false;
         participant_transport_failed(t->participant, t);
@@ -283,7 +283,6 @@ int pc_transport_prepare_answer(struct pc_transport *t, const struct jsep_applie
     if (!applied->ice_restart || applied->first) {
         return 0;
     }
-    t->failed = false;
     return new_local_ice(t);
 }
 
@@ -318,7 +317,6 @@ int pc_transport_apply_remote(struct pc_transport *t, const struct jsep_applied 
 int pc_transport_restart_ice(struct pc_transport *t)
 {
     int const rc = new_local_ice(t);
-    t->failed = false;
     advance(t);
     return rc;
 }

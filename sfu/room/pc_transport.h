@@ -41,8 +41,8 @@ struct pc_transport {
     uint32_t rtcp_ssrc;         // sender SSRC of our reports and feedback
     uint16_t twcc_sn;           // next transport-wide number we send
     bool remote_set;
-    bool connected; // ICE and DTLS are up
-    bool failed;
+    bool connected;                   // ICE and DTLS are up
+    bool failed;                      // and not connected again since
     struct subscription *outputs;     // hash by SSRC that we send
     struct subscription *outputs_rtx; // hash by RTX SSRC
     struct timer timer;               // ROOM_TIMER_PC
