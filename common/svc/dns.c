@@ -346,7 +346,8 @@ static uint32_t answer_ttl(const unsigned char *abuf, int alen)
         }
         rd_skip(&r, 4); // type, class
         if (i >= questions) {
-            ttl = MIN(ttl, rd_be32(&r));
+            uint32_t const this_ttl = rd_be32(&r);
+            ttl = MIN(ttl, this_ttl);
             rd_skip(&r, rd_be16(&r));
         }
     }
@@ -441,6 +442,13 @@ int dns_resolve(struct dns *d, const char *name, void (*fn)(void *user, const st
     q->u.a.fn = fn;
     if (ret != NULL) {
         *ret = q;
+    }
+    struct dns_addrs *const result = &q->u.a.result;
+    if (addr_parse_ip(bytes_str(name), &result->addrs[0]) == 0) {
+        // c-ares (1.18) would ask name servers about literals too.
+        result->count = 1;
+        finish(q);
+        return 0;
     }
     struct ares_addrinfo_hints const hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NUMERICSERV};
