@@ -172,8 +172,8 @@ FUZZ := $(patsubst %.c,$(OUT)/%,$(FUZZ_SRC))
 BENCH := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
 
 # One program per test file; $(eval) because the libraries depend on the file's LINK comment. A test may name helper
-# objects of tests/support with "// SUPPORT: pcap vnet".
-supports = $(patsubst %,$(OUT)/tests/support/%.o,$(shell sed -n 's,^// SUPPORT: *,,p' $(1) | head -1))
+# objects of tests/support with "// SUPPORT: pcap vnet", in as many such lines as it likes.
+supports = $(patsubst %,$(OUT)/tests/support/%.o,$(shell sed -n 's,^// SUPPORT: *,,p' $(1)))
 # Tests are small programs on large stacks.
 $(OUT)/tests/%.o: WARN += -Wno-frame-larger-than
 define TEST_RULE
