@@ -363,7 +363,7 @@ static void fill_encodings(const struct jsep_remote_media *m, struct rtp_demux_s
 static int set_section(struct pc_transport *t, const struct jsep_transceiver *s)
 {
     struct rtp_demux_section d = {
-        .id = s->mline,
+        .id = s->id,
         .kind = s->kind == JSEP_VIDEO ? MEDIA_VIDEO : MEDIA_AUDIO,
     };
     set_id(&d.mid, s->mid);
@@ -415,7 +415,7 @@ int pc_transport_update_ingress(struct pc_transport *t)
         const struct jsep_transceiver *const s = jsep_at(t->jsep, i);
         if (!receives(s)) {
             if (t->ingress != NULL) {
-                rtp_demux_remove_section(&t->ingress->demux, s->mline);
+                rtp_demux_remove_section(&t->ingress->demux, s->id);
             }
             continue;
         }
@@ -430,7 +430,7 @@ int pc_transport_update_ingress(struct pc_transport *t)
             return rc;
         }
         merge_ext(&ext, &s->ext_recv);
-        t->ingress->sections[n].id = s->mline;
+        t->ingress->sections[n].id = s->id;
         t->ingress->sections[n].track = section_track(t, s);
         n++;
     }

@@ -25,7 +25,7 @@ struct pc_ingress {
     struct twcc_recorder twcc;
     uint8_t section_count;
     struct {
-        uint32_t id;                   // of the demultiplexer's section: the m-line
+        uint32_t id;                   // of the demultiplexer's section: the transceiver's
         struct published_track *track; // NULL while no add_track claims it
     } sections[RTP_DEMUX_SECTIONS];
 };

@@ -149,7 +149,7 @@ static void name_layers(struct published_track *t, const struct jsep_remote_medi
 void published_track_set_section(struct published_track *t, struct jsep_transceiver *section)
 {
     t->section = section;
-    t->section_id = section->mline;
+    t->section_id = section->id;
     t->state = TRACK_MATCHED;
     section->recv_owner = t->handle;
     struct jsep_receiver const r = {

@@ -206,6 +206,7 @@ int jsep_transceiver_new_(struct jsep *j, enum jsep_kind kind, struct bytes mid,
     }
     t->mid = t->mid_storage;
     t->kind = kind;
+    t->id = j->next_section++;
     t->mline = UINT16_MAX;
     t->j = j;
     *ret = t;

@@ -161,6 +161,7 @@ struct jsep_transceiver {
     bool
         stopped; // rejected by one side, or gone from the remote's offers: carries nothing any more
     bool local;  // made by jsep_add_*
+    uint16_t id; // unique in this engine and constant, whatever a description does to positions
     uint16_t mline; // position in the last description; UINT16_MAX before the first
     const char *mid;
 

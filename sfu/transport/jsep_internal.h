@@ -44,6 +44,7 @@ struct jsep {
     enum jsep_dtls_role next_role; // of the pending remote offer
     uint64_t version;
     uint32_t next_mid;
+    uint16_t next_section;
     bool dirty;
     size_t offered_count; // sections of our pending offer
     enum sdp_setup offered_setup;
