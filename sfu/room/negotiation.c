@@ -50,6 +50,19 @@ static void match_publications(struct participant *p)
     }
 }
 
+// What the client rejected, or whose m-line it gave to another section, carries nothing any more.
+static void close_stopped_publications(struct participant *p)
+{
+    struct published_track *t = NULL;
+    struct published_track *next = NULL;
+    DL_FOREACH_SAFE(p->tracks, t, next)
+    {
+        if (t->section != NULL && t->section->stopped) {
+            published_track_close(t);
+        }
+    }
+}
+
 static void publish_matched(struct participant *p)
 {
     struct published_track *t = NULL;
@@ -76,6 +89,23 @@ static void refuse(struct subscription *s)
         s->codec_refused = true;
         signal_send_subscription_error(s->subscriber, s->track->info.sid,
                                        SUBSCRIPTION_ERROR_CODEC_UNSUPPORTED);
+    }
+}
+
+// Ends those whose section the client rejected; refused: it will not have the track, and is told.
+static void close_stopped_subscriptions(struct participant *p, bool refused)
+{
+    struct subscription *s = NULL;
+    struct subscription *next = NULL;
+    HASH_ITER(hh, p->subscriptions, s, next)
+    {
+        if (s->section == NULL || !s->section->stopped) {
+            continue;
+        }
+        if (refused) {
+            refuse(s);
+        }
+        subscription_close(s);
     }
 }
 
@@ -189,8 +219,10 @@ void negotiation_offer(struct participant *p, const char *sdp, uint32_t id)
     p->sections_audio = 0;
     p->sections_video = 0;
     if (p->v1) {
+        close_stopped_subscriptions(p, false);
         (void)subscription_reconcile(p);
     }
+    close_stopped_publications(p);
     match_publications(p);
     if (p->v1) {
         assign_free_sections(p);
@@ -260,6 +292,7 @@ void negotiation_answer(struct participant *p, const char *sdp, uint32_t id)
     }
     p->offer_pending = false;
     timer_heap_cancel(p->room->env->timers, &p->negotiation);
+    close_stopped_subscriptions(p, true);
     start_assigned(p);
     if (p->negotiate_again || jsep_needs_negotiation(t->jsep)) {
         p->negotiate_again = false;
