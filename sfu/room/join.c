@@ -130,6 +130,8 @@ static void start_transports(struct participant *p, const Livekit__JoinRequest *
     if (rc < 0) {
         signal_send_leave(p, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT);
         participant_close(p, DISCONNECT_JOIN_FAILURE);
+    }
+    if (p->closing) {
         return;
     }
     for (size_t i = 0; i < req->n_add_track_requests; i++) {
