@@ -241,13 +241,14 @@ static void submit_handshakes(struct worker *w)
     while (w->env.dtls_head != NULL) {
         struct room_dtls_job *const job = w->env.dtls_head;
         w->env.dtls_head = job->next;
+        // A step that runs here may leave another one in the list.
+        w->env.dtls_tail = job->next != NULL ? w->env.dtls_tail : NULL;
         if (dtls_pool_submit(w->conf.pool, job, w->dtls_done) < 0) {
             // Overload: the step runs here rather than never, which also slows the joins down.
             dtls_work_run(job->work);
             on_dtls_done(w, job);
         }
     }
-    w->env.dtls_tail = NULL;
 }
 
 static void tell_shutdown(struct worker *w)
