@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: room
-// SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet media_model
-// media_subscriber COVERS: room_env pc_transport negotiation published_track subscription router
-// active_speaker signal_send
+// SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet
+// SUPPORT: media_model media_subscriber
+// COVERS: room_env pc_transport negotiation published_track subscription router active_speaker
+// COVERS: signal_send
 //
 // Media through a whole room layer: clients with real peer connections on a virtual network. Every
 // message of every scenario is checked by tests/support/room_client_signal.c.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: room
-// SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet media_model
-// media_subscriber COVERS: room participant join room_api signal_dispatch proto_map channel_msg
+// SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet
+// SUPPORT: media_model media_subscriber
+// COVERS: room participant join room_api signal_dispatch proto_map channel_msg
 //
 // How sessions begin, break, come back and end, and what the others see of it.
 #include <setjmp.h>
@@ -586,6 +587,115 @@ static void tracks_without_sections_are_limited(void **state)
     end();
 }
 
+// The sections of an offer in another order, which no client may do (RFC 3264 section 8).
+static char *reordered(const char *sdp, size_t first, size_t second)
+{
+    const char *at[32];
+    size_t n = 0;
+    for (const char *p = strstr(sdp, "m="); p != NULL && n < 31; p = strstr(p + 2, "\r\nm=")) {
+        at[n] = n == 0 ? p : p + 2;
+        n++;
+    }
+    at[n] = sdp + strlen(sdp);
+    assert_true(first < n && second < n);
+    struct dynbuf out;
+    dynbuf_init(&out, JSEP_MAX_TEXT);
+    dynbuf_add(&out, bytes_of(sdp, (size_t)(at[0] - sdp)));
+    for (size_t i = 0; i < n; i++) {
+        size_t const k = i == first ? second : i == second ? first : i;
+        dynbuf_add(&out, bytes_of(at[k], (size_t)(at[k + 1] - at[k])));
+    }
+    char *const text = mem_strdup(dynbuf_cstr(&out));
+    dynbuf_done(&out);
+    return text;
+}
+
+static void send_offer_text(struct room_client *c, char *sdp)
+{
+    Livekit__SessionDescription d = LIVEKIT__SESSION_DESCRIPTION__INIT;
+    d.sdp = sdp;
+    LK_SET(&d, id, 1);
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER;
+    r.offer = &d;
+    room_client_request(c, &r);
+}
+
+static void stopped_sections_end_what_they_carried(void **state)
+{
+    (void)state;
+    begin_call(false);
+    struct dynbuf out;
+    dynbuf_init(&out, JSEP_MAX_TEXT);
+    room_pc_write_offer(b->publisher, false, &out);
+    // All video is rejected: what b sends, what it gets, and what is free.
+    char *const text = mem_strdup(dynbuf_cstr(&out));
+    for (char *m = text; (m = strstr(m, "m=video 9")) != NULL;) {
+        m += 9;
+        m[-1] = '0';
+    }
+    send_offer_text(b, text);
+    run(S(1));
+    h.violations = 0; // the answer fits another offer
+    assert_int_equal(room_client_peer(a, "bob")->track_count, 0);
+    assert_int_equal(h.env.tracks.count, 1);
+    assert_int_equal(flow(b, a_video, S(1)), 0);
+    assert_int_equal(b->required_video, 1); // it is asked for another one
+    mem_free(text);
+    dynbuf_done(&out);
+    assert_true(room_client_active(a));
+    end();
+}
+
+static void rejected_offers_are_not_repeated(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = room_client_join(
+        &h, &(struct room_client_conf){.identity = "bob", .v0 = true, .rejects_video = true});
+    run(S(1));
+    struct room_sender *const v = room_client_publish(a, ROOM_VIDEO);
+    struct room_sender *const u = room_client_publish(a, ROOM_AUDIO);
+    run(S(2));
+    assert_int_equal(flow(b, v, S(1)), 0);
+    assert_true(flow(b, u, S(1)) > 30);
+    assert_int_equal(b->subscription_errors, 1);
+    assert_in_range(b->subscriber->answers, 1, 4);
+    end();
+}
+
+static void reordered_sections_confuse_nobody(void **state)
+{
+    (void)state;
+    begin_call(false);
+    struct room_sender *const u = room_client_publish(b, ROOM_AUDIO);
+    run(S(1));
+    for (int i = 0; i < 2; i++) {
+        struct dynbuf out;
+        dynbuf_init(&out, JSEP_MAX_TEXT);
+        room_pc_write_offer(b->publisher, false, &out);
+        // Video and audio that are sent change places.
+        char *const text = reordered(dynbuf_cstr(&out), 7, 8);
+        send_offer_text(b, text);
+        mem_free(text);
+        dynbuf_done(&out);
+        run(S(1));
+    }
+    h.violations = 0;
+    assert_true(flow(a, b_video, S(1)) > 30);
+    assert_true(flow(a, u, S(1)) > 30);
+    jsep_transceiver_clear_sender(b_video->section);
+    b_video->section = NULL;
+    b->publisher->offer_out = false;
+    room_client_offer(b, false);
+    run(S(2));
+    assert_int_equal(room_client_peer(a, "bob")->track_count, 1);
+    assert_true(flow(a, u, S(1)) > 30);
+    assert_true(flow(b, a_video, S(1)) > 30);
+    end();
+}
+
 static void a_crowd_comes_and_goes(void **state)
 {
     (void)state;
@@ -640,6 +750,9 @@ int main(void)
         TEST(pings_are_answered),
         TEST(nonsense_disturbs_nobody),
         TEST(tracks_without_sections_are_limited),
+        TEST(stopped_sections_end_what_they_carried),
+        TEST(rejected_offers_are_not_repeated),
+        TEST(reordered_sections_confuse_nobody),
         TEST(a_crowd_comes_and_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

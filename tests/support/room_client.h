@@ -21,8 +21,9 @@ struct room_client_conf {
     bool v0;
     bool no_auto_subscribe;
     bool adaptive_stream;
-    bool no_offer; // like Firefox: nothing in the join request, the offer follows the answer
-    bool silent;   // never answers or offers anything
+    bool no_offer;      // like Firefox: nothing in the join request, the offer follows the answer
+    bool silent;        // never answers or offers anything
+    bool rejects_video; // v0: answers with port 0
     bool hidden, no_publish, no_subscribe, update_metadata;
     int32_t protocol; // 0: 17
 };

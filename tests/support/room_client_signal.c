@@ -158,6 +158,15 @@ static void on_answer(struct room_client *c, const Livekit__SessionDescription *
     }
 }
 
+// Makes the port of all such sections 0.
+static void reject(char *sdp, const char *line)
+{
+    for (char *m = sdp; (m = strstr(m, line)) != NULL;) {
+        m += strlen(line);
+        m[-1] = '0';
+    }
+}
+
 static void on_offer(struct room_client *c, const Livekit__SessionDescription *d)
 {
     if (!c->conf.v0) {
@@ -178,6 +187,9 @@ static void on_offer(struct room_client *c, const Livekit__SessionDescription *d
         check_known(c, c->subscriber, d);
         Livekit__SessionDescription a = LIVEKIT__SESSION_DESCRIPTION__INIT;
         LK_SET_STR(&a, type, "answer");
+        if (c->conf.rejects_video) {
+            reject(lk_unconst_str(dynbuf_cstr(&b)), "m=video 9");
+        }
         LK_SET_STR(&a, sdp, dynbuf_cstr(&b));
         LK_SET(&a, id, d->id);
         Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
