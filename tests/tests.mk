@@ -36,6 +36,14 @@ $(OUT)/malloc_count.so: tests/bench/malloc_count.c
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(WARN) $(CFLAGS_ALL) -fPIC -fno-builtin -fvisibility=default -shared -o $@ $<
 
+## bench: foci-sfu and the floor forwarder beside each other (MODE=release); writes build/bench.json, judges nothing
+bench:
+	@tests/support/setup.sh build bench
+	$(Q)$(MAKE) --no-print-directory -j2 MODE=release bench-programs
+	$(Q)python3 tests/bench/run_bench.py $(BUILD)/release $(BUILD)/bench.json
+bench-programs: $(addprefix $(OUT)/,foci-sfu loadgen floor_forwarder floor_load malloc_count.so)
+.PHONY: bench bench-programs
+
 ## check-jwt: foci-jwt from outside, against stand-ins for homeserver, SFU and name server
 check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver
 	$(Q)tests/blackbox/test_jwt.py $^

@@ -4,12 +4,11 @@
 // number, one of DECRYPT_ONE_OF is decrypted and compared.
 //
 //   floor_load --port N [--seed N] [--publishers N] [--subscribers N] [--meeting] [--pps N]
-//   [--packet-size BYTES]
-//              [--burst N] [--warmup S] [--seconds S]
+//              [--packet-size BYTES] [--burst N] [--warmup S] [--seconds S]
 //
-// Publishers do not subscribe, except with --meeting, where everybody does both. Prints a line of
-// JSON at the start and at the end of the measured time. Exit status 1 when a decrypted packet is
-// wrong.
+// Publishers do not subscribe, except with --meeting, where everybody does both and sends audio
+// too. Prints a line of JSON at the start and at the end of the measured time, with nothing under
+// way at both moments. Exit status 1 when a decrypted packet is wrong.
 
 #include <errno.h>
 #include <getopt.h>
@@ -31,6 +30,9 @@
 #define RX_BUFFER (1 << 20)
 #define DECRYPT_ONE_OF 64u
 #define EVENTS 64
+#define QUIET_MS 200 // as the load generator
+#define AUDIO_SIZE 92
+#define AUDIO_INTERVAL_NS 20000000
 #define HELLO_TRIES 50
 #define HELLO_WAIT_MS 100
 #define NS_PER_S 1000000000
@@ -46,11 +48,7 @@ struct peer {
     struct floor_gcm *out, *in;
     uint8_t out_salt[FLOOR_SALT_LEN], in_salt[FLOOR_SALT_LEN];
     uint64_t sent;
-    int64_t next_burst; // monotonic ns
-};
-
-struct totals {
-    uint64_t received, expected;
+    int64_t next_burst, next_audio; // monotonic ns
 };
 
 static struct {
@@ -104,7 +102,7 @@ static void check_content(struct peer *p, uint8_t *d, size_t len, uint32_t publi
     size_t const n = len - FLOOR_RTP_HEADER - FLOOR_TAG_LEN;
     floor_iv(iv, p->in_salt, floor_be32(d + 8), index);
     bool ok = floor_gcm_open(p->in, payload, payload, n, iv, d, FLOOR_RTP_HEADER, payload + n) &&
-              len == (size_t)opt.packet_size + FLOOR_TAG_LEN;
+              (len == (size_t)opt.packet_size + FLOOR_TAG_LEN || len == AUDIO_SIZE + FLOOR_TAG_LEN);
     for (size_t i = 0; ok && i < n; i++) {
         ok = payload[i] == filler(publisher);
     }
@@ -145,30 +143,37 @@ static void receive(struct peer *p)
     }
 }
 
-static struct totals totals(void)
+static uint64_t received_by_all(void)
 {
-    struct totals t = {0};
+    uint64_t n = 0;
     for (uint32_t i = 0; i < peer_count; i++) {
         for (int k = 0; k < opt.publishers; k++) {
-            const struct stream *const s = &peers[i].streams[k];
-            t.received += s->received;
-            t.expected += s->received > 0 ? s->highest - s->first + 1 : 0;
+            n += peers[i].streams[k].received;
         }
     }
-    return t;
+    return n;
+}
+
+static uint64_t sent_by_all(void)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < opt.publishers; i++) {
+        n += peers[i].sent;
+    }
+    return n;
 }
 
 // ---- sending ------------------------------------------------------------------------------------
 
-static void send_burst(uint32_t publisher)
+static void send_burst(uint32_t publisher, int count, size_t size)
 {
     static uint8_t out[RX_BATCH][RX_CAP];
     struct mmsghdr m[RX_BATCH];
     struct iovec v[RX_BATCH];
     struct peer *const p = &peers[publisher];
-    size_t const n = (size_t)opt.packet_size - FLOOR_RTP_HEADER;
+    size_t const n = size - FLOOR_RTP_HEADER;
     uint32_t const timestamp = (uint32_t)(now_ns() / 11111); // 90 kHz
-    for (int i = 0; i < opt.burst; i++) {
+    for (int i = 0; i < count; i++) {
         uint8_t *const d = out[i];
         uint8_t iv[FLOOR_SALT_LEN];
         uint64_t const index = p->sent++;
@@ -178,11 +183,21 @@ static void send_burst(uint32_t publisher)
         memset(d + FLOOR_RTP_HEADER, filler(publisher), n);
         floor_iv(iv, p->out_salt, floor_ssrc(publisher), index);
         floor_gcm_seal(p->out, d + FLOOR_RTP_HEADER, d + FLOOR_RTP_HEADER, n, iv, d,
-                       FLOOR_RTP_HEADER, d + opt.packet_size);
-        v[i] = (struct iovec){.iov_base = d, .iov_len = (size_t)opt.packet_size + FLOOR_TAG_LEN};
+                       FLOOR_RTP_HEADER, d + size);
+        v[i] = (struct iovec){.iov_base = d, .iov_len = size + FLOOR_TAG_LEN};
         m[i].msg_hdr = (struct msghdr){.msg_iov = &v[i], .msg_iovlen = 1};
     }
-    (void)sendmmsg(p->fd, m, (unsigned)opt.burst, 0);
+    (void)sendmmsg(p->fd, m, (unsigned)count, 0);
+}
+
+static void schedule(int64_t start)
+{
+    for (int i = 0; i < opt.publishers; i++) {
+        // Shifted, so that several publishers do not send at the same moment.
+        peers[i].next_burst = start + (int64_t)NS_PER_S * opt.burst / opt.pps * i / opt.publishers;
+        peers[i].next_audio =
+            opt.meeting ? start + (int64_t)AUDIO_INTERVAL_NS * i / opt.publishers : INT64_MAX;
+    }
 }
 
 // Sends what is due and returns when the next burst is.
@@ -193,10 +208,15 @@ static int64_t send_due(int64_t now)
     for (int i = 0; i < opt.publishers; i++) {
         struct peer *const p = &peers[i];
         while (p->next_burst <= now) {
-            send_burst((uint32_t)i);
+            send_burst((uint32_t)i, opt.burst, (size_t)opt.packet_size);
             p->next_burst += interval;
         }
+        while (p->next_audio <= now) {
+            send_burst((uint32_t)i, 1, AUDIO_SIZE);
+            p->next_audio += AUDIO_INTERVAL_NS;
+        }
         next = p->next_burst < next ? p->next_burst : next;
+        next = p->next_audio < next ? p->next_audio : next;
     }
     return next;
 }
@@ -265,13 +285,14 @@ static int open_all(void)
     return poll;
 }
 
-// Runs until `end`; a publisher's first burst is shifted so that several do not send at the same
-// moment.
-static void run_until(int poll, int timer, int64_t end)
+static void run_for(int poll, int timer, int64_t ms, bool sending)
 {
     struct epoll_event events[EVENTS];
-    for (int64_t now = now_ns(); now < end; now = now_ns()) {
-        int64_t const next = send_due(now);
+    int64_t const start = now_ns();
+    int64_t const end = start + ms * 1000000;
+    schedule(start);
+    for (int64_t now = start; now < end; now = now_ns()) {
+        int64_t const next = sending ? send_due(now) : end;
         int64_t const wake = next < end ? next : end;
         struct itimerspec const at = {
             .it_value = {.tv_sec = wake / NS_PER_S, .tv_nsec = wake % NS_PER_S}};
@@ -288,6 +309,12 @@ static void run_until(int poll, int timer, int64_t end)
     }
 }
 
+static void announce(const char *event)
+{
+    (void)printf("{\"event\": \"%s\"}\n", event);
+    (void)fflush(stdout);
+}
+
 static void run(void)
 {
     int const poll = open_all();
@@ -296,21 +323,21 @@ static void run(void)
     if (timer < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, timer, &e) < 0) {
         fail("timer");
     }
-    int64_t const start = now_ns();
-    for (int i = 0; i < opt.publishers; i++) {
-        peers[i].next_burst = start + (int64_t)NS_PER_S * opt.burst / opt.pps * i / opt.publishers;
-    }
-    run_until(poll, timer, start + (int64_t)opt.warmup * NS_PER_S);
-    struct totals const before = totals();
-    (void)printf("{\"event\": \"window_start\"}\n");
-    (void)fflush(stdout);
-    run_until(poll, timer, start + (int64_t)(opt.warmup + opt.seconds) * NS_PER_S);
-    struct totals const after = totals();
-    uint64_t const received = after.received - before.received;
-    uint64_t const expected = after.expected - before.expected;
-    (void)printf(
-        "{\"event\": \"window_end\", \"received\": %llu, \"expected\": %llu, \"wrong\": %llu}\n",
-        (unsigned long long)received, (unsigned long long)expected, (unsigned long long)wrong);
+    run_for(poll, timer, opt.warmup * 1000, true);
+    run_for(poll, timer, QUIET_MS, false);
+    uint64_t const received = received_by_all();
+    uint64_t const sent = sent_by_all();
+    announce("window_start");
+    run_for(poll, timer, QUIET_MS, false);
+    run_for(poll, timer, opt.seconds * 1000, true);
+    run_for(poll, timer, QUIET_MS, false);
+    announce("window_end");
+    uint64_t const receivers = peer_count - (opt.meeting ? 1u : (uint32_t)opt.publishers);
+    (void)printf("{\"event\": \"result\", \"received\": %llu, \"expected\": %llu, "
+                 "\"content_errors\": %llu}\n",
+                 (unsigned long long)(received_by_all() - received),
+                 (unsigned long long)((sent_by_all() - sent) * receivers),
+                 (unsigned long long)wrong);
     (void)fflush(stdout);
 }
 
