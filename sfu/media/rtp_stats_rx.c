@@ -44,8 +44,9 @@ static void advance(struct rtp_stats_rx *s, uint64_t to)
         memset(s->seen, 0, sizeof(s->seen));
     } else {
         for (uint64_t sn = s->highest_sn + 1; sn <= to; sn++) {
-            uint64_t bit;
-            *seen_word(s, sn, &bit) &= ~bit;
+            uint64_t bit = 0;
+            uint64_t *const word = seen_word(s, sn, &bit);
+            *word &= ~bit;
         }
     }
     s->highest_sn = to;
