@@ -37,7 +37,6 @@ int receiver_new(const struct receiver_conf *conf, struct receiver **ret)
     r->housekeeping = MONO_NEVER;
     pli_throttle_init(&r->plis);
     ts_align_init(&r->align, conf->clock_rate);
-    audio_level_init(&r->level, conf->clock_rate, AUDIO_LEVEL_DEFAULTS);
     for (unsigned i = 0; i < conf->encodings; i++) {
         if (init_encoding(&r->encodings[i], conf, video) < 0) {
             goto fail;
@@ -196,11 +195,7 @@ static void note_key_frame(struct receiver *r, mono_t now, uint8_t encoding, con
 static void note_media(struct receiver *r, mono_t now, uint8_t encoding, const struct packet *p)
 {
     struct receiver_encoding *const e = &r->encodings[encoding];
-    if (!r->video) {
-        if (p->info.audio_level != PACKET_NO_AUDIO_LEVEL) {
-            audio_level_packet(&r->level, now, p->ts, p->info.audio_level);
-        }
-    } else {
+    if (r->video) {
         note_key_frame(r, now, encoding, p);
     }
     if (p->info.recovered) {

@@ -165,9 +165,6 @@ int receiver_ts_offset(const struct receiver *r, uint8_t from, uint8_t to, uint3
 // first one.
 const struct rtp_stats_sr *receiver_last_sr(const struct receiver *r, uint8_t encoding);
 
-// Loudness of an audio track (audio_level.h): smoothed linear level and whether that is speech.
-double receiver_audio_level(const struct receiver *r, mono_t now, bool *ret_active);
-
 #define RECEIVER_TEMPORAL_MAX 4
 
 struct receiver_encoding_stats {

@@ -3,7 +3,6 @@
 // Inside of a receiver, shared by receiver.c (packets) and receiver_rtcp.c (reports, timers, what
 // others read). Nobody else includes this.
 
-#include "sfu/media/audio_level.h"
 #include "sfu/media/nack_queue.h"
 #include "sfu/media/packet_info.h"
 #include "sfu/media/pli_throttle.h"
@@ -51,7 +50,6 @@ struct receiver {
     mono_t housekeeping; // MONO_NEVER while no packet is held
     struct pli_throttle plis;
     struct ts_align align;
-    struct audio_level level;
     struct dd_structure *dd; // AV1: last structure, for the dimensions; NULL for other codecs
     uint64_t verdicts[RECEIVER_VERDICT_COUNT];
     struct receiver_encoding encodings[RECEIVER_MAX_ENCODINGS];

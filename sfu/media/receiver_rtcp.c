@@ -230,11 +230,6 @@ const struct rtp_stats_sr *receiver_last_sr(const struct receiver *r, uint8_t en
                                              : NULL;
 }
 
-double receiver_audio_level(const struct receiver *r, mono_t now, bool *ret_active)
-{
-    return audio_level_get(&r->level, now, ret_active);
-}
-
 void receiver_get_encoding_stats(const struct receiver *r, mono_t now, uint8_t encoding,
                                  struct receiver_encoding_stats *ret)
 {
