@@ -95,7 +95,8 @@ static struct httpd_req *req_new(struct httpd_listener *li, struct MHD_Connectio
     find_route(r);
     r->body_max =
         r->route != NULL && r->route->body_max > 0 ? r->route->body_max : BODY_IGNORED_MAX;
-    // A little too much is read all the same: a client that still sends would see a reset, no answer.
+    // A little too much is read all the same: a client that still sends would see a reset, no
+    // answer.
     r->too_large = declared_length(r) > r->body_max + BODY_EXCESS_MAX;
     dynbuf_init(&r->body, r->body_max);
     return r;
@@ -341,6 +342,12 @@ static void on_upgrade(void *cls, struct MHD_Connection *conn, void *req_cls, co
     struct httpd_upgrade *const u = cls;
     u->req->upgrade = NULL; // from here on it belongs to its owner
     u->mhd = urh;
+    if (u->owner->stopping) {
+        struct httpd_upgraded const none = {.fd = -1};
+        u->fn(u->user, &none);
+        httpd_release(u);
+        return;
+    }
     struct httpd_upgraded const up = {
         .fd = sock, .early = bytes_of(extra, extra_size), .handle = u};
     u->fn(u->user, &up);

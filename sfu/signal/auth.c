@@ -10,23 +10,6 @@ int auth_refuse(struct auth_refusal *refusal, unsigned status, const char *text)
     return -EACCES;
 }
 
-static int refuse_token(struct auth_refusal *refusal, const struct access_token_refusal *why)
-{
-    refusal->status = 401;
-    switch (why->why) {
-    case ACCESS_TOKEN_TOO_LONG:
-    case ACCESS_TOKEN_MALFORMED:
-        return auth_refuse(refusal, 401, "invalid authorization token");
-    case ACCESS_TOKEN_UNKNOWN_KEY:
-        return auth_refuse(refusal, 401, why->text);
-    default:
-        // The original puts the token into this text, where it ends up in logs of proxies and
-        // browsers.
-        (void)snprintf(refusal->text, sizeof(refusal->text), "invalid token, error: %s", why->text);
-        return -EACCES;
-    }
-}
-
 int auth_request(const struct httpd_req *r, const struct api_keys *keys, wall_t now,
                  struct access_token **ret, struct auth_refusal *refusal)
 {
@@ -46,5 +29,5 @@ int auth_request(const struct httpd_req *r, const struct api_keys *keys, wall_t 
     }
     struct access_token_refusal why;
     int const rc = access_token_verify(keys, now, bytes_str(text), ret, &why);
-    return rc == -EACCES ? refuse_token(refusal, &why) : rc;
+    return rc == -EACCES ? auth_refuse(refusal, 401, why.text) : rc;
 }

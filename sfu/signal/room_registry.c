@@ -55,18 +55,14 @@ static uint32_t least_loaded(const struct room_registry *r)
     return best;
 }
 
-struct room_entry *room_registry_need(struct room_registry *r, const char *name)
+static struct room_entry *place(struct room_registry *r, const char *name, uint32_t worker)
 {
-    struct room_entry *e = room_registry_find(r, name);
-    if (e != NULL) {
-        return e;
-    }
-    e = NEW(struct room_entry);
+    struct room_entry *const e = NEW(struct room_entry);
     if (e == NULL) {
         return NULL;
     }
     e->name = mem_strdup(name);
-    e->worker = least_loaded(r);
+    e->worker = worker;
     if (e->name != NULL) {
         HASH_ADD_KEYPTR(hh, r->rooms, e->name, strlen(e->name), e);
     }
@@ -78,9 +74,37 @@ struct room_entry *room_registry_need(struct room_registry *r, const char *name)
     return e;
 }
 
+struct room_entry *room_registry_hold(struct room_registry *r, const char *name)
+{
+    struct room_entry *e = room_registry_find(r, name);
+    if (e == NULL) {
+        e = place(r, name, least_loaded(r));
+    }
+    if (e != NULL) {
+        e->holders++;
+    }
+    return e;
+}
+
+void room_registry_release(struct room_registry *r, const char *name)
+{
+    struct room_entry *const e = room_registry_find(r, name);
+    if (e == NULL || e->holders == 0) {
+        return;
+    }
+    e->holders--;
+    if (e->holders == 0 && !e->known) {
+        entry_free(r, e);
+    }
+}
+
 void room_registry_update(struct room_registry *r, uint32_t worker, struct channel_room_info *info)
 {
-    struct room_entry *const e = room_registry_find(r, info->name);
+    struct room_entry *e = room_registry_find(r, info->name);
+    if (e == NULL) {
+        // The session that made the room is gone again already.
+        e = place(r, info->name, worker);
+    }
     if (e == NULL || e->worker != worker) {
         return;
     }
@@ -98,11 +122,9 @@ void room_registry_ended(struct room_registry *r, uint32_t worker, const char *n
         return;
     }
     r->load[worker] -= e->info.num_participants;
-    if (e->pending > 0) {
-        // A join is on its way and will make the room again on the same worker.
-        info_done(&e->info);
-        e->known = false;
-        return;
+    info_done(&e->info);
+    e->known = false;
+    if (e->holders == 0) {
+        entry_free(r, e);
     }
-    entry_free(r, e);
 }

@@ -4,8 +4,9 @@
 // this is the signalling thread's picture of them, kept up to date by their messages.
 //
 // A room is placed when it is first asked for and stays there until its worker says that it has
-// ended. Because messages to a worker keep their order, a join that was sent meanwhile simply makes
-// the room anew there.
+// ended and nobody here holds it any more. Sessions and calls hold it while they live: a join may
+// be on its way when the room ends, and makes it anew on the same worker; were the entry gone, the
+// next join could go to another one and the room would be two.
 //
 // Signalling thread.
 
@@ -17,8 +18,8 @@ struct room_entry {
     UT_hash_handle hh;
     char *name;
     uint32_t worker;
-    uint32_t pending;              // joins and calls on their way: the entry must not go
-    bool known;                    // info is from the worker
+    uint32_t holders;              // sessions and calls
+    bool known;                    // the worker has the room, info is from it
     struct channel_room_info info; // owned
 };
 
@@ -34,9 +35,13 @@ void room_registry_done(struct room_registry *r);
 // NULL if there is none.
 struct room_entry *room_registry_find(struct room_registry *r, const char *name);
 
-// Finds or places a room: on the worker with the fewest participants. NULL without memory.
-struct room_entry *room_registry_need(struct room_registry *r, const char *name);
+// Finds or places a room (on the worker with the fewest participants) and holds it. NULL without
+// memory.
+struct room_entry *room_registry_hold(struct room_registry *r, const char *name);
 
-// CHANNEL_ROOM_INFO and CHANNEL_ROOM_ENDED; takes what info owns.
+// Ends one hold. The entry goes with the last one if its worker does not have the room.
+void room_registry_release(struct room_registry *r, const char *name);
+
+// CHANNEL_ROOM_INFO and CHANNEL_ROOM_ENDED; update takes what info owns.
 void room_registry_update(struct room_registry *r, uint32_t worker, struct channel_room_info *info);
 void room_registry_ended(struct room_registry *r, uint32_t worker, const char *name);

@@ -21,7 +21,7 @@ struct call {
     handle_t handle;
     struct httpd_req *req;
     struct loop_timer *timer;
-    char *room; // its registry entry is pending while the call is
+    char *room; // held in the registry
 };
 
 void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,
@@ -44,10 +44,8 @@ static void respond_error(struct httpd_req *r, const struct twirp_error *e)
 
 static void call_free(struct call *c)
 {
-    struct room_entry *const e =
-        c->room != NULL ? room_registry_find(c->service->registry, c->room) : NULL;
-    if (e != NULL) {
-        e->pending--;
+    if (c->room != NULL) {
+        room_registry_release(c->service->registry, c->room);
     }
     (void)handle_table_remove(&c->service->calls, c->handle);
     loop_timer_free(c->timer);
@@ -226,7 +224,8 @@ static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_erro
     return -EINVAL;
 }
 
-static int start_call(struct room_service *s, struct httpd_req *r, struct room_entry *e,
+// Takes over the hold on e when it succeeds.
+static int start_call(struct room_service *s, struct httpd_req *r, const struct room_entry *e,
                       struct call **ret)
 {
     struct call *const c = NEW(struct call);
@@ -236,16 +235,13 @@ static int start_call(struct room_service *s, struct httpd_req *r, struct room_e
     c->service = s;
     c->req = r;
     c->timer = loop_timer_new(s->loop, on_timeout, c);
-    if (c->timer == NULL || handle_table_add(&s->calls, c, &c->handle) < 0) {
+    char *const room = mem_strdup(e->name);
+    if (c->timer == NULL || room == NULL || handle_table_add(&s->calls, c, &c->handle) < 0) {
+        mem_free(room);
         call_free(c);
         return -ENOBUFS;
     }
-    c->room = mem_strdup(e->name);
-    if (c->room == NULL) {
-        call_free(c);
-        return -ENOMEM;
-    }
-    e->pending++;
+    c->room = room;
     loop_timer_set_ms(c->timer, CALL_TIMEOUT_MS);
     httpd_on_gone(r, on_gone, c);
     *ret = c;
@@ -274,14 +270,14 @@ static int post_call(struct room_service *s, const struct call *c, const struct 
     return 0;
 }
 
-// What an absent room means, without asking anybody. True if answered.
-static bool answer_absent(struct httpd_req *r, enum room_api_method api)
+// What an absent room means, without asking anybody.
+static void answer_absent(struct httpd_req *r, enum room_api_method api)
 {
     struct twirp_error e;
     switch (api) {
     case ROOM_API_LIST_PARTICIPANTS:
         httpd_respond(r, 200, TWIRP_CONTENT_PROTOBUF, (struct bytes){NULL, 0});
-        return true;
+        return;
     case ROOM_API_DELETE_ROOM:
         e = twirp_error_of(TWIRP_NOT_FOUND, "requested room does not exist");
         break;
@@ -290,7 +286,6 @@ static bool answer_absent(struct httpd_req *r, enum room_api_method api)
         break;
     }
     respond_error(r, &e);
-    return true;
 }
 
 static void call_worker(struct room_service *s, struct httpd_req *r, const struct method *m,
@@ -302,15 +297,16 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
         respond_error(r, &err);
         return;
     }
-    struct room_entry *const e = m->api == ROOM_API_CREATE_ROOM
-                                     ? room_registry_need(s->registry, name)
-                                     : room_registry_find(s->registry, name);
-    if (e == NULL && m->api != ROOM_API_CREATE_ROOM) {
-        (void)answer_absent(r, m->api);
+    if (m->api != ROOM_API_CREATE_ROOM && room_registry_find(s->registry, name) == NULL) {
+        answer_absent(r, m->api);
         return;
     }
+    struct room_entry *const e = room_registry_hold(s->registry, name);
     struct call *c = NULL;
     if (e == NULL || start_call(s, r, e, &c) < 0) {
+        if (e != NULL) {
+            room_registry_release(s->registry, name);
+        }
         err = twirp_error_of(TWIRP_RESOURCE_EXHAUSTED, "too many calls");
         respond_error(r, &err);
         return;

@@ -19,7 +19,6 @@ struct room_service {
     struct handle_table calls;
     void (*post)(void *user, uint32_t worker, struct channel_msg *m);
     void *user;
-    uint32_t empty_timeout_s, departure_timeout_s; // for rooms that only the registry knows yet
 };
 
 void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,

@@ -20,15 +20,19 @@ struct rtc_session {
     struct loop_timer *refresh;
     struct rtc_session_args args; // room_name, request and client_address go with the join
     struct access_token *token;
+    char *room; // held in the registry
     bool joined;
     bool told_first; // the first response went out
     bool closing;
+    bool abandoned; // ended before its socket came; freed when it does
 };
 
-void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, const struct api_keys *keys,
+void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, struct room_registry *registry,
+                       const struct api_keys *keys,
                        void (*post)(void *, uint32_t, struct channel_msg *), void *user)
 {
-    *s = (struct rtc_sessions){.loop = loop, .keys = keys, .post = post, .user = user};
+    *s = (struct rtc_sessions){
+        .loop = loop, .registry = registry, .keys = keys, .post = post, .user = user};
     handle_table_init(&s->table, SESSIONS_MAX);
 }
 
@@ -48,6 +52,10 @@ static void session_free(struct rtc_session *s)
     loop_timer_free(s->refresh);
     access_token_free(s->token);
     args_done(&s->args);
+    if (s->room != NULL) {
+        room_registry_release(s->owner->registry, s->room);
+        mem_free(s->room);
+    }
     mem_free(s);
 }
 
@@ -55,7 +63,11 @@ void rtc_sessions_done(struct rtc_sessions *s)
 {
     uint32_t pos = 0;
     for (struct rtc_session *x = NULL; (x = handle_table_next(&s->table, &pos)) != NULL;) {
-        session_free(x);
+        if (x->ws != NULL) {
+            session_free(x);
+        } else {
+            x->abandoned = true;
+        }
     }
     handle_table_done(&s->table);
 }
@@ -168,7 +180,10 @@ static void post_join(struct rtc_session *s)
 static void on_upgraded(void *user, const struct httpd_upgraded *up)
 {
     struct rtc_session *const s = user;
-    if (up->handle == NULL) {
+    if (up->handle == NULL || s->abandoned) {
+        if (up->handle != NULL) {
+            httpd_release(up->handle);
+        }
         session_free(s);
         return;
     }
@@ -197,10 +212,13 @@ static int make_session(struct rtc_sessions *owner, struct rtc_session_args *arg
     s->owner = owner;
     s->refresh = loop_timer_new(owner->loop, on_refresh, s);
     s->token = access_token_ref(args->token);
-    if (s->refresh == NULL || handle_table_add(&owner->table, s, &s->handle) < 0) {
+    char *const room = mem_strdup(args->room_name);
+    if (s->refresh == NULL || room == NULL || handle_table_add(&owner->table, s, &s->handle) < 0) {
+        mem_free(room);
         session_free(s);
         return -ENOMEM;
     }
+    s->room = room;
     s->args = *args;
     *args = (struct rtc_session_args){0};
     *ret = s;
@@ -213,6 +231,7 @@ void rtc_session_start(struct rtc_sessions *owner, struct httpd_req *r, const ch
     struct rtc_session_args taken = *args;
     struct rtc_session *s = NULL;
     if (make_session(owner, &taken, &s) < 0) {
+        room_registry_release(owner->registry, taken.room_name);
         args_done(&taken);
         httpd_respond(r, 503, "text/plain; charset=utf-8",
                       bytes_str("node has exceeded its configured limit"));

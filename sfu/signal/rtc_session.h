@@ -13,23 +13,28 @@
 #include "common/svc/httpd.h"
 #include "common/svc/pbuf.h"
 #include "sfu/base/channel_msg.h"
+#include "sfu/signal/room_registry.h"
 
 struct rtc_session;
 
 struct rtc_sessions {
     struct loop *loop;
     struct handle_table table;
-    const struct api_keys *keys; // borrowed; the first signs refresh tokens
+    struct room_registry *registry; // borrowed; each session holds its room there
+    const struct api_keys *keys;    // borrowed; the first signs refresh tokens
     void (*post)(void *user, uint32_t worker, struct channel_msg *m); // to a worker; takes m
     void *user;
 };
 
-void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, const struct api_keys *keys,
+void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, struct room_registry *registry,
+                       const struct api_keys *keys,
                        void (*post)(void *, uint32_t, struct channel_msg *), void *user);
-// Ends all sessions at once.
+// Ends all sessions at once. Those whose socket is still with HTTP end with the server, before
+// which *s must stay.
 void rtc_sessions_done(struct rtc_sessions *s);
 
-// What a session is about; everything pointed to is taken, also on failure.
+// What a session is about; everything pointed to is taken, also on failure, and so is a hold on the
+// room in the registry.
 struct rtc_session_args {
     uint32_t worker;
     char *room_name;

@@ -151,7 +151,7 @@ static void start_session(struct signal_server *s, struct httpd_req *r, struct c
                           const char *accept_key)
 {
     const char *const room = c->token->claims.video.room;
-    struct room_entry *const e = room_registry_need(&s->registry, room);
+    struct room_entry *const e = room_registry_hold(&s->registry, room);
     const Livekit__JoinRequest *const j = c->join->msg;
     struct rtc_session_args args = {
         .worker = e != NULL ? e->worker : 0,
@@ -163,6 +163,9 @@ static void start_session(struct signal_server *s, struct httpd_req *r, struct c
     };
     c->join = NULL;
     if (e == NULL || args.room_name == NULL || args.client_address == NULL) {
+        if (e != NULL) {
+            room_registry_release(&s->registry, room);
+        }
         mem_free(args.room_name);
         mem_free(args.client_address);
         access_token_free(args.token);
@@ -302,7 +305,7 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
         .user = s,
     };
     room_registry_init(&s->registry, conf->worker_count);
-    rtc_sessions_init(&s->sessions, conf->loop, conf->keys, conf->post, conf->user);
+    rtc_sessions_init(&s->sessions, conf->loop, &s->registry, conf->keys, conf->post, conf->user);
     room_service_init(&s->rooms, conf->loop, &s->registry, conf->keys, conf->post, conf->user);
     int const rc = httpd_new(conf->loop, &hc, &s->httpd, ret_failed);
     if (rc < 0) {
