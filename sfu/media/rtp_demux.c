@@ -241,13 +241,15 @@ static void fill_route(const struct rtp_demux *d, const struct rtp_demux_section
 
 // Room for one more SSRC of this encoding: a new one takes the place of one that said goodbye or
 // fell silent.
-static bool make_room(struct rtp_demux *d, mono_t now, const struct target *t, bool rtx)
+static bool make_room(struct rtp_demux *d, mono_t now, const struct target *t, bool rtx,
+                      uint32_t *ret_replaced)
 {
     struct rtp_demux_binding_ *const old = binding_of(d, t->section->id, t->encoding, rtx);
     if (old) {
         if (!old->stopped && mono_diff_us(now, old->last_seen) < RTP_DEMUX_SILENT_US) {
             return false;
         }
+        *ret_replaced = old->ssrc;
         binding_remove(d, old);
     }
     return d->ssrc_count < RTP_DEMUX_SSRCS;
@@ -265,7 +267,8 @@ static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const str
         return RTP_DEMUX_UNKNOWN_PT;
     }
     bool const rtx = pt->codec == CODEC_RTX;
-    if (!make_room(d, now, &t, rtx)) {
+    uint32_t replaced = 0;
+    if (!make_room(d, now, &t, rtx, &replaced)) {
         return RTP_DEMUX_FULL;
     }
     uint8_t const index = d->ssrc_count++;
@@ -278,6 +281,7 @@ static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const str
     };
     slot_enter(d, index);
     fill_route(d, t.section, &d->binding[index], pt, ret);
+    ret->replaced = replaced;
     return RTP_DEMUX_BOUND;
 }
 

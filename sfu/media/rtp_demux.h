@@ -75,6 +75,7 @@ struct rtp_demux_route {
     uint8_t media_pt;    // RTX: the payload type of the media (apt); else that of the packet
     uint32_t media_ssrc; // RTX: SSRC of the encoding's media, 0 if none is bound yet; else that of
                          // the packet
+    uint32_t replaced;   // BOUND: the SSRC whose place this one took, 0 if none
 };
 
 struct rtp_demux_binding_ {

@@ -360,6 +360,21 @@ static void fill_encodings(const struct jsep_remote_media *m, struct rtp_demux_s
     d->declared_count = declared;
 }
 
+// The section carries nothing any more.
+static void remove_section(struct pc_transport *t, uint32_t id)
+{
+    struct srtp_transport *const srtp = peer_connection_srtp(t->pc);
+    for (uint8_t e = 0; srtp != NULL && e < RTP_DEMUX_ENCODINGS; e++) {
+        for (unsigned rtx = 0; rtx < 2; rtx++) {
+            uint32_t const ssrc = rtp_demux_ssrc_of(&t->ingress->demux, id, e, rtx != 0);
+            if (ssrc != 0) {
+                srtp_transport_release_ssrc(srtp, ssrc);
+            }
+        }
+    }
+    rtp_demux_remove_section(&t->ingress->demux, id);
+}
+
 static int set_section(struct pc_transport *t, const struct jsep_transceiver *s)
 {
     struct rtp_demux_section d = {
@@ -407,16 +422,34 @@ static struct published_track *section_track(const struct pc_transport *t,
     return handle_table_get(&t->env->tracks, s->recv_owner);
 }
 
+static bool is_receiving(const struct pc_transport *t, uint32_t id)
+{
+    for (size_t i = 0; i < jsep_count(t->jsep); i++) {
+        const struct jsep_transceiver *const s = jsep_at(t->jsep, i);
+        if (s->id == id) {
+            return receives(s);
+        }
+    }
+    return false; // its m-line was given to another section
+}
+
+static void remove_silent_sections(struct pc_transport *t)
+{
+    for (uint8_t i = 0; t->ingress != NULL && i < t->ingress->section_count; i++) {
+        if (!is_receiving(t, t->ingress->sections[i].id)) {
+            remove_section(t, t->ingress->sections[i].id);
+        }
+    }
+}
+
 int pc_transport_update_ingress(struct pc_transport *t)
 {
     uint8_t n = 0;
+    remove_silent_sections(t);
     struct rtp_ext_map ext = {0};
     for (size_t i = 0; i < jsep_count(t->jsep); i++) {
         const struct jsep_transceiver *const s = jsep_at(t->jsep, i);
         if (!receives(s)) {
-            if (t->ingress != NULL) {
-                rtp_demux_remove_section(&t->ingress->demux, s->id);
-            }
             continue;
         }
         if (n >= RTP_DEMUX_SECTIONS) {
@@ -479,6 +512,9 @@ void pc_transport_bound(struct pc_transport *t, struct published_track *track,
                         const struct rtp_demux_route *route, uint32_t ssrc)
 {
     struct srtp_transport *const srtp = peer_connection_srtp(t->pc);
+    if (srtp != NULL && route->replaced != 0) {
+        srtp_transport_release_ssrc(srtp, route->replaced);
+    }
     if (srtp != NULL && srtp_transport_bind_ssrc(srtp, ssrc) < 0) {
         t->env->drops[ROOM_DROP_SSRC_LIMIT]++;
     }

@@ -20,6 +20,7 @@
 struct ssrc_entry {
     uint32_t ssrc;
     bool bound;
+    bool released;     // and silent since
     uint8_t failures;  // consecutive, in order
     uint16_t fail_seq; // of the last one
     mono_t last_good;
@@ -133,14 +134,14 @@ static void remove_entry(struct srtp_transport *t, struct ssrc_entry *e)
     *e = t->ssrcs[--t->ssrc_count];
 }
 
-// The unbound SSRC that is silent for longest, if that is long enough.
+// The unbound SSRC that is silent for longest, if that is long enough; one that was released is.
 static struct ssrc_entry *find_idle(struct srtp_transport *t, mono_t now, int64_t idle_ms)
 {
     struct ssrc_entry *oldest = NULL;
     for (uint32_t i = 0; i < t->ssrc_count; i++) {
         struct ssrc_entry *const e = &t->ssrcs[i];
-        if (!e->bound && mono_diff_ms(now, e->last_good) >= idle_ms &&
-            (oldest == NULL || mono_before(e->last_good, oldest->last_good))) {
+        bool const idle = e->released || mono_diff_ms(now, e->last_good) >= idle_ms;
+        if (!e->bound && idle && (oldest == NULL || mono_before(e->last_good, oldest->last_good))) {
             oldest = e;
         }
     }
@@ -177,14 +178,16 @@ int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc)
         return -ENOMEM;
     }
     e->bound = true;
+    e->released = false;
     return 0;
 }
 
-void srtp_transport_forget_ssrc(struct srtp_transport *t, uint32_t ssrc)
+void srtp_transport_release_ssrc(struct srtp_transport *t, uint32_t ssrc)
 {
     struct ssrc_entry *const e = find_entry(t, ssrc);
     if (e != NULL) {
-        remove_entry(t, e);
+        e->bound = false;
+        e->released = true;
     }
 }
 
@@ -265,6 +268,7 @@ static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct
         }
     }
     e->failures = 0;
+    e->released = false;
     e->last_good = now;
     packet->n = (size_t)len;
     return SRTP_OK;

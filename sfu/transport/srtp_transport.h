@@ -61,8 +61,9 @@ struct srtp_egress *srtp_transport_egress(struct srtp_transport *t);
 // SSRC and SN + 1, and a fresh context at ROC 0 could not decrypt it. May be called before its
 // first packet. -ENOBUFS when all places are bound.
 int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc) NODISCARD;
-// The track is gone: the SSRC and its decryption state are forgotten.
-void srtp_transport_forget_ssrc(struct srtp_transport *t, uint32_t ssrc);
+// Nothing is published under the SSRC any more: the next new one that needs a place takes it. Until
+// then it is still decrypted, as a section that pauses comes back with the same SSRC and ROC.
+void srtp_transport_release_ssrc(struct srtp_transport *t, uint32_t ssrc);
 
 // SRTP_DROP_COUNT counters since the start; index SRTP_OK counts good packets.
 const uint64_t *srtp_transport_counters(const struct srtp_transport *t);

@@ -152,7 +152,9 @@ static void rtp_demux_moves_an_encoding_after_silence_or_bye(void **state)
     assert_int_equal(rtp_demux_set_section(&d, &s), 0);
     assert_int_equal(route(0, 20, 96, "0", "q", "", &r), RTP_DEMUX_BOUND);
     assert_int_equal(route(1999, 99, 96, "0", "q", "", &r), RTP_DEMUX_FULL);
+    assert_int_equal(r.replaced, 0);
     assert_int_equal(route(2000, 99, 96, "0", "q", "", &r), RTP_DEMUX_BOUND);
+    assert_int_equal(r.replaced, 20);
     assert_int_equal(route(2001, 20, 96, "", "", "", &r),
                      RTP_DEMUX_UNKNOWN); // the old one is forgotten
     rtp_demux_bye(&d, 99);

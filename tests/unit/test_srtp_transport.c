@@ -154,8 +154,26 @@ static void number_of_ssrcs_is_bounded(void **state)
     assert_int_equal(send_rtp(f, SRTP_TRANSPORT_IDLE_MS + 1, 999, 2), SRTP_OK);
     assert_int_equal(send_rtp(f, SRTP_TRANSPORT_IDLE_MS + 1, 100, 2), SRTP_OK);
     assert_int_equal(send_rtp(f, SRTP_TRANSPORT_IDLE_MS + 1, 1000, 2), SRTP_DROP_SSRC_LIMIT);
-    srtp_transport_forget_ssrc(f->t, 100);
-    assert_int_equal(send_rtp(f, SRTP_TRANSPORT_IDLE_MS + 1, 1000, 3), SRTP_OK);
+    teardown(f);
+}
+
+// A client that publishes again and again, each time under a fresh SSRC.
+static void released_ssrcs_make_room_at_once(void **state)
+{
+    (void)state;
+    struct fixture *const f = setup();
+    for (uint32_t i = 0; i < SRTP_TRANSPORT_SSRCS_MAX; i++) {
+        assert_int_equal(send_rtp(f, (int64_t)i, 100 + i, 1), SRTP_OK);
+        assert_int_equal(srtp_transport_bind_ssrc(f->t, 100 + i), 0);
+    }
+    assert_int_equal(send_rtp(f, 100, 1000, 1), SRTP_DROP_SSRC_LIMIT);
+    srtp_transport_release_ssrc(f->t, 107);
+    assert_int_equal(send_rtp(f, 101, 107, 2), SRTP_OK); // sends again: kept
+    assert_int_equal(send_rtp(f, 102, 1000, 2), SRTP_DROP_SSRC_LIMIT);
+    srtp_transport_release_ssrc(f->t, 107);
+    assert_int_equal(send_rtp(f, 103, 1000, 3), SRTP_OK);
+    assert_int_equal(srtp_transport_bind_ssrc(f->t, 1000), 0);
+    srtp_transport_release_ssrc(f->t, 1);
     teardown(f);
 }
 
@@ -384,6 +402,7 @@ int main(void)
         cmocka_unit_test(refuses_replays_and_forgeries_and_counts_them),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(number_of_ssrcs_is_bounded),
+        cmocka_unit_test(released_ssrcs_make_room_at_once),
         cmocka_unit_test(bound_ssrcs_are_never_evicted),
         cmocka_unit_test(restarted_sender_is_accepted_after_a_while),
         cmocka_unit_test(flood_of_old_packets_does_not_reset_a_live_stream),
