@@ -3,10 +3,13 @@
 # A call on this machine: development homeserver, foci-jwt, foci-sfu and the call page, all on loopback, nothing kept.
 # Proves itself with a call between two built-in clients, prints the address to open, and stays up until Ctrl-C. `make demo`
 # builds and sets up first.
-#   demo.sh BUILD_DIR [--once]      --once: ends after the self-check with its exit status; its line is the last one
+#   demo.sh BUILD_DIR [--once|--self-check]
+#     --once         ends after the self-check with its exit status; its line is the last one
+#     --self-check   the same without the page
+# With either of them, a program that does not end well (a sanitizer's report) is a failure too.
 set -eu
-build=${1:?usage: demo.sh BUILD_DIR [--once]}
-once=${2:-}
+build=${1:?usage: demo.sh BUILD_DIR [--once|--self-check]}
+mode=${2:-stay}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 page=$root/tests/support/demo
 dir=$(mktemp -d)
@@ -28,6 +31,23 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# Ends them as above, and tells whether all of them ended well.
+stop_all() {
+    ended_well=0
+    for pid in $started; do
+        kill "$pid" 2>/dev/null || true
+    done
+    for pid in $started; do
+        wait "$pid" || ended_well=1
+    done
+    started=
+    [ $ended_well -eq 0 ] || {
+        echo 'demo: a program did not end well:'
+        tail -n 100 "$dir"/*.log
+    }
+    return $ended_well
+}
 
 # start NAME COMMAND...: output goes to a file that is shown when the program does not come up.
 start() {
@@ -100,20 +120,24 @@ LIVEKIT_KEY=demo LIVEKIT_SECRET=$secret start jwt "$build/foci-jwt" --dev --bind
 wait_for jwt '.*"(service.listening)".*' >/dev/null
 service=http://127.0.0.1:$jwt_port
 
-start page "$build/demo_server" --port "$(free_or_any 8090)" --dir "$page" --homeserver "$homeserver" --service "$service"
-address=$(wait_for page '.* on (http://.*)')
+address=none
+if [ "$mode" != --self-check ]; then
+    start page "$build/demo_server" --port "$(free_or_any 8090)" --dir "$page" --homeserver "$homeserver" \
+        --service "$service"
+    address=$(wait_for page '.* on (http://.*)')
+fi
 
 say "homeserver $homeserver, foci-jwt $service, foci-sfu ws://127.0.0.1:$sfu_port, page $address"
 say 'self-check: a call between two built-in clients'
 status=0
 "$build/test_client" --homeserver "$homeserver" --service "$service" --room '!self-check:localhost' --seconds 2 \
-    >"$dir/check.log" 2>&1 || status=$?
-if [ "$status" -ne 0 ]; then
-    tail -n +2 "$dir/sfu.log" "$dir/jwt.log" | tail -40
+    >"$dir/check" 2>&1 || status=$?
+[ "$status" -eq 0 ] || tail -n 40 "$dir/sfu.log" "$dir/jwt.log"
+if [ "$mode" != stay ]; then
+    stop_all || [ "$status" -ne 0 ] || status=1
 fi
-[ "$once" != --once ] || say "the page is at $address while the demo runs without ONCE=1"
-cat "$dir/check.log"
-if [ "$once" = --once ] || [ "$status" -ne 0 ]; then
+cat "$dir/check"
+if [ "$mode" != stay ] || [ "$status" -ne 0 ]; then
     exit "$status"
 fi
 echo

@@ -16,7 +16,7 @@ for t in "$@"; do
     rc=$?
     ms=$((($(date +%s%N) - start) / 1000000))
     p=$(grep -c '^\[       OK \]' "$log")
-    f=$(grep -c '^\[  FAILED  \] [a-z]' "$log")
+    f=$(grep '^\[  FAILED  \] [a-z]' "$log" | sort -u | grep -c .)
     if [ $rc -ne 0 ]; then
         # A crash or a time-out leaves no FAILED line of its own.
         [ "$f" -gt 0 ] || f=1
