@@ -337,6 +337,7 @@ int subscription_start(struct subscription *s)
     subscription_apply_settings(s);
     if (t->connected) {
         down_track_set_writable(s->down_track, env->now, true);
+        published_track_update_needed(s->track);
     }
     active_speaker_tell_subscriber(s);
     pc_transport_media_by(t, env->now);
