@@ -166,7 +166,8 @@ int httpd_new(struct loop *l, const struct httpd_conf *conf, struct httpd **ret,
     h->listeners = mem_array(MAX(conf->listen_count, (size_t)1), sizeof(*h->listeners));
     size_t failed = 0;
     int r = -ENOMEM;
-    if (h->routes != NULL && h->listeners != NULL) {
+    h->trim = loop_timer_new(l, httpd_req_trim_pools, h);
+    if (h->routes != NULL && h->listeners != NULL && h->trim != NULL) {
         memcpy(h->routes, conf->routes, conf->route_count * sizeof(*h->routes));
         r = open_listeners(h, conf, &failed);
     }
@@ -230,6 +231,7 @@ void httpd_free(struct httpd *h)
             (void)close(li->fd);
         }
     }
+    loop_timer_free(h->trim);
     mem_free(h->listeners);
     mem_free(h->routes);
     mem_free(h);

@@ -34,6 +34,7 @@ struct httpd_upgrade {
     struct httpd *owner;
     struct httpd_listener *listener;
     struct MHD_UpgradeResponseHandle *mhd; // NULL until the socket was handed over
+    const void *pool;                      // of its connection, to be trimmed; NULL: done
     void (*fn)(void *user, const struct httpd_upgraded *up);
     void *user;
 };
@@ -45,6 +46,7 @@ struct httpd_req {
     struct MHD_Connection *conn;
     const struct httpd_route *route;
     const char *allow; // methods of a route whose path matched, but not its method
+    const void *pool;  // where libmicrohttpd put the request line
     const char *method;
     const char *path;
     const char *matched;
@@ -76,8 +78,9 @@ struct httpd {
     size_t open_count;
     struct httpd_upgrade *upgrades;
     size_t upgrade_count;
-    bool quiet;    // accepts no more connections
-    bool stopping; // no handler is called any more
+    struct loop_timer *trim; // runs while an upgraded connection's pool waits to be trimmed
+    bool quiet;              // accepts no more connections
+    bool stopping;           // no handler is called any more
 };
 
 // Makes libmicrohttpd look at its connections in the next turn: it has work that its epoll
@@ -93,6 +96,9 @@ struct httpd_callbacks {
 // The access handler and the completion handler (see httpd_req.c), to be cast by the file that
 // starts the daemon.
 struct httpd_callbacks httpd_req_callbacks(void);
+
+// The trim timer's function: httpd_pool_trim for the upgrades that wait for it.
+void httpd_req_trim_pools(void *h);
 
 // Answers everything that is open with 503 and closes what was upgraded: libmicrohttpd cannot stop
 // while connections are suspended or handed over.

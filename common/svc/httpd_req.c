@@ -5,6 +5,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/svc/httpd_internal.h"
+#include "common/svc/httpd_pool.h"
 #include "common/svc/httpd_route.h"
 #include "common/sys/udp.h"
 
@@ -15,6 +16,9 @@
 // A body that came in chunks (without Content-Length) is read this far past its cap, to be able to
 // answer 413.
 #define BODY_EXCESS_MAX (1u << 20)
+
+// After an upgrade, until the library has zeroed its pool; and so that a crowd is served in one go.
+#define TRIM_DELAY_MS 500
 
 // ---- requests -------------------------------------------------------------------------------
 
@@ -81,6 +85,7 @@ static struct httpd_req *req_new(struct httpd_listener *li, struct MHD_Connectio
     // The URL may be as long as all headers together.
     arena_init(&r->arena, 256, REQUEST_TEXT_MAX + li->owner->conf.header_max);
     char *const path = arena_alloc(&r->arena, strlen(url) + 2);
+    r->pool = method;
     r->method = arena_strdup(&r->arena, bytes_str(method));
     DL_APPEND(li->owner->open, r);
     li->owner->open_count++;
@@ -348,6 +353,8 @@ static void on_upgrade(void *cls, struct MHD_Connection *conn, void *req_cls, co
         httpd_release(u);
         return;
     }
+    // The library is not through with the request yet: a little later.
+    loop_timer_set_ms(u->owner->trim, TRIM_DELAY_MS);
     struct httpd_upgraded const up = {
         .fd = sock, .early = bytes_of(extra, extra_size), .handle = u};
     u->fn(u->user, &up);
@@ -360,8 +367,12 @@ void httpd_upgrade(struct httpd_req *r, const char *protocol,
     struct MHD_Response *const response =
         u != NULL ? MHD_create_response_for_upgrade(on_upgrade, u) : NULL;
     if (u != NULL) {
-        *u = (struct httpd_upgrade){
-            .req = r, .owner = r->owner, .listener = r->listener, .fn = fn, .user = user};
+        *u = (struct httpd_upgrade){.req = r,
+                                    .owner = r->owner,
+                                    .listener = r->listener,
+                                    .pool = r->pool,
+                                    .fn = fn,
+                                    .user = user};
         DL_APPEND(r->owner->upgrades, u);
         r->owner->upgrade_count++;
         // Without a response the connection is dropped, and on_completed tells.
@@ -382,6 +393,19 @@ void httpd_release(struct httpd_upgrade *u)
     (void)MHD_upgrade_action(u->mhd, MHD_UPGRADE_ACTION_CLOSE);
     mem_free(u);
     httpd_listener_kick(li);
+}
+
+void httpd_req_trim_pools(void *h)
+{
+    struct httpd *const owner = h;
+    struct httpd_upgrade *u = NULL;
+    DL_FOREACH(owner->upgrades, u)
+    {
+        if (u->mhd != NULL && u->pool != NULL) {
+            (void)httpd_pool_trim((void *)(uintptr_t)u->pool, owner->conf.header_max);
+            u->pool = NULL;
+        }
+    }
 }
 
 // ---- for httpd.c ----------------------------------------------------------------------------
