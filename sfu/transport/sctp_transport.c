@@ -10,6 +10,10 @@
 // A message that arrives in parts is put together up to this size; a longer one is dropped (we
 // announce SCTP_MAX_MESSAGE).
 #define REASSEMBLY_MAX (256 * 1024)
+// Two seconds of quick ticks after each sign of life: longer than a retransmission of a healthy
+// path.
+#define QUICK_TICKS (2000 / SCTP_TICK_MS)
+#define SCTP_COMMON_HEADER_LEN 12
 #define DCEP_OPEN_MAX (12 + DATA_CHANNEL_LABEL_MAX)
 
 struct event_node {
@@ -24,6 +28,7 @@ struct sctp_hub {
     size_t started; // associations
     bool ticked;
     mono_t last_tick;
+    unsigned quick; // ticks at SCTP_TICK_MS that are left
 };
 
 struct sctp_transport {
@@ -72,7 +77,26 @@ void sctp_hub_tick(struct sctp_hub *h, mono_t now)
 {
     h->ticked = true;
     h->last_tick = now;
+    h->quick -= h->quick > 0;
     usrsctp_glue_tick(h->glue, now, SCTP_TICK_MS);
+}
+
+static mono_t next_tick(const struct sctp_hub *h)
+{
+    return mono_add_ms(h->last_tick, h->quick > 0 ? SCTP_TICK_MS : SCTP_TICK_IDLE_MS);
+}
+
+// Something is on its way that may have to be repeated or acknowledged.
+static void note_activity(struct sctp_hub *h)
+{
+    h->quick = QUICK_TICKS;
+}
+
+// RFC 9260 section 3.2: HEARTBEAT and its answer. They go on for ever and hurry nobody.
+static bool is_heartbeat(struct bytes packet)
+{
+    return packet.n > SCTP_COMMON_HEADER_LEN &&
+           (packet.p[SCTP_COMMON_HEADER_LEN] == 4 || packet.p[SCTP_COMMON_HEADER_LEN] == 5);
 }
 
 mono_t sctp_hub_deadline(const struct sctp_hub *h)
@@ -80,7 +104,7 @@ mono_t sctp_hub_deadline(const struct sctp_hub *h)
     if (h->started == 0) {
         return MONO_NEVER;
     }
-    return h->ticked ? mono_add_ms(h->last_tick, SCTP_TICK_MS) : (mono_t){0};
+    return h->ticked ? next_tick(h) : (mono_t){0};
 }
 
 // ---- events ---------------------------------------------------------------------------------
@@ -181,6 +205,7 @@ static void on_reset(struct sctp_transport *t, uint16_t sid, bool ours)
         ch->reset_sent = true;
     } else {
         ch->reset_received = true;
+        note_activity(t->hub);
         begin_close(t, ch);
     }
     if (ch->reset_sent && ch->reset_received) {
@@ -412,6 +437,7 @@ enum sctp_state sctp_transport_state(const struct sctp_transport *t)
 
 int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t remote_max_message)
 {
+    note_activity(t->hub);
     struct usrsctp_glue_params const params = {
         .port = SCTP_PORT,
         .mtu = SCTP_MTU,
@@ -440,6 +466,9 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t re
 void sctp_transport_input(struct sctp_transport *t, struct bytes packet)
 {
     if (t->assoc != NULL) {
+        if (!is_heartbeat(packet)) {
+            note_activity(t->hub);
+        }
         usrsctp_glue_input(t->assoc, packet);
         process_items(t);
     }
@@ -477,6 +506,7 @@ int sctp_transport_open_channel(struct sctp_transport *t, const struct data_chan
                                 uint16_t *ret_id)
 {
     struct data_channel *ch = NULL;
+    note_activity(t->hub);
     if (t->state != SCTP_STATE_UP && t->state != SCTP_STATE_CONNECTING) {
         return -EPROTO;
     }
@@ -514,6 +544,7 @@ int sctp_transport_send(struct sctp_transport *t, uint16_t id, bool binary, stru
 {
     static const uint8_t zero[1];
     const struct data_channel *const ch = data_channels_by_id(&t->channels, id);
+    note_activity(t->hub);
     if (ch == NULL) {
         return -ENOENT;
     }

@@ -29,6 +29,10 @@
 
 // Timer granularity.
 #define SCTP_TICK_MS 10
+// While nothing but heartbeats moves: usrsctp looks at every timer of every association at each
+// tick (1000 idle associations at 10 ms: 16 % of a core's work at 100,000 packets/s, measured), and
+// the shortest timer that then runs is a second.
+#define SCTP_TICK_IDLE_MS 100
 
 struct sctp_hub;
 struct sctp_transport;
@@ -45,7 +49,8 @@ void sctp_hub_free(struct sctp_hub *h);
 // Advances all SCTP timers of the process to now. Cheap when another hub did it less than
 // SCTP_TICK_MS ago.
 void sctp_hub_tick(struct sctp_hub *h, mono_t now);
-// When to tick next: SCTP_TICK_MS after the last one while the hub has transports, else MONO_NEVER.
+// When to tick next: SCTP_TICK_MS or SCTP_TICK_IDLE_MS after the last one while the hub has
+// transports, else MONO_NEVER.
 mono_t sctp_hub_deadline(const struct sctp_hub *h);
 
 // A transport with output or events that the owner has not seen yet (made by a tick here or
