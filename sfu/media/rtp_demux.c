@@ -73,6 +73,24 @@ static struct rtp_demux_binding_ *binding_of(const struct rtp_demux *d, uint32_t
     return NULL;
 }
 
+// ---- SSRCs of sections that stopped ---------------------------------------------------------
+
+static void retire(struct rtp_demux *d, uint32_t ssrc)
+{
+    d->retired[d->retired_next] = ssrc;
+    d->retired_next = (uint8_t)((d->retired_next + 1u) % RTP_DEMUX_RETIRED);
+}
+
+static bool is_retired(const struct rtp_demux *d, uint32_t ssrc)
+{
+    for (size_t i = 0; i < RTP_DEMUX_RETIRED; i++) {
+        if (d->retired[i] == ssrc) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // ---- sections -------------------------------------------------------------------------------
 
 static struct rtp_demux_section *section_find(const struct rtp_demux *d, uint32_t id)
@@ -106,6 +124,7 @@ void rtp_demux_remove_section(struct rtp_demux *d, uint32_t id)
     }
     for (uint8_t i = d->ssrc_count; i-- > 0;) {
         if (d->binding[i].section_id == id) {
+            retire(d, d->binding[i].ssrc);
             binding_remove(d, &d->binding[i]);
         }
     }
@@ -246,7 +265,8 @@ static bool make_room(struct rtp_demux *d, mono_t now, const struct target *t, b
 {
     struct rtp_demux_binding_ *const old = binding_of(d, t->section->id, t->encoding, rtx);
     if (old) {
-        if (!old->stopped && mono_diff_us(now, old->last_seen) < RTP_DEMUX_SILENT_US) {
+        bool const live = mono_diff_us(now, old->last_seen) < RTP_DEMUX_SILENT_US;
+        if (live && !old->stopped && !old->suspect) {
             return false;
         }
         *ret_replaced = old->ssrc;
@@ -277,6 +297,7 @@ static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const str
         .section_id = t.section->id,
         .encoding = t.encoding,
         .rtx = rtx,
+        .suspect = is_retired(d, h->ssrc),
         .last_seen = now,
     };
     slot_enter(d, index);
@@ -363,7 +384,8 @@ void rtp_demux_hold(struct rtp_demux *d, mono_t now, struct packet *p)
     for (size_t i = 0; i < d->held_count; i++) {
         same += ssrc_in(d->held[i]) == ssrc;
     }
-    if (ssrc == 0 || same >= RTP_DEMUX_HELD_PER_SSRC || d->held_count == RTP_DEMUX_HELD) {
+    if (ssrc == 0 || is_retired(d, ssrc) || same >= RTP_DEMUX_HELD_PER_SSRC ||
+        d->held_count == RTP_DEMUX_HELD) {
         d->held_dropped++;
         return;
     }

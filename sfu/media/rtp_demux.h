@@ -22,7 +22,8 @@
 #define RTP_DEMUX_SSRC_SLOTS 128u
 #define RTP_DEMUX_ID_MAX                                                                           \
     32u // longest mid or rid taken (browsers: 1 to 2 characters, RFC 8852: short)
-#define RTP_DEMUX_HELD 128u // packets held in total
+#define RTP_DEMUX_RETIRED 16u // a simulcast track has 6, and hardly more than two stop at a time
+#define RTP_DEMUX_HELD 128u   // packets held in total
 #define RTP_DEMUX_HELD_PER_SSRC 50u
 #define RTP_DEMUX_HOLD_US INT64_C(500000)
 #define RTP_DEMUX_SILENT_US                                                                        \
@@ -84,6 +85,7 @@ struct rtp_demux_binding_ {
     uint8_t encoding;
     bool rtx;
     bool stopped; // BYE
+    bool suspect; // was of a section that stopped: a new SSRC takes its place at once
     mono_t last_seen;
 };
 
@@ -94,6 +96,8 @@ struct rtp_demux {
     uint8_t ssrc_count;
     uint8_t slot_of_[RTP_DEMUX_SSRC_SLOTS]; // open addressing: binding index + 1, 0 = empty
     struct rtp_demux_binding_ binding[RTP_DEMUX_SSRCS];
+    uint8_t retired_next;
+    uint32_t retired[RTP_DEMUX_RETIRED]; // SSRCs of sections that stopped, a ring
     uint16_t held_count;
     struct packet
         *held[RTP_DEMUX_HELD]; // oldest first; data, len and arrival are set, nothing else
@@ -109,7 +113,8 @@ void rtp_demux_set_extensions(struct rtp_demux *d, const struct rtp_ext_map *map
 // Adds a section, or replaces the one with the same id (renegotiation): bindings of the section
 // stay. -ENOBUFS.
 int rtp_demux_set_section(struct rtp_demux *d, const struct rtp_demux_section *s) NODISCARD;
-// The section stopped (inactive, port 0): its bindings go as well.
+// The section stopped (inactive, port 0): its bindings go as well. What is still on its way under
+// those SSRCs is not held, and does not keep an encoding from another SSRC.
 void rtp_demux_remove_section(struct rtp_demux *d, uint32_t id);
 
 // Routes a packet. *ret is set for KNOWN and BOUND only.

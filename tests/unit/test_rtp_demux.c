@@ -166,6 +166,25 @@ static void rtp_demux_moves_an_encoding_after_silence_or_bye(void **state)
     rtp_demux_done(&d);
 }
 
+// The section is used again while packets of what it carried before are on their way.
+static void rtp_demux_prefers_a_new_ssrc_to_leftovers(void **state)
+{
+    (void)state;
+    struct rtp_demux_route r;
+    begin(MID_ID, RID_ID, RRID_ID);
+    struct rtp_demux_section const s = simulcast(7, "0");
+    assert_int_equal(rtp_demux_set_section(&d, &s), 0);
+    assert_int_equal(route(0, 20, 96, "0", "q", "", &r), RTP_DEMUX_BOUND);
+    rtp_demux_remove_section(&d, 7);
+    assert_int_equal(rtp_demux_set_section(&d, &s), 0);
+    assert_int_equal(route(10, 20, 96, "0", "q", "", &r), RTP_DEMUX_BOUND);
+    assert_int_equal(route(20, 21, 96, "0", "q", "", &r), RTP_DEMUX_BOUND);
+    assert_int_equal(r.replaced, 20);
+    assert_int_equal(route(30, 20, 96, "0", "q", "", &r), RTP_DEMUX_FULL);
+    assert_int_equal(route(40, 21, 96, "", "", "", &r), RTP_DEMUX_KNOWN);
+    rtp_demux_done(&d);
+}
+
 static void rtp_demux_uses_declared_ssrcs_and_payload_types(void **state)
 {
     (void)state;
@@ -317,6 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rtp_demux_binds_simulcast_for_good),
         cmocka_unit_test(rtp_demux_moves_an_encoding_after_silence_or_bye),
+        cmocka_unit_test(rtp_demux_prefers_a_new_ssrc_to_leftovers),
         cmocka_unit_test(rtp_demux_uses_declared_ssrcs_and_payload_types),
         cmocka_unit_test(rtp_demux_forgets_removed_sections),
         cmocka_unit_test(rtp_demux_holds_packets_for_their_sdp),
