@@ -25,7 +25,7 @@ struct room {
 
     struct participant *participants; // hash by identity
     struct participant *gone;         // closed, to be told in the next update
-    uint32_t publisher_count;
+    uint32_t publisher_count;         // of participants who have published
     bool updates_pending;
     bool closing;
 
