@@ -146,6 +146,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     signal_send_close(p);
     participant_set_session(p, HANDLE_NONE);
     HASH_DEL(room->participants, p);
+    room->publisher_count -= p->is_publisher;
     active_speaker_gone(p);
 
     bool const told = p->state != PARTICIPANT_JOINING;
@@ -306,7 +307,8 @@ int participant_update(struct participant *p, const char *name, const char *meta
     attributes_free(p->attributes, p->attribute_count);
     p->attributes = merged;
     p->attribute_count = merged_n;
-    participant_changed(p, true);
+    // Nobody is told of somebody whose join is being answered.
+    participant_changed(p, p->state != PARTICIPANT_JOINING);
     return 0;
 }
 
