@@ -110,12 +110,18 @@ static int create_participant(struct room *room, handle_t session, const struct 
 // (livekit-protocol 1.6).
 static void merge_attributes(struct participant *p, const Livekit__JoinRequest *req)
 {
-    for (size_t i = 0; i < req->n_participant_attributes; i++) {
-        struct access_attribute const a = {lk_str(req->participant_attributes[i]->key),
-                                           lk_str(req->participant_attributes[i]->value)};
-        if (a.value[0] != 0 && participant_update(p, NULL, NULL, &a, 1) < 0) {
-            return;
+    struct access_attribute v[PARTICIPANT_ATTRIBUTES_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < req->n_participant_attributes && n < ARRAY_LEN(v); i++) {
+        const Livekit__JoinRequest__ParticipantAttributesEntry *const e =
+            req->participant_attributes[i];
+        if (*lk_str(e->value) != 0) {
+            v[n++] = (struct access_attribute){lk_str(e->key), e->value};
         }
+    }
+    if (n > 0) {
+        // Over the limits, those of the token stand alone.
+        (void)!participant_update(p, NULL, NULL, v, n);
     }
 }
 
