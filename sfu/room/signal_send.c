@@ -20,6 +20,10 @@
 // livekit splits participant updates around this size.
 #define UPDATE_SPLIT 128
 
+// And from this size on a split comes early: one more participant (512 KiB of metadata, 64 KiB of
+// attributes) still fits into a message.
+#define UPDATE_SPLIT_BYTES (SIGNAL_MESSAGE_MAX / 2)
+
 static void post(struct room_env *env, handle_t session, struct shared_buf *data)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, session);
@@ -379,6 +383,7 @@ struct update_builder {
     struct arena arena;
     Livekit__ParticipantInfo *list[UPDATE_SPLIT];
     size_t n;
+    size_t bytes; // encoded, about
 };
 
 static void builder_send(struct update_builder *b)
@@ -392,13 +397,14 @@ static void builder_send(struct update_builder *b)
         broadcast(b->room, &rsp);
     }
     b->n = 0;
+    b->bytes = 0;
     arena_done(&b->arena);
     arena_init(&b->arena, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
 }
 
 static void builder_add(struct update_builder *b, struct participant *p)
 {
-    if (b->n == UPDATE_SPLIT) {
+    if (b->n == UPDATE_SPLIT || b->bytes >= UPDATE_SPLIT_BYTES) {
         builder_send(b);
     }
     Livekit__ParticipantInfo *const info = proto_map_participant(p, &b->arena);
@@ -408,6 +414,7 @@ static void builder_add(struct update_builder *b, struct participant *p)
     }
     if (!p->permission.hidden) {
         b->list[b->n++] = info;
+        b->bytes += protobuf_c_message_get_packed_size(&info->base);
         return;
     }
     Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
