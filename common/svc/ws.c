@@ -32,6 +32,8 @@
 // something to acknowledge.
 #define UNACKED_MS 60000
 
+static const char too_slow[] = "peer reads too slowly";
+
 struct ws {
     struct loop *loop;
     struct ws_conf conf;
@@ -282,6 +284,9 @@ static void step(struct ws *w, bool readable)
         // What was queued before the peer went away may still be sent; its failure changes nothing.
         const char *const why = w->failed;
         write_some(w);
+        if (w->failed == NULL && ws_queued(w) > w->conf.queue_max) {
+            w->failed = too_slow; // pongs, which nobody but the peer asked for
+        }
         start_closing(w);
         w->failed = why != NULL ? why : w->failed;
         over = w->failed != NULL ? w->failed : check_done(w);
@@ -417,7 +422,7 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data)
         return -EPIPE;
     }
     if (ws_queued(w) + data.n > w->conf.queue_max) {
-        w->failed = "peer reads too slowly";
+        w->failed = too_slow;
         kick(w);
         return -ENOBUFS;
     }

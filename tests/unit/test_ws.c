@@ -297,6 +297,28 @@ static void slow_peer_is_cut_off(void **state)
     close_pair(&p, true);
 }
 
+// Every ping asks for a pong: one who never reads them would fill our memory.
+static void peer_that_pings_and_never_reads_is_cut_off(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct ws_conf const c = {.queue_max = 500000, .ping_ms = -1};
+    open_pair(&p, true, &c);
+    uint8_t ping[6 + 125] = {0x89, 0x80 | 125}; // masked with zeros
+    size_t sent = 0;
+    while (p.server.ends == 0 && sent < (16u << 20)) {
+        ssize_t const n = send(p.fd[1], ping + sent % sizeof(ping),
+                               sizeof(ping) - sent % sizeof(ping), MSG_NOSIGNAL);
+        sent += n > 0 ? (size_t)n : 0;
+        if (n < 0) {
+            loop_run_once(p.loop, 1);
+        }
+    }
+    assert_int_equal(p.server.ends, 1);
+    assert_string_equal(p.server.end.reason, "peer reads too slowly");
+    close_pair(&p, true);
+}
+
 static void send_raw(struct pair *p, const void *data, size_t n)
 {
     assert_int_equal(send(p->fd[1], data, n, 0), n);
@@ -633,6 +655,7 @@ int main(void)
         cmocka_unit_test(peer_that_vanishes_is_reported_once),
         cmocka_unit_test(close_does_not_wait_for_a_silent_peer),
         cmocka_unit_test(slow_peer_is_cut_off),
+        cmocka_unit_test(peer_that_pings_and_never_reads_is_cut_off),
         cmocka_unit_test(protocol_errors_get_a_close_code),
         cmocka_unit_test(fragments_are_joined_and_pings_answered),
         cmocka_unit_test(server_pings),
