@@ -182,7 +182,11 @@ static void resume(struct participant *p, handle_t session)
     if (!handle_is_none(p->session)) {
         signal_send_close(p);
     }
-    participant_set_session(p, session);
+    if (participant_set_session(p, session) < 0) {
+        signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_RECONNECT,
+                            p->client.protocol);
+        return;
+    }
     if (p->state == PARTICIPANT_ACTIVE && participant_is_cut_off(p)) {
         // The signalling alone does not keep anybody: the media has to come back as well.
         timer_heap_set(env->timers, &p->timer,
@@ -229,7 +233,7 @@ void join_session_closed(struct room_env *env, handle_t session)
     if (p == NULL) {
         return;
     }
-    participant_set_session(p, HANDLE_NONE);
+    (void)participant_set_session(p, HANDLE_NONE);
     // Alive media is no reason to leave: the client comes back, or ICE notices its end
     // (livekit-protocol 4.13).
     if (p->state < PARTICIPANT_ACTIVE) {

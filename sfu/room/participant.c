@@ -103,7 +103,10 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     if (room_participant(room, p->identity) != p) {
         goto fail;
     }
-    participant_set_session(p, args->session);
+    if (participant_set_session(p, args->session) < 0) {
+        HASH_DEL(room->participants, p);
+        goto fail;
+    }
     timer_heap_set(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_JOIN_DEADLINE_MS));
     *ret = p;
     return 0;
@@ -144,7 +147,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &p->negotiation);
     room_env_release_timers(env, PARTICIPANT_TIMERS);
     signal_send_close(p);
-    participant_set_session(p, HANDLE_NONE);
+    (void)participant_set_session(p, HANDLE_NONE);
     HASH_DEL(room->participants, p);
     room->publisher_count -= p->is_publisher;
     active_speaker_gone(p);
@@ -166,16 +169,22 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     room_population_changed(room);
 }
 
-void participant_set_session(struct participant *p, handle_t session)
+int participant_set_session(struct participant *p, handle_t session)
 {
     struct room_env *const env = p->room->env;
     if (!handle_is_none(p->session)) {
         HASH_DELETE(hh_session, env->sessions, p);
     }
     p->session = session;
-    if (!handle_is_none(session)) {
-        HASH_ADD(hh_session, env->sessions, session, sizeof(p->session), p);
+    if (handle_is_none(session)) {
+        return 0;
     }
+    HASH_ADD(hh_session, env->sessions, session, sizeof(p->session), p);
+    if (participant_by_session(env, session) != p) {
+        p->session = HANDLE_NONE;
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 struct participant *participant_by_session(struct room_env *env, handle_t session)
@@ -362,7 +371,7 @@ void participant_transport_failed(struct participant *p, struct pc_transport *t)
     }
     signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RESUME);
     signal_send_close(p);
-    participant_set_session(p, HANDLE_NONE);
+    (void)participant_set_session(p, HANDLE_NONE);
     timer_heap_set_sooner(env->timers, &p->timer,
                           mono_add_ms(env->now, PARTICIPANT_RESUME_DEADLINE_MS));
 }

@@ -159,8 +159,8 @@ void participant_close(struct participant *p, enum disconnect_reason reason);
 // Frees what participant_close left. Only for room.c.
 void participant_free(struct participant *p);
 
-// Binds another WebSocket (resume), or none.
-void participant_set_session(struct participant *p, handle_t session);
+// Binds another WebSocket (resume), or none, which cannot fail. -ENOMEM: it has none now.
+int participant_set_session(struct participant *p, handle_t session);
 
 // A forward transition; others see it with the next update.
 void participant_set_state(struct participant *p, enum participant_state state);

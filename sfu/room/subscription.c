@@ -164,6 +164,14 @@ static bool open_subscription(struct participant *p, struct published_track *t)
     return true;
 }
 
+static void leave_outputs(struct pc_transport *t, struct subscription *s)
+{
+    HASH_DELETE(hh_ssrc, t->outputs, s);
+    if (s->rtx_ssrc != 0) {
+        HASH_DELETE(hh_rtx, t->outputs_rtx, s);
+    }
+}
+
 void subscription_close(struct subscription *s)
 {
     if (s == NULL) {
@@ -174,10 +182,7 @@ void subscription_close(struct subscription *s)
     struct pc_transport *const t = participant_sending(p);
     if (s->down_track != NULL) {
         published_track_remove_output(s->track, s);
-        HASH_DELETE(hh_ssrc, t->outputs, s);
-        if (s->rtx_ssrc != 0) {
-            HASH_DELETE(hh_rtx, t->outputs_rtx, s);
-        }
+        leave_outputs(t, s);
         down_track_free(s->down_track);
         if (s->track->receiver != NULL) {
             published_track_update_needed(s->track);
@@ -310,6 +315,27 @@ static int make_down_track(struct subscription *s, const struct jsep_codec *c)
     return down_track_new(&conf, &s->down_track);
 }
 
+// Reports about s find it from now on. -ENOMEM.
+static int enter_outputs(struct pc_transport *t, struct subscription *s)
+{
+    struct subscription *found = NULL;
+    HASH_ADD(hh_ssrc, t->outputs, ssrc, sizeof(s->ssrc), s);
+    HASH_FIND(hh_ssrc, t->outputs, &s->ssrc, sizeof(s->ssrc), found);
+    if (found != s) {
+        return -ENOMEM;
+    }
+    if (s->rtx_ssrc == 0) {
+        return 0;
+    }
+    HASH_ADD(hh_rtx, t->outputs_rtx, rtx_ssrc, sizeof(s->rtx_ssrc), s);
+    HASH_FIND(hh_rtx, t->outputs_rtx, &s->rtx_ssrc, sizeof(s->rtx_ssrc), found);
+    if (found != s) {
+        HASH_DELETE(hh_ssrc, t->outputs, s);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
 int subscription_start(struct subscription *s)
 {
     struct pc_transport *const t = participant_sending(s->subscriber);
@@ -322,15 +348,17 @@ int subscription_start(struct subscription *s)
     if (rc < 0) {
         return rc;
     }
-    rc = published_track_add_output(s->track, s);
+    rc = enter_outputs(t, s);
+    if (rc == 0) {
+        rc = published_track_add_output(s->track, s);
+        if (rc < 0) {
+            leave_outputs(t, s);
+        }
+    }
     if (rc < 0) {
         down_track_free(s->down_track);
         s->down_track = NULL;
         return rc;
-    }
-    HASH_ADD(hh_ssrc, t->outputs, ssrc, sizeof(s->ssrc), s);
-    if (s->rtx_ssrc != 0) {
-        HASH_ADD(hh_rtx, t->outputs_rtx, rtx_ssrc, sizeof(s->rtx_ssrc), s);
     }
     s->state = SUBSCRIPTION_LIVE;
     down_track_set_publisher_muted(s->down_track, env->now, s->track->info.muted);
