@@ -4,6 +4,10 @@
 # Prints one line a program (the whole output when it fails), then "N passed, N failed" counted in test functions.
 # Each program has TEST_TIMEOUT seconds (default 120): tests have deadlines of their own, this one only ends a hang.
 set -u
+# What happens when memory runs out is tested; a sanitizer must not end the program instead.
+export ASAN_OPTIONS="allocator_may_return_null=1:${ASAN_OPTIONS:-}"
+export TSAN_OPTIONS="allocator_may_return_null=1:${TSAN_OPTIONS:-}"
+export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 mode=$1
 shift
 passed=0
