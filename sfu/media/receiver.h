@@ -87,6 +87,8 @@ void receiver_set_rtt(struct receiver *r, int64_t rtt_us);
 // Encodings that some subscriber needs (bit = rank): only their losses are repaired. All at the
 // start. An encoding that becomes needed again starts with an empty NACK window.
 void receiver_set_needed(struct receiver *r, uint8_t mask);
+// The mask set last; all encodings at the beginning.
+uint8_t receiver_needed(const struct receiver *r);
 
 // Asks for a key frame of an encoding. Cheap and idempotent: requests are coalesced, spaced and
 // remembered until the key frame arrives (media-plane 4.11). min_spacing_us: 0 for the default; 1 s

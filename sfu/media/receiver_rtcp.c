@@ -70,6 +70,11 @@ void receiver_set_needed(struct receiver *r, uint8_t mask)
     r->needed = mask;
 }
 
+uint8_t receiver_needed(const struct receiver *r)
+{
+    return r->needed;
+}
+
 void receiver_request_key_frame(struct receiver *r, mono_t now, uint8_t encoding)
 {
     if (r->video && r->view.conf.pli && encoding < r->view.conf.encodings) {

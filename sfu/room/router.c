@@ -149,10 +149,12 @@ static void want_key_frame(struct room_env *env, struct published_track *track,
 {
     uint8_t encoding = 0;
     if (down_track_poll_key_frame(dt, env->now, track->receiver, &encoding)) {
-        // A new target: its losses count from now on.
-        published_track_update_needed(track);
         receiver_request_key_frame(track->receiver, env->now, encoding);
         pc_transport_media_by(track->publisher->publisher, env->now);
+    }
+    // A layer that it has switched to, or waits for: losses there count from now on.
+    if ((down_track_needed_mask(dt) & ~receiver_needed(track->receiver)) != 0) {
+        published_track_update_needed(track);
     }
 }
 
