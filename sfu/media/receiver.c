@@ -242,7 +242,11 @@ static enum receiver_verdict store(struct receiver *r, mono_t now, uint8_t encod
 {
     struct receiver_encoding *const e = &r->encodings[encoding];
     if (e->has_history) {
-        packet_compact(p); // the history is what keeps many packets: small ones in small buffers
+        // The history is what keeps many packets: small ones go into small buffers. One that was
+        // held for its description and released in the same batch still has another owner.
+        if (LIKELY(p->refs == 1)) {
+            packet_compact(p);
+        }
         switch (rx_buffer_put(&e->history, now, p)) {
         case RX_BUFFER_DUPLICATE:
             e->duplicates++;

@@ -401,9 +401,33 @@ static void receiver_refuses_foreign_packets(void **state)
     stream_done(&s);
 }
 
+// It was held for its description and released while the batch it came with is still worked on.
+static void receiver_takes_a_packet_with_two_owners(void **state)
+{
+    (void)state;
+    static const uint8_t rtp[] = {0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 5, 0x10, 0, 0, 0};
+    struct packet_pool pool;
+    struct rtp_header h;
+    struct rtp_demux_route const route = {.codec = CODEC_VP8, .media_ssrc = 5, .media_pt = 96};
+    assert_int_equal(packet_pool_init(&pool, 64, 64), 0);
+    struct receiver *const r = feed_simulcast_receiver(&simulcast_cr_nodd);
+    struct packet *const p = packet_pool_get(&pool);
+    memcpy(p->data, rtp, sizeof(rtp));
+    p->len = sizeof(rtp);
+    (void)packet_ref(p);
+    assert_int_equal(rtp_parse(packet_bytes(p), &h), 0);
+    assert_int_equal(receiver_input(r, (mono_t){0}, &route, p, &h), RECEIVER_FORWARD);
+    assert_memory_equal(p->data, rtp, sizeof(rtp));
+    packet_unref(p);
+    packet_unref(p);
+    receiver_free(r);
+    packet_pool_done(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(receiver_takes_a_packet_with_two_owners),
         cmocka_unit_test(receiver_counts_what_was_sent),
         cmocka_unit_test(receiver_recovers_losses_from_probes),
         cmocka_unit_test(receiver_sees_layers_come_and_go),
