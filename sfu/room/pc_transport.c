@@ -577,8 +577,13 @@ void pc_transport_input(struct pc_transport *t, uint8_t local, const struct addr
 
 void pc_transport_timeout(struct pc_transport *t)
 {
-    peer_connection_timeout(t->pc, t->env->now, t->env->outbox);
+    struct room_env *const env = t->env;
+    peer_connection_timeout(t->pc, env->now, env->outbox);
     advance(t);
+    // A deadline that stays in the past must not spin the loop.
+    if (timer_is_set(&t->timer) && mono_reached(t->timer.at, env->now)) {
+        timer_heap_set(env->timers, &t->timer, mono_add_ms(env->now, 1));
+    }
 }
 
 void pc_transport_media_timeout(struct pc_transport *t)
