@@ -14,6 +14,7 @@
 #include "sfu/room/room_api.h"
 #include "sfu/room/router.h"
 #include "sfu/room/signal_dispatch.h"
+#include "sfu/room/signal_send.h"
 #include "sfu/transport/flow_table.h"
 #include "sfu/transport/peer_connection.h"
 #include "sfu/transport/sctp_transport.h"
@@ -27,6 +28,9 @@
 // Packets that are free after each turn: two full turns of both sockets.
 #define POOL_FREE_WANTED 1024
 #define POOL_INITIAL 256
+
+// Of clients that are refused unseen: they take the present form of a LeaveRequest.
+#define REFUSAL_PROTOCOL 17
 
 struct worker {
     struct worker_conf conf;
@@ -144,7 +148,13 @@ static void on_mail(void *user, void *msg)
     begin_turn(w);
     switch (m->type) {
     case CHANNEL_JOIN:
-        join_session(&w->env, m->handle, &m->u.join);
+        if (w->shutting_down) {
+            // It was on its way when everybody was sent home.
+            signal_send_refusal(&w->env, m->handle, DISCONNECT_SERVER_SHUTDOWN, LEAVE_DISCONNECT,
+                                REFUSAL_PROTOCOL);
+        } else {
+            join_session(&w->env, m->handle, &m->u.join);
+        }
         break;
     case CHANNEL_REQUEST: {
         struct participant *const p = participant_by_session(&w->env, m->handle);
