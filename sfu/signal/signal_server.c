@@ -85,8 +85,8 @@ static void connect_done(struct connect_request *c)
     pbuf_free(c->join);
 }
 
-static int check_grants(const struct signal_server *s, const struct connect_request *c,
-                        struct auth_refusal *refusal)
+static int check_grants(const struct signal_server *s, const struct httpd_req *r,
+                        const struct connect_request *c, struct auth_refusal *refusal)
 {
     const struct access_claims *const claims = &c->token->claims;
     const Livekit__JoinRequest *const j = c->join->msg;
@@ -107,6 +107,10 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
     }
     if (room > ROOM_NAME_MAX_BYTES) {
         return auth_refuse(refusal, 400, "room name length exceeds limits: max length 256");
+    }
+    const char *const publish = httpd_query(r, "publish");
+    if (publish != NULL && publish[0] != 0 && !video_grant_may_publish(&claims->video)) {
+        return auth_refuse(refusal, 401, "no permissions to access the room");
     }
     struct room_registry *const registry = (struct room_registry *)lk_unconst(&s->registry);
     if (!s->conf.auto_create && !claims->video.room_create &&
@@ -144,7 +148,7 @@ static int check_connect(struct signal_server *s, const struct httpd_req *r,
         return rc;
     }
     rc = signal_codec_complete(r, c->join);
-    return rc < 0 ? rc : check_grants(s, c, refusal);
+    return rc < 0 ? rc : check_grants(s, r, c, refusal);
 }
 
 static void start_session(struct signal_server *s, struct httpd_req *r, struct connect_request *c,
