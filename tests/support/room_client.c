@@ -76,7 +76,7 @@ void room_client_leave(struct room_client *c)
 void room_client_subscribe(struct room_client *c, const char *track_sid, bool subscribe)
 {
     Livekit__UpdateSubscription u = LIVEKIT__UPDATE_SUBSCRIPTION__INIT;
-    char *sids[] = {lk_unconst_str(track_sid)};
+    char *sids[] = {lk_unconst(track_sid)};
     u.track_sids = sids;
     u.n_track_sids = 1;
     LK_SET(&u, subscribe, subscribe);
@@ -89,7 +89,7 @@ void room_client_settings(struct room_client *c, const char *track_sid, bool dis
                           uint32_t width, uint32_t height)
 {
     Livekit__UpdateTrackSettings u = LIVEKIT__UPDATE_TRACK_SETTINGS__INIT;
-    char *sids[] = {lk_unconst_str(track_sid)};
+    char *sids[] = {lk_unconst(track_sid)};
     u.track_sids = sids;
     u.n_track_sids = 1;
     LK_SET(&u, disabled, disabled);

@@ -72,7 +72,10 @@ static void apply_remote(struct room_pc *p)
         .fingerprint_count = 1,
         .dtls_role = client ? DTLS_ROLE_CLIENT : DTLS_ROLE_SERVER,
     };
-    room_must(peer_connection_set_remote(p->pc, h->now, &remote, &p->ep.out) == 0, "set_remote");
+    if (peer_connection_set_remote(p->pc, h->now, &remote, &p->ep.out) < 0) {
+        room_harness_violation(h, "%s cannot use a remote description", p->client->identity);
+        return;
+    }
     for (size_t i = 0; i < r->candidate_count; i++) {
         struct candidate c;
         room_must(candidate_parse(bytes_str(r->candidates[i]), &c) == 0, "candidate");

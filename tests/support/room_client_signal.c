@@ -200,6 +200,18 @@ static void on_offer(struct room_client *c, const Livekit__SessionDescription *d
     dynbuf_done(&b);
 }
 
+static void add_sections(struct room_client *c, enum jsep_kind kind, uint32_t n)
+{
+    struct jsep_transceiver *t = NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        if (jsep_add_receiver_section(c->publisher->jsep, kind, &t) < 0) {
+            room_harness_violation(c->h, "%s was asked for more sections than there may be",
+                                   c->identity);
+            return;
+        }
+    }
+}
+
 static void on_requirement(struct room_client *c, const Livekit__MediaSectionsRequirement *m)
 {
     c->requirements++;
@@ -209,12 +221,9 @@ static void on_requirement(struct room_client *c, const Livekit__MediaSectionsRe
         room_harness_violation(c->h, "media_sections_requirement in v0");
         return;
     }
-    struct jsep_transceiver *t = NULL;
-    for (uint32_t i = 0; i < m->num_audios && !c->conf.silent; i++) {
-        room_must(jsep_add_receiver_section(c->publisher->jsep, JSEP_AUDIO, &t) == 0, "section");
-    }
-    for (uint32_t i = 0; i < m->num_videos && !c->conf.silent; i++) {
-        room_must(jsep_add_receiver_section(c->publisher->jsep, JSEP_VIDEO, &t) == 0, "section");
+    if (!c->conf.silent) {
+        add_sections(c, JSEP_AUDIO, m->num_audios);
+        add_sections(c, JSEP_VIDEO, m->num_videos);
     }
     room_client_offer(c, false);
 }

@@ -233,6 +233,7 @@ static void on_api_reply(struct room_harness *h, struct channel_msg *m)
     }
     h->api_call = HANDLE_NONE;
     const struct channel_api_reply *const r = &m->u.api_reply;
+    pbuf_free(h->api.body);
     h->api = (struct room_api_result){.done = true};
     (void)snprintf(h->api.error, sizeof(h->api.error), "%s", lk_str(r->error));
     (void)snprintf(h->api.text, sizeof(h->api.text), "%s", lk_str(r->error_msg));

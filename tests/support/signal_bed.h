@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A signal_server on loopback with a stand-in for the workers, and the HTTP and WebSocket clients
+// of its tests, all on one loop.
+
+#include "common/lk/access_token.h"
+#include "common/lk/livekit.h"
+#include "common/svc/ws_client.h"
+#include "sfu/signal/signal_server.h"
+
+#define SIGNAL_BED_KEY "testkey"
+#define SIGNAL_BED_SECRET "0123456789abcdef0123456789abcdef"
+#define SIGNAL_BED_WORKERS 3
+
+// What the last message of a kind to a worker said.
+struct signal_bed_seen {
+    unsigned joins, requests, closed, api;
+    uint32_t worker;
+    handle_t session;
+    char room[64];
+    char identity[64];
+    bool v1, reconnect, auto_subscribe;
+    size_t offer_bytes;
+    char address[64];
+    int request_case;
+    enum room_api_method method;
+};
+
+struct signal_bed {
+    struct loop *loop;
+    struct api_keys *keys;
+    struct signal_server *server;
+    struct addr addr;
+    struct signal_bed_seen seen;
+    bool silent;               // the workers answer nothing
+    bool refuse;               // joins are answered by Leave and close
+    const char *api_error;     // Twirp code that calls end with
+    struct channel_msg *queue; // answers to be delivered in the next turn
+};
+
+void signal_bed_init(struct signal_bed *b, bool auto_create);
+void signal_bed_done(struct signal_bed *b);
+
+// One turn of the loop, answers included.
+void signal_bed_turn(struct signal_bed *b);
+// Tells the server that a worker has the room, or no more.
+void signal_bed_room(struct signal_bed *b, uint32_t worker, const char *name,
+                     uint32_t participants);
+void signal_bed_room_ended(struct signal_bed *b, uint32_t worker, const char *name);
+
+// A token; NULL fields of claims get values that allow joining room "r" as "alice". Free by
+// mem_free.
+char *signal_bed_token(struct signal_bed *b, const struct access_claims *claims);
+// Base64url of a WrappedJoinRequest. Free by mem_free.
+char *signal_bed_join_request(const Livekit__JoinRequest *j, bool gzip);
+
+struct signal_bed_answer {
+    int status;
+    char head[4096];
+    char body[4096];
+    size_t body_len;
+};
+
+// One HTTP request with further header lines (each ending in CRLF, or NULL) and a body.
+void signal_bed_http(struct signal_bed *b, const char *method, const char *target,
+                     const char *headers, struct bytes body, struct signal_bed_answer *ret);
+// The value of a response header into ret; false if it is not there. n: how often it is there.
+bool signal_bed_header(const struct signal_bed_answer *a, const char *name, char *ret, size_t cap,
+                       unsigned *ret_n);
+
+// A WebSocket client.
+struct signal_bed_ws {
+    struct signal_bed *bed;
+    struct ws_client *client;
+    struct ws *ws;
+    unsigned refused; // HTTP status
+    bool ended;
+    uint16_t code;
+    unsigned messages;
+    int cases[32]; // of the first SignalResponses
+};
+void signal_bed_connect(struct signal_bed *b, const char *target, const char *headers,
+                        struct signal_bed_ws *ret);
+void signal_bed_disconnect(struct signal_bed_ws *w);
+// Turns until cond or the deadline (20 s); what cond said last.
+bool signal_bed_until(struct signal_bed *b, bool (*cond)(void *arg), void *arg);
