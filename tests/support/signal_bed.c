@@ -450,6 +450,36 @@ void signal_bed_connect(struct signal_bed *b, const char *target, const char *he
     must(ws_client_connect(b->loop, &conf, &ret->client) == 0, "ws_client_connect");
 }
 
+int signal_bed_upgrade(struct signal_bed *b, const char *target, struct signal_bed_answer *ret)
+{
+    *ret = (struct signal_bed_answer){0};
+    struct dynbuf req;
+    dynbuf_init(&req, (size_t)1 << 20);
+    dynbuf_addf(&req,
+                "GET %s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                target);
+    int const fd = open_connection(b);
+    send_all(b, fd, dynbuf_view(&req));
+    dynbuf_done(&req);
+    size_t n = 0;
+    mono_t const end = mono_add_ms(clock_mono(), DEADLINE_MS);
+    while (n < sizeof(ret->head) - 1 && strstr(ret->head, "\r\n\r\n") == NULL &&
+           mono_before(clock_mono(), end)) {
+        signal_bed_turn(b);
+        if (recv(fd, ret->head + n, 1, 0) == 1) {
+            n++;
+        }
+    }
+    ret->status = n > 12 ? atoi(ret->head + 9) : 0;
+    return fd;
+}
+
+void signal_bed_close(int fd)
+{
+    (void)close(fd);
+}
+
 void signal_bed_disconnect(struct signal_bed_ws *w)
 {
     ws_client_free(w->client);

@@ -82,5 +82,11 @@ struct signal_bed_ws {
 void signal_bed_connect(struct signal_bed *b, const char *target, const char *headers,
                         struct signal_bed_ws *ret);
 void signal_bed_disconnect(struct signal_bed_ws *w);
+
+// A WebSocket upgrade by hand: the socket, which is never read after the head. Close it by
+// signal_bed_close.
+int signal_bed_upgrade(struct signal_bed *b, const char *target, struct signal_bed_answer *ret);
+void signal_bed_close(int fd);
+
 // Turns until cond or the deadline (20 s); what cond said last.
 bool signal_bed_until(struct signal_bed *b, bool (*cond)(void *arg), void *arg);

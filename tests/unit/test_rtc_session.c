@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+// LINK: signal
+// SUPPORT: signal_bed
+//
+// WebSockets of clients (livekit-protocol 1.7, 2.4): what becomes of their frames, how sessions
+// end, many at once, and peers that do not read.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "common/base/mem.h"
+#include "tests/support/signal_bed.h"
+
+static struct signal_bed bed;
+static char target[65536];
+static struct signal_bed_ws ws;
+
+static int setup(void **state)
+{
+    (void)state;
+    signal_bed_init(&bed, true);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    signal_bed_disconnect(&ws);
+    ws = (struct signal_bed_ws){0};
+    signal_bed_done(&bed);
+    return 0;
+}
+
+static const char *with_token(const char *path, const char *rest)
+{
+    char *const token = signal_bed_token(&bed, NULL);
+    (void)snprintf(target, sizeof(target), "%s?access_token=%s%s", path, token, rest);
+    mem_free(token);
+    return target;
+}
+
+static bool told_or_over(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->messages >= 2;
+}
+
+static bool is_over(void *arg)
+{
+    return ((const struct signal_bed_ws *)arg)->ended;
+}
+
+static bool nobody_left(void *arg)
+{
+    (void)arg;
+    return signal_server_sessions(bed.server) == 0;
+}
+
+static void open_session(void)
+{
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_false(ws.ended);
+}
+
+static void send_request(const Livekit__SignalRequest *r)
+{
+    struct dynbuf b;
+    dynbuf_init(&b, (size_t)4 << 20);
+    assert_int_equal(pbuf_pack(&r->base, &b), 0);
+    assert_int_equal(ws_send(ws.ws, WS_BINARY, dynbuf_view(&b)), 0);
+    dynbuf_done(&b);
+}
+
+// ---- joins ----------------------------------------------------------------------------------
+
+static void the_first_answer_is_followed_by_a_token(void **state)
+{
+    (void)state;
+    open_session();
+    assert_int_equal(ws.cases[0], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
+    assert_int_equal(ws.cases[1], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
+    assert_int_equal(bed.seen.joins, 1);
+    assert_string_equal(bed.seen.room, "r");
+    assert_string_equal(bed.seen.identity, "alice");
+    assert_string_equal(bed.seen.address, "127.0.0.1");
+    assert_false(bed.seen.v1);
+    assert_false(bed.seen.reconnect);
+    assert_true(bed.seen.auto_subscribe); // v0's default
+    assert_int_equal(signal_server_sessions(bed.server), 1);
+}
+
+static void v0_parameters_arrive(void **state)
+{
+    (void)state;
+    signal_bed_connect(&bed,
+                       with_token("/sfu/rtc", "&auto_subscribe=0&reconnect=1&sid=PA_x&sdk=js&"
+                                              "protocol=17&adaptive_stream=1"),
+                       "X-Forwarded-For: 192.0.2.7\r\n", &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_false(bed.seen.auto_subscribe);
+    assert_true(bed.seen.reconnect);
+    assert_string_equal(bed.seen.address, "192.0.2.7");
+}
+
+static void v1_requests_arrive_with_their_offer(void **state)
+{
+    (void)state;
+    Livekit__JoinRequest j = LIVEKIT__JOIN_REQUEST__INIT;
+    Livekit__SessionDescription d = LIVEKIT__SESSION_DESCRIPTION__INIT;
+    char *const sdp = mem_alloc(20001); // Chromium's has 18 KB
+    for (size_t i = 0; i < 20000; i++) {
+        sdp[i] = (char)('a' + i * i % 23);
+    }
+    d.sdp = sdp;
+    j.publisher_offer = &d;
+    static const char *const paths[] = {"/rtc/v1", "/rtc", "/prefix/rtc/v1"};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(paths); i++) {
+        char *const request = signal_bed_join_request(&j, i % 2 == 0);
+        char *const rest = mem_alloc(strlen(request) + 32);
+        (void)snprintf(rest, strlen(request) + 32, "&join_request=%s", request);
+        signal_bed_connect(&bed, with_token(paths[i / 2], rest), NULL, &ws);
+        assert_true(signal_bed_until(&bed, told_or_over, &ws));
+        assert_false(ws.ended);
+        assert_true(bed.seen.v1);
+        assert_false(bed.seen.auto_subscribe); // v1 has no default
+        assert_int_equal(bed.seen.offer_bytes, 20000);
+        signal_bed_disconnect(&ws);
+        mem_free(rest);
+        mem_free(request);
+    }
+    mem_free(sdp);
+}
+
+static void a_refused_session_gets_its_reason(void **state)
+{
+    (void)state;
+    bed.refuse = true;
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &ws);
+    assert_true(signal_bed_until(&bed, is_over, &ws));
+    assert_int_equal(ws.refused, 0);
+    assert_int_equal(ws.cases[0], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_LEAVE);
+    assert_int_equal(ws.code, 1000);
+    assert_true(signal_bed_until(&bed, nobody_left, NULL));
+    assert_int_equal(bed.seen.closed, 0); // the worker ended it
+}
+
+static void one_room_has_one_worker(void **state)
+{
+    (void)state;
+    struct signal_bed_ws w[12];
+    uint32_t worker = 0;
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &w[i]);
+        assert_true(signal_bed_until(&bed, told_or_over, &w[i]));
+        worker = i == 0 ? bed.seen.worker : worker;
+        assert_int_equal(bed.seen.worker, worker);
+        if (i == 4) { // it ends and is made again meanwhile
+            signal_bed_room(&bed, worker, "r", 3);
+            signal_bed_room_ended(&bed, worker, "r");
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        signal_bed_disconnect(&w[i]);
+    }
+}
+
+// ---- frames ---------------------------------------------------------------------------------
+
+static bool ponged(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->messages >= 3;
+}
+
+static void requests_go_to_the_worker_and_answers_come_back(void **state)
+{
+    (void)state;
+    open_session();
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    r.ping = 42;
+    send_request(&r);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
+    assert_int_equal(bed.seen.requests, 1);
+}
+
+static void what_cannot_be_decoded_closes(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ws_kind kind;
+        const char *data;
+        size_t n;
+    } bad[] = {
+        {WS_BINARY, "\xff\xff\xff", 3},
+        {WS_BINARY,
+         "\x0a\x05"
+         "a",
+         3},
+        {WS_TEXT, "{\"ping\":1}", 10}, // protojson is not spoken
+        {WS_TEXT, "", 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        unsigned const closed = bed.seen.closed;
+        open_session();
+        assert_int_equal(ws_send(ws.ws, bad[i].kind, bytes_of(bad[i].data, bad[i].n)), 0);
+        assert_true(signal_bed_until(&bed, is_over, &ws));
+        assert_int_equal(ws.code, 1000);
+        assert_true(signal_bed_until(&bed, nobody_left, NULL));
+        assert_int_equal(bed.seen.closed, closed + 1); // the worker hears of it
+        assert_int_equal(bed.seen.requests, 0);
+        signal_bed_disconnect(&ws);
+    }
+}
+
+static void an_empty_message_is_a_request_without_member(void **state)
+{
+    (void)state;
+    open_session();
+    assert_int_equal(ws_send(ws.ws, WS_BINARY, bytes_of("", 0)), 0);
+    // An unknown member of a newer protocol is skipped as well.
+    assert_int_equal(ws_send(ws.ws, WS_BINARY, bytes_of("\x92\x3f\x01x", 4)), 0);
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    send_request(&r);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_false(ws.ended);
+    assert_int_equal(bed.seen.requests, 3);
+}
+
+static void messages_have_a_limit(void **state)
+{
+    (void)state;
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    Livekit__SessionDescription d = LIVEKIT__SESSION_DESCRIPTION__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER;
+    r.offer = &d;
+    char *const text = mem_alloc((size_t)2 << 20);
+    memset(text, 'x', ((size_t)2 << 20) - 1);
+    d.sdp = text;
+    open_session();
+    send_request(&r); // a little over 2 MiB with what is around it
+    assert_true(signal_bed_until(&bed, is_over, &ws));
+    assert_int_equal(ws.code, 1009);
+    assert_int_equal(bed.seen.requests, 0);
+    signal_bed_disconnect(&ws);
+    text[((size_t)2 << 20) - 100] = 0; // a little under
+    open_session();
+    send_request(&r);
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    send_request(&r);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_int_equal(bed.seen.requests, 2);
+    mem_free(text);
+}
+
+// ---- ends -----------------------------------------------------------------------------------
+
+static bool closed_told(void *arg)
+{
+    (void)arg;
+    return bed.seen.closed > 0;
+}
+
+static void the_worker_hears_of_a_lost_socket(void **state)
+{
+    (void)state;
+    open_session();
+    signal_bed_disconnect(&ws); // TCP ends without a close frame
+    assert_true(signal_bed_until(&bed, closed_told, NULL));
+    assert_int_equal(signal_server_sessions(bed.server), 0);
+}
+
+static void a_close_frame_is_echoed(void **state)
+{
+    (void)state;
+    open_session();
+    ws_close(ws.ws, 1001);
+    assert_true(signal_bed_until(&bed, is_over, &ws));
+    assert_int_equal(ws.code, 1001);
+    assert_true(signal_bed_until(&bed, closed_told, NULL));
+}
+
+// A socket that never reads: what waits for it is bounded, and it is cut off.
+static void a_peer_that_does_not_read_is_cut_off(void **state)
+{
+    (void)state;
+    struct signal_bed_answer a;
+    int const fd = signal_bed_upgrade(&bed, with_token("/rtc", ""), &a);
+    assert_int_equal(a.status, 101);
+    while (bed.seen.joins == 0) {
+        signal_bed_turn(&bed);
+    }
+    static uint8_t big[60000];
+    for (int i = 0; i < 2000 && signal_server_sessions(bed.server) > 0; i++) {
+        struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, bed.seen.session);
+        m->u.send.data = shared_buf_copy(bytes_of(big, sizeof(big)));
+        assert_non_null(m->u.send.data);
+        signal_server_deliver(bed.server, m);
+        signal_bed_turn(&bed);
+    }
+    assert_int_equal(signal_server_sessions(bed.server), 0);
+    assert_int_equal(bed.seen.closed, 1);
+    signal_bed_close(fd);
+}
+
+// libmicrohttpd's own epoll thread stalled with 128 connections that were ready at once.
+#define CROWD 200
+
+static bool crowd_joined(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    for (size_t i = 0; i < CROWD; i++) {
+        if (w[i].messages < 2 && !w[i].ended) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void a_crowd_connects_at_once(void **state)
+{
+    (void)state;
+    struct signal_bed_ws *const w = mem_array(CROWD, sizeof(*w));
+    assert_non_null(w);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < CROWD; i++) {
+            signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &w[i]);
+        }
+        assert_true(signal_bed_until(&bed, crowd_joined, w));
+        assert_int_equal(signal_server_sessions(bed.server), CROWD);
+        for (size_t i = 0; i < CROWD; i++) {
+            assert_false(w[i].ended);
+            signal_bed_disconnect(&w[i]);
+        }
+        assert_true(signal_bed_until(&bed, nobody_left, NULL));
+    }
+    assert_int_equal(bed.seen.joins, 3 * CROWD);
+    assert_int_equal(bed.seen.closed, 3 * CROWD);
+    mem_free(w);
+}
+
+static void the_server_may_end_with_sessions_open(void **state)
+{
+    (void)state;
+    open_session();
+    // teardown ends the server; ASan sees what would be left
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_answer_is_followed_by_a_token),
+        TEST(v0_parameters_arrive),
+        TEST(v1_requests_arrive_with_their_offer),
+        TEST(a_refused_session_gets_its_reason),
+        TEST(one_room_has_one_worker),
+        TEST(requests_go_to_the_worker_and_answers_come_back),
+        TEST(what_cannot_be_decoded_closes),
+        TEST(an_empty_message_is_a_request_without_member),
+        TEST(messages_have_a_limit),
+        TEST(the_worker_hears_of_a_lost_socket),
+        TEST(a_close_frame_is_echoed),
+        TEST(a_peer_that_does_not_read_is_cut_off),
+        TEST(a_crowd_connects_at_once),
+        TEST(the_server_may_end_with_sessions_open),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
