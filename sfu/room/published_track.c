@@ -35,6 +35,12 @@ int published_track_new(struct participant *p, const struct track_info *info,
     uint8_t random[SID_RANDOM_LEN];
     rng_bytes(env->rng, random, sizeof(random));
     (void)sid_make_track(info->type, info->source, random, t->info.sid);
+    HASH_ADD_KEYPTR(hh_sid, p->room->tracks, t->info.sid, strlen(t->info.sid), t);
+    if (room_track(p->room, t->info.sid) != t) {
+        (void)handle_table_remove(&env->tracks, t->handle);
+        mem_free(t);
+        return -ENOMEM;
+    }
     DL_APPEND(p->tracks, t);
     p->track_count++;
     *ret = t;
@@ -50,6 +56,7 @@ void published_track_close(struct published_track *t)
     struct room_env *const env = p->room->env;
     bool const published = t->state == TRACK_PUBLISHED;
     DL_DELETE(p->tracks, t);
+    HASH_DELETE(hh_sid, p->room->tracks, t);
     p->track_count--;
     router_forget(env, t);
     // Subscribers learn that the track is gone before their section falls silent.
@@ -79,11 +86,8 @@ void published_track_close(struct published_track *t)
 
 struct published_track *published_track_by_sid(struct participant *p, const char *sid)
 {
-    struct published_track *t = p->tracks;
-    while (t != NULL && strcmp(t->info.sid, sid) != 0) {
-        t = t->next;
-    }
-    return t;
+    struct published_track *const t = room_track(p->room, sid);
+    return t != NULL && t->publisher == p ? t : NULL;
 }
 
 static bool has_cid(const struct published_track *t, const char *cid)
@@ -95,15 +99,6 @@ static bool has_cid(const struct published_track *t, const char *cid)
         }
     }
     return false;
-}
-
-struct published_track *published_track_by_cid(struct participant *p, const char *cid)
-{
-    struct published_track *t = p->tracks;
-    while (t != NULL && !(cid[0] != 0 && has_cid(t, cid))) {
-        t = t->next;
-    }
-    return t;
 }
 
 struct published_track *published_track_match(struct participant *p, enum track_type type,

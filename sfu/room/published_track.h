@@ -40,6 +40,7 @@ struct track_output {
 
 struct published_track {
     struct published_track *prev, *next; // participant->tracks
+    UT_hash_handle hh_sid;               // room->tracks by sid
     struct published_track *dirty_next;  // env->dirty
     handle_t handle;
     struct participant *publisher;
@@ -74,8 +75,6 @@ struct published_track *published_track_match(struct participant *p, enum track_
                                               const char *track_id);
 
 struct published_track *published_track_by_sid(struct participant *p, const char *sid);
-// Pending or published under that client id.
-struct published_track *published_track_by_cid(struct participant *p, const char *cid);
 
 // Attaches the section of an offer; PENDING becomes MATCHED.
 void published_track_set_section(struct published_track *t, struct jsep_transceiver *section);

@@ -4,6 +4,7 @@
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
+#include "sfu/room/published_track.h"
 #include "sfu/room/signal_send.h"
 
 // Timers of a room: life, updates, speakers.
@@ -133,13 +134,11 @@ struct participant *room_participant(const struct room *r, const char *identity)
     return p;
 }
 
-struct participant *room_participant_by_sid(const struct room *r, const char *sid)
+struct published_track *room_track(const struct room *r, const char *sid)
 {
-    struct participant *p = r->participants;
-    while (p != NULL && strcmp(p->sid, sid) != 0) {
-        p = p->hh.next;
-    }
-    return p;
+    struct published_track *t = NULL;
+    HASH_FIND(hh_sid, r->tracks, sid, strlen(sid), t);
+    return t;
 }
 
 uint32_t room_participant_count(const struct room *r)

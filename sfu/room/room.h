@@ -24,6 +24,7 @@ struct room {
     uint32_t max_participants;
 
     struct participant *participants; // hash by identity
+    struct published_track *tracks;   // hash by sid, of all participants
     struct participant *gone;         // closed, to be told in the next update
     uint32_t publisher_count;         // of participants who have published
     bool updates_pending;
@@ -48,7 +49,8 @@ struct room *room_find(struct room_env *env, const char *name);
 void room_close(struct room *r, enum disconnect_reason reason);
 
 struct participant *room_participant(const struct room *r, const char *identity);
-struct participant *room_participant_by_sid(const struct room *r, const char *sid);
+// A track of anybody, in any state.
+struct published_track *room_track(const struct room *r, const char *sid);
 uint32_t room_participant_count(const struct room *r); // without hidden ones
 
 // Schedules the next update; urgent: it goes out before this returns.
