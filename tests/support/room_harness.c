@@ -255,6 +255,9 @@ static void on_api_reply(struct room_harness *h, struct channel_msg *m)
 
 static void from_worker(struct room_harness *h, struct channel_msg *m)
 {
+    if (h->tap != NULL) {
+        h->tap(h->tap_user, m);
+    }
     switch (m->type) {
     case CHANNEL_SEND:
     case CHANNEL_CLOSE:

@@ -66,6 +66,9 @@ struct room_harness {
     unsigned rooms_ended, room_infos;
     struct channel_room_info last_info; // numbers only
     uint64_t unknown_source;
+    // Sees each message that leaves the worker; NULL: nobody.
+    void (*tap)(void *user, const struct channel_msg *m);
+    void *tap_user;
     // What no client may ever see; the first one in words.
     unsigned violations;
     char violation[256];

@@ -131,7 +131,12 @@ static void to_worker(void *user, uint32_t worker, struct channel_msg *m)
     } else if (m->type == CHANNEL_API) {
         on_api(b, m);
     }
-    channel_msg_free(m);
+    if (m->type == CHANNEL_JOIN) {
+        channel_msg_free(b->join);
+        b->join = m;
+    } else {
+        channel_msg_free(m);
+    }
 }
 
 void signal_bed_turn(struct signal_bed *b)
@@ -207,6 +212,7 @@ void signal_bed_done(struct signal_bed *b)
         b->queue = m->next;
         channel_msg_free(m);
     }
+    channel_msg_free(b->join);
     api_keys_free(b->keys);
     loop_free(b->loop);
 }

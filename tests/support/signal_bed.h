@@ -35,6 +35,7 @@ struct signal_bed {
     bool silent;               // the workers answer nothing
     bool refuse;               // joins are answered by Leave and close
     const char *api_error;     // Twirp code that calls end with
+    struct channel_msg *join;  // the last CHANNEL_JOIN; whoever takes it sets NULL
     struct channel_msg *queue; // answers to be delivered in the next turn
 };
 
