@@ -245,6 +245,16 @@ static int bad(const struct conf_slot *s, char *why, const char *wanted)
     return -EINVAL;
 }
 
+static int not_a_number(const struct conf_slot *s, const struct conf_item *item, char *why)
+{
+    char wanted[96] = "no whole number";
+    if (has_limits(item)) {
+        (void)snprintf(wanted, sizeof(wanted), "no whole number; give %lld to %lld",
+                       (long long)item->min, (long long)item->max);
+    }
+    return bad(s, why, wanted);
+}
+
 static int parse_typed(struct conf_slot *s, const struct conf_item *item, char *why)
 {
     const char *end = NULL;
@@ -255,11 +265,13 @@ static int parse_typed(struct conf_slot *s, const struct conf_item *item, char *
         return 0;
     case CONF_INT:
         if (!parse_int(s->text, &s->num, &end) || *end != '\0') {
-            return bad(s, why, "no whole number");
+            return not_a_number(s, item, why);
         }
         return check_limits(s, item, "", why);
     case CONF_BOOL:
-        return parse_bool(s->text, &s->num) == 0 ? 0 : bad(s, why, "neither true nor false");
+        return parse_bool(s->text, &s->num) == 0
+                   ? 0
+                   : bad(s, why, "no answer to yes or no; give true or false");
     case CONF_DURATION:
         if (conf_parse_duration_ms(s->text, &s->num) < 0) {
             return bad(s, why, "no time; write for example 250ms, 10s, 5m or 1h");
