@@ -164,7 +164,11 @@ static void raise_descriptor_limit(void)
 static int worker_failed(const struct app *a, uint32_t index, int rc, const char *what)
 {
     char err[CONF_ERROR_MAX];
-    if (rc == -EADDRNOTAVAIL) {
+    if (rc == -EADDRNOTAVAIL && conf_is_set(a->config->conf, SFU_RTC_BIND)) {
+        (void)conf_fail(a->config->conf, SFU_RTC_BIND, err,
+                        "this host has no such address that clients could reach; give one of its "
+                        "own, or leave it out for all of them");
+    } else if (rc == -EADDRNOTAVAIL) {
         (void)conf_fail(a->config->conf, SFU_NODE_IP, err,
                         "this host has no address to offer to clients; name one with --node-ip");
     } else {
@@ -189,7 +193,6 @@ static int start_workers(struct app *a)
             {
                 .node_ips = c->node_ips,
                 .node_ip_count = c->node_ip_count,
-                .ipv6 = conf_bool(c->conf, SFU_IPV6),
                 .loopback = c->dev || conf_bool(c->conf, SFU_LOOPBACK),
             },
         .room =
@@ -248,10 +251,17 @@ static int start_server(struct app *a)
     }
     char where[ADDR_STRLEN] = "";
     char err[CONF_ERROR_MAX];
-    (void)conf_fail(c->conf, SFU_PORT, err,
-                    "cannot listen on %s: %s; stop what is there or choose another port",
-                    failed < c->listen_count ? addr_format(&c->listen[failed], where) : "",
-                    strerror(-rc));
+    const char *const at = failed < c->listen_count ? addr_format(&c->listen[failed], where) : "";
+    if (rc == -EADDRNOTAVAIL) {
+        (void)conf_fail(c->conf, SFU_BIND, err,
+                        "cannot listen on %s: this host has no such address; give one of its own, "
+                        "or leave it out for all of them",
+                        at);
+    } else {
+        (void)conf_fail(c->conf, SFU_PORT, err,
+                        "cannot listen on %s: %s; stop what is there or choose another port", at,
+                        strerror(-rc));
+    }
     return complain(err);
 }
 
@@ -268,18 +278,21 @@ static int make_identity(struct app *a)
     return 0;
 }
 
+// The server's own addresses are shown as they are: they are for the operator, and nobody's secret.
 static void announce(const struct app *a)
 {
+    char text[ADDR_STRLEN];
     for (size_t i = 0; i < a->config->listen_count; i++) {
         struct addr const at = signal_server_address(a->server, i);
-        log_info(NULL, "service.listening", KV_STR("what", "signalling"), KV_ADDR("address", &at),
-                 KV_U64("port", at.port));
+        log_info(NULL, "service.listening", KV_STR("what", "signalling"),
+                 KV_STR("address", addr_format(&at, text)), KV_U64("port", at.port));
     }
     for (uint32_t i = 0; i < a->worker_count; i++) {
         const struct candidates *const c = worker_candidates(a->workers[i]);
         for (size_t k = 0; k < c->count; k++) {
             log_info(NULL, "service.listening", KV_STR("what", "media"), KV_U64("worker", i),
-                     KV_ADDR("address", &c->addrs[k]), KV_U64("port", c->addrs[k].port));
+                     KV_STR("address", addr_format(&c->addrs[k], text)),
+                     KV_U64("port", c->addrs[k].port));
         }
     }
     log_info(NULL, "service.ready", KV_U64("workers", a->worker_count),

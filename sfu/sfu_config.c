@@ -156,12 +156,13 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                         .choices = log_formats,
                         .arg = "FORMAT",
                         .help = "json, text, or auto: text on a terminal."},
-    [SFU_DEV] = {.name = "development",
-                 .type = CONF_BOOL,
-                 .env = {"FOCI_DEV"},
-                 .flag = {"dev"},
-                 .def = "false",
-                 .help = "Development: a generated key, loopback only, loopback candidates."},
+    [SFU_DEV] =
+        {.name = "development",
+         .type = CONF_BOOL,
+         .env = {"FOCI_DEV"},
+         .flag = {"dev"},
+         .def = "false",
+         .help = "Development: a generated key, signalling on loopback only, loopback candidates."},
 };
 
 static const char *const env_prefixes[] = {"FOCI_", "LIVEKIT_", NULL};
@@ -325,6 +326,42 @@ static int load_listen(struct sfu_config *c, char *err)
     return 0;
 }
 
+// Clients would be told an address that no media socket can answer at.
+static int unreachable(const struct sfu_config *c, size_t item, const char *text, char *err)
+{
+    bool const off = !conf_bool(c->conf, SFU_IPV6);
+    size_t const other = off ? SFU_IPV6 : SFU_RTC_BIND;
+    return conf_fail(c->conf, item, err, "\"%s\" contradicts %s (%s), %s; change one of them", text,
+                     off ? "rtc.ipv6" : "rtc.bind", conf_origin(c->conf, other),
+                     off ? "which is false" : "which has no address of that family");
+}
+
+static bool bound(const struct sfu_config *c, uint8_t family)
+{
+    for (size_t i = 0; i < c->rtc_bind_count; i++) {
+        if (c->rtc_binds[i].family == family) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_families(const struct sfu_config *c, char *err)
+{
+    bool const ipv6 = conf_bool(c->conf, SFU_IPV6);
+    for (size_t i = 0; !ipv6 && i < conf_list_len(c->conf, SFU_RTC_BIND); i++) {
+        if (c->rtc_binds[i].family == ADDR_V6) {
+            return unreachable(c, SFU_RTC_BIND, conf_list_at(c->conf, SFU_RTC_BIND, i), err);
+        }
+    }
+    for (size_t i = 0; i < c->node_ip_count; i++) {
+        if (!bound(c, c->node_ips[i].family)) {
+            return unreachable(c, SFU_NODE_IP, conf_list_at(c->conf, SFU_NODE_IP, i), err);
+        }
+    }
+    return 0;
+}
+
 static int load_media(struct sfu_config *c, char *err)
 {
     int rc = parse_ips(c, SFU_NODE_IP, c->node_ips, SFU_NODE_IPS_MAX, &c->node_ip_count, err);
@@ -336,7 +373,8 @@ static int load_media(struct sfu_config *c, char *err)
         return rc;
     }
     if (c->rtc_bind_count == 2 && c->rtc_binds[0].family == c->rtc_binds[1].family) {
-        return conf_fail(c->conf, SFU_RTC_BIND, err, "takes one address of each family");
+        return conf_fail(c->conf, SFU_RTC_BIND, err,
+                         "takes one address of each family; leave one out");
     }
     if (c->rtc_bind_count == 0) {
         c->rtc_binds[0] = addr_v4(0, 0, 0, 0, 0);
@@ -350,6 +388,10 @@ static int load_media(struct sfu_config *c, char *err)
                              conf_list_at(c->conf, SFU_NODE_IP, i));
         }
     }
+    rc = check_families(c, err);
+    if (rc < 0) {
+        return rc;
+    }
     c->udp_port = (uint16_t)conf_int(c->conf, SFU_UDP_PORT);
     c->workers = (uint32_t)conf_int(c->conf, SFU_WORKERS);
     if (c->workers == 0) {
@@ -358,8 +400,9 @@ static int load_media(struct sfu_config *c, char *err)
     c->dtls_threads = (uint32_t)conf_int(c->conf, SFU_DTLS_THREADS);
     if (c->udp_port != 0 && (uint32_t)c->udp_port + c->workers - 1 > 65535) {
         return conf_fail(c->conf, SFU_UDP_PORT, err,
-                         "%u workers need the ports %u to %u, which ends above 65535", c->workers,
-                         c->udp_port, c->udp_port + c->workers - 1);
+                         "%u workers need the ports %u to %u, which ends above 65535; give a lower "
+                         "port or fewer workers",
+                         c->workers, c->udp_port, c->udp_port + c->workers - 1);
     }
     return 0;
 }

@@ -10,12 +10,22 @@
 // Interfaces of one host that are looked at; containers and bridges can be many.
 #define IFADDRS_MAX 128
 
+// Whether a media socket hears what is sent to a.
+static bool bound(const struct candidates_conf *conf, const struct addr *a)
+{
+    for (size_t i = 0; i < conf->bind_count; i++) {
+        const struct addr *const b = &conf->binds[i];
+        if (b->family == a->family &&
+            (addr_is_unspecified(b) || memcmp(b->ip, a->ip, sizeof(b->ip)) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool usable(const struct candidates_conf *conf, const struct ifaddr_entry *e)
 {
-    if (e->addr.family == ADDR_V6 && !conf->ipv6) {
-        return false;
-    }
-    return !addr_is_link_local(&e->addr) && !addr_is_multicast(&e->addr) &&
+    return bound(conf, &e->addr) && !addr_is_link_local(&e->addr) && !addr_is_multicast(&e->addr) &&
            !addr_is_unspecified(&e->addr);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Which addresses a worker advertises, and why: what the operator names, else the addresses of this
-// host that others can reach. Never a third party's opinion (no STUN).
+// host that its sockets are bound to and others can reach. Never a third party's opinion (no STUN).
 //
 // Order of preference without a setting: every global address of an interface that is up; private
 // ones as well, since LAN clients exist; loopback only if there is nothing else, or when asked for
@@ -16,7 +16,8 @@
 struct candidates_conf {
     const struct addr *node_ips; // named by the operator; then nothing else is advertised
     size_t node_ip_count;
-    bool ipv6;     // false: IPv4 only
+    const struct addr *binds; // what the media sockets are bound to: nothing else is advertised
+    size_t bind_count;
     bool loopback; // also 127.0.0.1 and ::1
     uint16_t port;
 };

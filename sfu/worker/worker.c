@@ -302,6 +302,8 @@ static int open_network(struct worker *w, const char **ret_what)
     }
     *ret_what = "find an address to advertise";
     struct candidates_conf cc = w->conf.candidates;
+    cc.binds = w->conf.binds;
+    cc.bind_count = w->conf.bind_count;
     cc.port = w->port;
     rc = candidates_make(&cc, &w->candidates);
     if (rc < 0) {

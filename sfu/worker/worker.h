@@ -22,7 +22,7 @@ struct worker_conf {
     size_t bind_count;
     uint32_t buffer_size;              // socket buffers wanted
     uint32_t packet_max;               // most packets of the pool
-    struct candidates_conf candidates; // port is filled in
+    struct candidates_conf candidates; // binds and port are filled in
     struct room_conf room;             // candidates are filled in
     const struct dtls_cert *cert;
     const char *fingerprint; // "sha-256 AA:.."
