@@ -2,14 +2,14 @@
 #include "jwt-service/auth_config.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "common/base/base64.h"
 #include "common/base/mem.h"
 #include "common/sys/random.h"
 
 #define KEY_FILE_MAX (64u << 10)
-#define INSECURE_PHRASE "YES_I_KNOW_WHAT_I_AM_DOING" // authorization-service 2.1
-#define DEV_URL "ws://127.0.0.1:7880"                // livekit-server's port
+#define DEV_URL "ws://127.0.0.1:7880" // livekit-server's port
 #define DEV_PORT 8080
 
 static const char *const log_formats[] = {"auto", "json", "text", NULL};
@@ -108,7 +108,7 @@ static const struct conf_item items[AUTH_ITEM_COUNT] = {
                        .env = {"LIVEKIT_INSECURE_SKIP_VERIFY_TLS"},
                        .flag = {"insecure-skip-verify-tls"},
                        .arg = "PHRASE",
-                       .help = "Exactly " INSECURE_PHRASE " switches certificate checks off."},
+                       .help = "Exactly " AUTH_INSECURE_PHRASE " switches certificate checks off."},
     [AUTH_IGNORE_UNKNOWN] = {.name = "ignore_unknown_fields",
                              .type = CONF_BOOL,
                              .env = {"LIVEKIT_IGNORE_UNKNOWN_FIELDS"},
@@ -465,10 +465,26 @@ static int load_overrides(struct auth_config *c, size_t item, char *err)
     return 0;
 }
 
+// A path that cannot be read would show much later, as certificates that nobody trusts.
+static int check_trust(const struct auth_config *c, char *err)
+{
+    static const size_t paths[] = {AUTH_CA_FILE, AUTH_SSL_CERT_FILE};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        const char *const path = conf_str(c->conf, paths[i]);
+        if (*path && access(path, R_OK) != 0) {
+            return conf_fail(c->conf, paths[i], err,
+                             "cannot read %s: %s; correct the path or leave it out", path,
+                             strerror(errno));
+        }
+    }
+    return 0;
+}
+
 static void load_log(struct auth_config *c)
 {
     const char *const format = conf_str(c->conf, AUTH_LOG_FORMAT);
-    c->log = (struct log_settings){.level = LOG_LEVEL_INFO};
+    c->log = (struct log_settings){.level = LOG_LEVEL_INFO,
+                                   .redact = c->dev ? LOG_REDACT_NONE : LOG_REDACT_HASH};
     c->log_level_unknown = !log_level_parse(conf_str(c->conf, AUTH_LOG_LEVEL), &c->log.level);
     c->log.format = strcmp(format, "json") == 0   ? LOG_FORMAT_JSON
                     : strcmp(format, "text") == 0 ? LOG_FORMAT_TEXT
@@ -492,7 +508,7 @@ int auth_config_load(int argc, const char *const *argv, const char *const *envp,
         return 0;
     }
     c->dev = conf_bool(c->conf, AUTH_DEV);
-    c->insecure = strcmp(conf_str(c->conf, AUTH_INSECURE), INSECURE_PHRASE) == 0;
+    c->insecure = strcmp(conf_str(c->conf, AUTH_INSECURE), AUTH_INSECURE_PHRASE) == 0;
     c->ignore_unknown = conf_bool(c->conf, AUTH_IGNORE_UNKNOWN);
     load_log(c);
     load_bind(c);
@@ -502,6 +518,7 @@ int auth_config_load(int argc, const char *const *argv, const char *const *envp,
         r = r < 0 ? r : load_access(c, err);
         r = r < 0 ? r : load_overrides(c, AUTH_OPENID_OVERRIDES, err);
         r = r < 0 ? r : load_overrides(c, AUTH_CS_API_OVERRIDES, err);
+        r = r < 0 ? r : check_trust(c, err);
     }
     if (r < 0) {
         return r;
@@ -528,43 +545,4 @@ bool auth_config_full_access(const struct auth_config *c, const char *server_nam
 bool auth_config_names_server(const struct auth_config *c, const char *server_name)
 {
     return is_listed(c, server_name);
-}
-
-void auth_config_log(const struct auth_config *c)
-{
-    const struct conf *const k = c->conf;
-    for (size_t i = 0; i < conf_warnings(k); i++) {
-        log_warn(NULL, "config.warning", KV_STR("text", conf_warning(k, i)));
-    }
-    if (c->log_level_unknown) {
-        log_warn(NULL, "config.warning", KV_STR("setting", "LIVEKIT_LOG_LEVEL"),
-                 KV_STR("text", "unknown log level; info is used"));
-    }
-    for (size_t i = 0; i < api_keys_count(c->keys); i++) {
-        if (api_key_is_weak(api_keys_at(c->keys, i))) {
-            log_warn(NULL, "config.weak_secret", KV_STR("key", api_keys_at(c->keys, i)->key),
-                     KV_STR("text", "a secret of HS256 should have at least 32 characters"));
-        }
-    }
-    if (c->insecure) {
-        log_warn(NULL, "config.insecure",
-                 KV_STR("text", "certificates are not checked: anybody on the way can vouch for "
-                                "any user"));
-    }
-    if (c->everybody && !c->dev) {
-        log_warn(NULL, "config.everybody",
-                 KV_STR("text", "users of every homeserver may create rooms on the SFU"));
-    }
-    static const struct {
-        size_t item;
-        const char *name;
-    } idle[] = {{AUTH_REDIS_URL, "LIVEKIT_REDIS_URL"},
-                {AUTH_CS_API_OVERRIDES, "LIVEKIT_CS_API_URL_OVERRIDES"},
-                {AUTH_SANITY_INTERVAL, "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS"}};
-    for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
-        if (conf_is_set(k, idle[i].item)) {
-            log_warn(NULL, "config.no_effect", KV_STR("setting", idle[i].name),
-                     KV_STR("text", "leaves are not delegated in this version"));
-        }
-    }
 }

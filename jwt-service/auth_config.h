@@ -36,6 +36,7 @@ enum auth_item {
 };
 
 #define AUTH_OVERRIDES_MAX 256
+#define AUTH_INSECURE_PHRASE "YES_I_KNOW_WHAT_I_AM_DOING" // authorization-service 2.1
 
 struct auth_config {
     struct conf *conf;

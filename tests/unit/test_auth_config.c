@@ -139,6 +139,62 @@ static void only_the_whole_phrase_switches_checks_off(void **state)
     assert_true(c->insecure);
 }
 
+static void certificates_that_cannot_be_read_are_told_at_the_start(void **state)
+{
+    (void)state;
+    assert_refuses(ENV(ALL, "LIVEKIT_CA_FILE=/nonexistent/ca.pem"), "LIVEKIT_CA_FILE");
+    assert_refuses(ENV(ALL, "SSL_CERT_FILE=/nonexistent/ca.pem"), "SSL_CERT_FILE");
+    assert_loads(ENV(ALL, "LIVEKIT_CA_FILE=/dev/null"));
+}
+
+static void only_development_logs_people(void **state)
+{
+    (void)state;
+    CLEANUP(auth_config_free) struct auth_config *c = load(ENV(ALL), NULL);
+    CLEANUP(auth_config_free) struct auth_config *d = load(ENV(ALL), "--dev");
+    assert_non_null(c);
+    assert_non_null(d);
+    assert_int_equal(c->log.redact, LOG_REDACT_HASH);
+    assert_int_equal(d->log.redact, LOG_REDACT_NONE);
+}
+
+static size_t no_effect;
+
+static void count_no_effect(void *user, enum log_level level, struct bytes line)
+{
+    (void)user;
+    (void)level;
+    no_effect += memmem(line.p, line.n, "config.no_effect", 16) != NULL;
+}
+
+static size_t settings_without_effect(const char *const *env)
+{
+    CLEANUP(auth_config_free) struct auth_config *c = load(env, NULL);
+    assert_non_null(c);
+    no_effect = 0;
+    log_set_sink(count_no_effect, NULL);
+    auth_config_log(c);
+    log_set_sink(NULL, NULL);
+    return no_effect;
+}
+
+static void settings_without_effect_are_told(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/auth_config_keys_XXXXXX";
+    char entry[80];
+    int const fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "a: b\n", 5), 5);
+    assert_int_equal(close(fd), 0);
+    (void)snprintf(entry, sizeof(entry), "LIVEKIT_KEY_FILE=%s", path);
+    assert_int_equal(settings_without_effect(ENV(ALL)), 0);
+    assert_int_equal(settings_without_effect(ENV(ALL, entry)), 2); // the pair in ALL
+    assert_int_equal(settings_without_effect(ENV(ALL, "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=true")), 1);
+    assert_int_equal(settings_without_effect(ENV(ALL, "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=")), 0);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void overrides_are_pairs(void **state)
 {
     (void)state;
@@ -262,6 +318,9 @@ int main(void)
         cmocka_unit_test(the_access_list_means_what_it_did),
         cmocka_unit_test(bind_and_port),
         cmocka_unit_test(only_the_whole_phrase_switches_checks_off),
+        cmocka_unit_test(certificates_that_cannot_be_read_are_told_at_the_start),
+        cmocka_unit_test(only_development_logs_people),
+        cmocka_unit_test(settings_without_effect_are_told),
         cmocka_unit_test(overrides_are_pairs),
         cmocka_unit_test(numbers_and_levels),
         cmocka_unit_test(keys_may_come_from_files),
