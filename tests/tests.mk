@@ -4,6 +4,9 @@
 ## test-programs: build all unit and simulation test programs
 test-programs: $(UNIT) $(SIM)
 
+# Its calls go through the real server.
+$(OUT)/tests/unit/test_call: | $(OUT)/foci-sfu
+
 ## check-unit: unit tests and simulations (MODE=debug)
 check-unit: $(UNIT) $(SIM)
 	$(Q)tests/support/run_tests.sh "$(MODE)" $^

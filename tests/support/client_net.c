@@ -67,7 +67,8 @@ static void flush(struct outbox *o, void *user)
     while (done < o->count && n->current != NULL && n->current->fd >= 0) {
         size_t const count = fill_messages(o, done, msg, iov, name);
         int const sent = sendmmsg(n->current->fd, msg, (unsigned)count, 0);
-        // What the kernel refuses (an unreachable candidate, a full buffer) is lost, as on any network.
+        // What the kernel refuses (an unreachable candidate, a full buffer) is lost, as on any
+        // network.
         n->send_errors += sent <= 0;
         n->sent_datagrams += sent > 0 ? (uint64_t)sent : 0;
         done += sent > 0 ? (size_t)sent : 1;
@@ -152,7 +153,8 @@ static int open_socket(struct client_socket *s, const struct addr *local)
     socklen_t len = addr_to_sockaddr(local, (struct sockaddr *)&sa, sizeof(sa));
     int const one = 1;
     int const size = RX_BUFFER;
-    s->fd = socket(local->family == ADDR_V6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    s->fd = socket(local->family == ADDR_V6 ? AF_INET6 : AF_INET,
+                   SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s->fd < 0) {
         return -errno;
     }
@@ -172,8 +174,9 @@ static int open_socket(struct client_socket *s, const struct addr *local)
     return addr_from_sockaddr((struct sockaddr *)&sa, &s->local);
 }
 
-int client_socket_open(struct client_socket *s, struct client_net *n, const struct addr *local, bool stamps,
-                       void (*input)(void *user, const struct client_datagram *d), void *user)
+int client_socket_open(struct client_socket *s, struct client_net *n, const struct addr *local,
+                       bool stamps, void (*input)(void *user, const struct client_datagram *d),
+                       void *user)
 {
     *s = (struct client_socket){.net = n, .fd = -1, .stamps = stamps, .input = input, .user = user};
     int rc = open_socket(s, local);
@@ -209,7 +212,8 @@ uint32_t client_socket_drops(const struct client_socket *s)
 {
     uint32_t info[SK_MEMINFO_VARS];
     socklen_t len = sizeof(info);
-    if (s->fd < 0 || getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 || len < sizeof(info)) {
+    if (s->fd < 0 || getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ||
+        len < sizeof(info)) {
         return 0;
     }
     return info[SK_MEMINFO_DROPS];
@@ -241,7 +245,8 @@ int client_net_route(const struct addr *to, struct addr *ret)
 
 // ---- timers -------------------------------------------------------------------------------------
 
-int client_timer_init(struct client_timer *t, struct client_net *n, void (*fn)(void *user), void *user)
+int client_timer_init(struct client_timer *t, struct client_net *n, void (*fn)(void *user),
+                      void *user)
 {
     *t = (struct client_timer){.fn = fn, .user = user};
     int const rc = timer_heap_reserve(&n->timers, n->timer_count + 1);

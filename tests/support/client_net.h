@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What all test clients of a thread share: one loop, one outbox and SRTP engine, one certificate, one timer, receive
-// buffers; and a UDP socket for each peer connection, as browsers have. Thousands of clients fit one thread.
+// What all test clients of a thread share: one loop, one outbox and SRTP engine, one certificate,
+// one timer, receive buffers; and a UDP socket for each peer connection, as browsers have.
+// Thousands of clients fit one thread.
 //
-// Packets leave in this order: client_net_use(net, socket); calls that write into net->out; client_net_flush(net).
+// Packets leave in this order: client_net_use(net, socket); calls that write into net->out;
+// client_net_flush(net).
 //
 // Owner thread: the loop's.
 
@@ -71,10 +73,12 @@ struct client_socket {
     void *user;
 };
 
-// Binds to local (its port should be 0). stamps: arrival times of the kernel. The net's `current` is the socket during
-// input, and the outbox is flushed after each batch. -ENOMEM, negative errno of the socket calls.
-int client_socket_open(struct client_socket *s, struct client_net *n, const struct addr *local, bool stamps,
-                       void (*input)(void *user, const struct client_datagram *d), void *user) NODISCARD;
+// Binds to local (its port should be 0). stamps: arrival times of the kernel. The net's `current`
+// is the socket during input, and the outbox is flushed after each batch. -ENOMEM, negative errno
+// of the socket calls.
+int client_socket_open(struct client_socket *s, struct client_net *n, const struct addr *local,
+                       bool stamps, void (*input)(void *user, const struct client_datagram *d),
+                       void *user) NODISCARD;
 void client_socket_close(struct client_socket *s); // also of a zeroed struct
 
 // Datagrams that arrived for it and found its buffer full.
@@ -105,6 +109,8 @@ struct client_timer {
 };
 
 // Promises a place in the heap until client_timer_done. -ENOMEM.
-int client_timer_init(struct client_timer *t, struct client_net *n, void (*fn)(void *user), void *user) NODISCARD;
+int client_timer_init(struct client_timer *t, struct client_net *n, void (*fn)(void *user),
+                      void *user) NODISCARD;
 void client_timer_done(struct client_timer *t, struct client_net *n); // also of a zeroed struct
-void client_timer_set(struct client_timer *t, struct client_net *n, mono_t at); // MONO_NEVER stops it
+void client_timer_set(struct client_timer *t, struct client_net *n,
+                      mono_t at); // MONO_NEVER stops it

@@ -3,8 +3,8 @@
 
 #include "common/base/crc32.h"
 
-// Filler is cut out of this at a place that the counter chooses, so that writing and checking it are one memcpy and one
-// memcmp.
+// Filler is cut out of this at a place that the counter chooses, so that writing and checking it
+// are one memcpy and one memcmp.
 #define FILLER_LEN 2048u
 #define FILLER_PLACES 509u // prime: neighbours differ
 static uint8_t filler[FILLER_LEN + FILLER_PLACES];

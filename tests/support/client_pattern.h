@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the test client sends as media: made-up bytes that tell who sent them, when, and whether they arrived whole. Pure.
+// What the test client sends as media: made-up bytes that tell who sent them, when, and whether
+// they arrived whole. Pure.
 //
 //   0                   1                   2                   3
 //  |  'F'          |  'c'          |    track      |    layer      |
@@ -30,5 +31,6 @@ struct client_pattern {
 // Writes total bytes (at least CLIENT_PATTERN_LEN; less sets w->err).
 void client_pattern_write(struct wr *w, const struct client_pattern *p, size_t total);
 
-// Reads and checks every byte. -ENOMSG: not ours (servers end a track with blank frames). -EBADMSG: cut, grown or changed.
+// Reads and checks every byte. -ENOMSG: not ours (servers end a track with blank frames). -EBADMSG:
+// cut, grown or changed.
 int client_pattern_read(struct bytes in, struct client_pattern *ret) NODISCARD;

@@ -28,7 +28,8 @@ static void take_early(struct client_pc *p)
     enum peer_connection_rx rx;
     struct bytes_mut b;
     mono_t arrival;
-    while ((rx = peer_connection_next_early(p->pc, p->net->now, &b, &arrival)) != PEER_CONNECTION_RX_NONE) {
+    while ((rx = peer_connection_next_early(p->pc, p->net->now, &b, &arrival)) !=
+           PEER_CONNECTION_RX_NONE) {
         if (rx == PEER_CONNECTION_RX_RTP) {
             take_rtp(p, arrival, bytes_of(b.p, b.n));
         } else {
@@ -57,8 +58,9 @@ static void on_state(struct client_pc *p, const struct peer_connection_event *e)
         if (p->connected_at.us == 0) {
             p->connected_at = p->net->now;
             // Clients that joined together do not report together.
-            client_timer_set(&p->report, p->net,
-                             mono_add_us(p->net->now, rng_below(&p->net->rng, (uint32_t)FIRST_REPORT_US)));
+            client_timer_set(
+                &p->report, p->net,
+                mono_add_us(p->net->now, rng_below(&p->net->rng, (uint32_t)FIRST_REPORT_US)));
         }
         take_early(p);
     }
@@ -87,7 +89,8 @@ static void drain_events(struct client_pc *p)
     }
 }
 
-// After everything that may have moved the transport. Handshake steps run here: a client has nothing else to do then.
+// After everything that may have moved the transport. Handshake steps run here: a client has
+// nothing else to do then.
 static void advance(struct client_pc *p)
 {
     struct dtls_work *w;
@@ -169,7 +172,8 @@ static void take_rtp(struct client_pc *p, mono_t arrival, struct bytes packet)
 static bool take_header(struct client_pc *p, mono_t arrival, struct bytes_mut packet)
 {
     struct rtp_header h;
-    if (classify_packet(bytes_of(packet.p, packet.n)) != PACKET_CLASS_RTP || packet.n < RTP_HEADER_LEN) {
+    if (classify_packet(bytes_of(packet.p, packet.n)) != PACKET_CLASS_RTP ||
+        packet.n < RTP_HEADER_LEN) {
         return false;
     }
     struct rd r = rd_init(bytes_of(packet.p + 8, 4));
@@ -198,14 +202,16 @@ static void on_datagram(void *user, const struct client_datagram *d)
 {
     struct client_pc *const p = user;
     struct client_net *const n = p->net;
-    if (n->receive_drop_ppm > 0 && is_media(d->data) && rng_below(&n->rng, 1000000) < n->receive_drop_ppm) {
+    if (n->receive_drop_ppm > 0 && is_media(d->data) &&
+        rng_below(&n->rng, 1000000) < n->receive_drop_ppm) {
         return;
     }
     if (p->conf.headers_only && take_header(p, d->arrival, d->data)) {
         return;
     }
     struct bytes_mut packet;
-    enum peer_connection_rx const rx = peer_connection_input(p->pc, n->now, 0, &d->src, d->data, &n->out, &packet);
+    enum peer_connection_rx const rx =
+        peer_connection_input(p->pc, n->now, 0, &d->src, d->data, &n->out, &packet);
     if (rx == PEER_CONNECTION_RX_RTP) {
         take_rtp(p, d->arrival, bytes_of(packet.p, packet.n));
         return;
@@ -218,7 +224,8 @@ static void on_datagram(void *user, const struct client_datagram *d)
 
 // ---- streams ------------------------------------------------------------------------------------
 
-static int describe_stream(struct client_pc *p, const struct jsep_transceiver *t, const struct jsep_ssrc *ssrc)
+static int describe_stream(struct client_pc *p, const struct jsep_transceiver *t,
+                           const struct jsep_ssrc *ssrc)
 {
     struct client_stream *s;
     HASH_FIND(hh, p->streams, &ssrc->ssrc, sizeof(ssrc->ssrc), s);
@@ -241,7 +248,8 @@ static int describe_section(struct client_pc *p, const struct jsep_transceiver *
     for (size_t i = 0; i < RTP_EXT_COUNT; i++) {
         p->ext_recv.id[i] = t->ext_recv.id[i] != 0 ? t->ext_recv.id[i] : p->ext_recv.id[i];
     }
-    bool const receives = t->negotiated && !t->stopped && (t->direction & SDP_RECVONLY) != 0 && t->remote != NULL;
+    bool const receives =
+        t->negotiated && !t->stopped && (t->direction & SDP_RECVONLY) != 0 && t->remote != NULL;
     for (uint8_t i = 0; receives && i < t->remote->ssrc_count; i++) {
         int const rc = describe_stream(p, t, &t->remote->ssrcs[i]);
         if (rc < 0) {
@@ -281,8 +289,9 @@ static int update_streams(struct client_pc *p)
 void client_pc_add_candidate(struct client_pc *p, struct bytes line)
 {
     struct candidate c;
-    if (candidate_parse(line, &c) < 0 || c.tcptype != CANDIDATE_TCP_NONE || c.addr.family == ADDR_NONE || c.addr.tcp ||
-        c.component != 1 || c.addr.family != p->socket.local.family) {
+    if (candidate_parse(line, &c) < 0 || c.tcptype != CANDIDATE_TCP_NONE ||
+        c.addr.family == ADDR_NONE || c.addr.tcp || c.component != 1 ||
+        c.addr.family != p->socket.local.family) {
         return;
     }
     client_net_use(p->net, &p->socket);
@@ -298,7 +307,8 @@ void client_pc_local_candidate(const struct client_pc *p, char ret[static CANDID
     struct candidate const c = {
         .foundation = "1",
         .component = 1,
-        .priority = candidate_priority(CANDIDATE_HOST, false, candidate_local_pref(&p->socket.local, 0)),
+        .priority =
+            candidate_priority(CANDIDATE_HOST, false, candidate_local_pref(&p->socket.local, 0)),
         .addr = p->socket.local,
         .type = CANDIDATE_HOST,
     };
@@ -313,7 +323,8 @@ static int parse_fingerprint(const char *text, struct dtls_fingerprint *ret)
     if (space == NULL) {
         return -EINVAL;
     }
-    return dtls_fingerprint_parse(bytes_of(text, (size_t)(space - text)), bytes_str(space + 1), ret);
+    return dtls_fingerprint_parse(bytes_of(text, (size_t)(space - text)), bytes_str(space + 1),
+                                  ret);
 }
 
 static int set_remote(struct client_pc *p)
@@ -329,7 +340,8 @@ static int set_remote(struct client_pc *p)
         .lite = remote->ice_lite,
         .fingerprints = &fp,
         .fingerprint_count = 1,
-        .dtls_role = jsep_dtls_role(p->jsep) == JSEP_DTLS_SERVER ? DTLS_ROLE_SERVER : DTLS_ROLE_CLIENT,
+        .dtls_role =
+            jsep_dtls_role(p->jsep) == JSEP_DTLS_SERVER ? DTLS_ROLE_SERVER : DTLS_ROLE_CLIENT,
     };
     int const rc = peer_connection_set_remote(p->pc, p->net->now, &r, &p->net->out);
     if (rc == 0 && !p->remote_set) {
@@ -349,7 +361,8 @@ static int apply(struct client_pc *p, const struct jsep_applied *applied)
         rc = set_remote(p);
     }
     if (rc == 0 && remote->has_data) {
-        rc = peer_connection_enable_sctp(p->pc, p->net->now, remote->max_message_size, &p->net->out);
+        rc =
+            peer_connection_enable_sctp(p->pc, p->net->now, remote->max_message_size, &p->net->out);
     }
     if (rc == 0) {
         rc = update_streams(p);
@@ -445,7 +458,8 @@ static int make_machines(struct client_pc *p)
     struct ice_creds creds;
     char fingerprint[16 + DTLS_CERT_FINGERPRINT_STRLEN];
     ice_creds_generate(&p->net->rng, "", &creds);
-    (void)snprintf(fingerprint, sizeof(fingerprint), "sha-256 %s", dtls_cert_fingerprint(p->net->cert));
+    (void)snprintf(fingerprint, sizeof(fingerprint), "sha-256 %s",
+                   dtls_cert_fingerprint(p->net->cert));
     struct jsep_config const jc = {
         .client = true,
         .single_pc = p->conf.single_pc,
@@ -460,7 +474,9 @@ static int make_machines(struct client_pc *p)
         return rc;
     }
     struct peer_connection_config const pcc = {
-        .ice = {.role = ICE_ROLE_FULL, .rng = &p->net->rng, .connect_timeout_ms = ICE_CONNECT_TIMEOUT_MS},
+        .ice = {.role = ICE_ROLE_FULL,
+                .rng = &p->net->rng,
+                .connect_timeout_ms = ICE_CONNECT_TIMEOUT_MS},
         .creds = creds,
         .cert = p->net->cert,
         .hub = p->net->hub,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A peer connection of a test client: its socket, description engine, transport (full ICE, DTLS, SRTP, SCTP), the streams
-// it receives and the tracks it sends, and the RTCP of both.
+// A peer connection of a test client: its socket, description engine, transport (full ICE, DTLS,
+// SRTP, SCTP), the streams it receives and the tracks it sends, and the RTCP of both.
 //
 // Owner thread.
 
@@ -15,10 +15,10 @@
 
 struct client_pc_conf {
     struct client_net *net;
-    struct addr local;     // where the socket is bound; port 0
-    bool single_pc;        // v1
-    bool headers_only;     // receives media without decrypting it (RTX is decrypted)
-    bool stamps;           // kernel time stamps for latencies
+    struct addr local; // where the socket is bound; port 0
+    bool single_pc;    // v1
+    bool headers_only; // receives media without decrypting it (RTX is decrypted)
+    bool stamps;       // kernel time stamps for latencies
     // Transport or SCTP changed. Must not free the connection.
     void (*on_state)(void *user, struct client_pc *pc);
     void *user;
@@ -40,7 +40,7 @@ struct client_pc {
     struct client_timer report;     // SR, RR
     struct client_stream *streams;  // hash by SSRC
     struct client_stream *streams_rtx;
-    struct client_stream *last; // the stream of the last packet
+    struct client_stream *last;                        // the stream of the last packet
     struct client_sender *senders[CLIENT_SENDERS_MAX]; // borrowed
     size_t sender_count;
     struct rtp_ext_map ext_recv;

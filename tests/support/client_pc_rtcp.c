@@ -12,7 +12,8 @@
 
 // ---- in -----------------------------------------------------------------------------------------
 
-static struct client_sender *find_sender(struct client_pc *p, uint32_t ssrc, struct client_encoding **ret)
+static struct client_sender *find_sender(struct client_pc *p, uint32_t ssrc,
+                                         struct client_encoding **ret)
 {
     for (size_t i = 0; i < p->sender_count; i++) {
         *ret = client_sender_find(p->senders[i], ssrc);
@@ -28,8 +29,10 @@ static void take_blocks(struct client_pc *p, const struct rtcp_report_block *blo
     for (size_t i = 0; i < n; i++) {
         struct client_encoding *e = NULL;
         if (find_sender(p, block[i].ssrc, &e) != NULL) {
-            e->reported = true;
-            e->fraction_lost = block[i].fraction_lost;
+            bool const rtx = block[i].ssrc == e->rtx_ssrc;
+            e->reported = e->reported || !rtx;
+            e->rtx_reported = e->rtx_reported || rtx;
+            e->fraction_lost = rtx ? e->fraction_lost : block[i].fraction_lost;
         }
     }
 }

@@ -39,7 +39,8 @@ static int init_encoding(struct client_sender *s, struct client_encoding *e)
     e->ssrc = rng_u32(r) | 1u;
     e->rtx_ssrc = s->conf.audio ? 0 : rng_u32(r) | 1u;
     e->ts_base = rng_u32(r);
-    // Below 2^15, so that a lost first packet cannot desynchronise the rollover counter (RFC 3711 section 3.3.1).
+    // Below 2^15, so that a lost first packet cannot desynchronise the rollover counter (RFC 3711
+    // section 3.3.1).
     e->ext_sn = rng_u32(r) & 0x7fff;
     e->rtx_sn = rng_u32(r) & 0x7fff;
     e->picture_id = (uint16_t)(rng_u32(r) & 0x7fff);
@@ -49,8 +50,9 @@ static int init_encoding(struct client_sender *s, struct client_encoding *e)
     return e->history != NULL ? 0 : -ENOMEM;
 }
 
-int client_sender_new(struct client_net *n, struct client_pc *pc, const struct client_track_conf *conf,
-                      uint32_t publisher, uint8_t index, struct client_sender **ret)
+int client_sender_new(struct client_net *n, struct client_pc *pc,
+                      const struct client_track_conf *conf, uint32_t publisher, uint8_t index,
+                      struct client_sender **ret)
 {
     struct client_sender *const s = NEW(struct client_sender);
     if (s == NULL) {
@@ -129,12 +131,12 @@ static void add_element(struct elements *x, uint8_t id, struct bytes data)
     }
 }
 
-static void fill_elements(struct client_sender *s, const struct client_encoding *e, bool rtx, mono_t now,
-                          struct elements *x)
+static void fill_elements(struct client_sender *s, const struct client_encoding *e, bool rtx,
+                          mono_t now, struct elements *x)
 {
     const struct rtp_ext_map *const m = ext_of(s);
     // libwebrtc names the stream until the receiver has reported on it (rtp_sender.cc).
-    if (!e->reported) {
+    if (rtx ? !e->rtx_reported : !e->reported) {
         const char *const rid = s->conf.layers > 1 ? client_rids[e - s->layer] : "";
         add_element(x, m->id[RTP_EXT_MID], bytes_str(s->section->mid));
         add_element(x, m->id[rtx ? RTP_EXT_RRID : RTP_EXT_RID], bytes_str(rid));
@@ -174,7 +176,8 @@ static void write_vp8(struct wr *w, const struct client_sent_ *p, const struct c
         return;
     }
     bool const key = (p->flags & FRAME_KEY) != 0;
-    // Frame tag: bit 0 clear says key frame, then version 0, shown, and a first partition of one byte.
+    // Frame tag: bit 0 clear says key frame, then version 0, shown, and a first partition of one
+    // byte.
     wr_u8(w, (uint8_t)(key ? 0x30 : 0x31));
     wr_u8(w, 0);
     wr_u8(w, 0);
@@ -187,8 +190,8 @@ static void write_vp8(struct wr *w, const struct client_sent_ *p, const struct c
     wr_u8(w, (uint8_t)(c->height >> 8));
 }
 
-static void write_payload(struct client_sender *s, const struct client_encoding *e, const struct client_sent_ *p,
-                          struct wr *w)
+static void write_payload(struct client_sender *s, const struct client_encoding *e,
+                          const struct client_sent_ *p, struct wr *w)
 {
     uint8_t const layer = (uint8_t)(e - s->layer);
     const struct client_layer_conf *const c = &s->conf.layer[layer];
@@ -211,7 +214,8 @@ static void write_payload(struct client_sender *s, const struct client_encoding 
 }
 
 // Writes one packet into the outbox: the original, or its repetition.
-static void emit(struct client_sender *s, struct client_encoding *e, const struct client_sent_ *p, bool rtx)
+static void emit(struct client_sender *s, struct client_encoding *e, const struct client_sent_ *p,
+                 bool rtx)
 {
     const struct peer_connection_path *const path = client_pc_path(s->pc);
     struct client_net *const n = s->net;
@@ -255,7 +259,8 @@ static void emit(struct client_sender *s, struct client_encoding *e, const struc
 
 // ---- frames -------------------------------------------------------------------------------------
 
-uint32_t client_sender_rtp_ts(const struct client_sender *s, const struct client_encoding *e, mono_t now)
+uint32_t client_sender_rtp_ts(const struct client_sender *s, const struct client_encoding *e,
+                              mono_t now)
 {
     int64_t const us = mono_diff_us(now, s->epoch);
     int64_t const rate = s->conf.audio ? 48 : 90; // per millisecond (RFC 7587, RFC 7741)
@@ -281,7 +286,8 @@ static void send_frame(struct client_sender *s, struct client_encoding *e)
             .ts = ts,
             .picture_id = e->picture_id,
             .tl0 = e->tl0,
-            .flags = (uint8_t)((i == 0 ? FRAME_START : 0) | (i + 1 == packets ? FRAME_END : 0) | (key ? FRAME_KEY : 0)),
+            .flags = (uint8_t)((i == 0 ? FRAME_START : 0) | (i + 1 == packets ? FRAME_END : 0) |
+                               (key ? FRAME_KEY : 0)),
         };
         emit(s, e, p, false);
         e->ext_sn++;
@@ -336,8 +342,10 @@ static void start_or_stop(struct client_sender *s)
 void client_sender_update(struct client_sender *s)
 {
     const struct jsep_transceiver *const t = s->section;
-    bool const live = t != NULL && t->negotiated && !t->stopped && (t->direction & SDP_SENDONLY) != 0;
-    const struct jsep_codec *const c = live ? jsep_codec_find(t, s->conf.audio ? CODEC_OPUS : CODEC_VP8) : NULL;
+    bool const live =
+        t != NULL && t->negotiated && !t->stopped && (t->direction & SDP_SENDONLY) != 0;
+    const struct jsep_codec *const c =
+        live ? jsep_codec_find(t, s->conf.audio ? CODEC_OPUS : CODEC_VP8) : NULL;
     s->pt = c != NULL ? c->pt : 0;
     s->rtx_pt = c != NULL ? c->rtx_pt : 0;
     start_or_stop(s);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One track that a test client publishes: audio that looks like Opus with an audio level, or VP8 with true descriptors and
-// key frames when asked for, plain or as simulcast. Repeats what is asked for by NACK.
+// One track that a test client publishes: audio that looks like Opus with an audio level, or VP8
+// with true descriptors and key frames when asked for, plain or as simulcast. Repeats what is asked
+// for by NACK.
 //
 // Owner thread.
 
@@ -11,7 +12,8 @@
 struct client_pc;
 
 #define CLIENT_LAYERS_MAX 3
-// Packets that can be repeated: 1 s of 500 packets a second. They are made again from what is kept here.
+// Packets that can be repeated: 1 s of 500 packets a second. They are made again from what is kept
+// here.
 #define CLIENT_HISTORY 512u
 
 struct client_layer_conf {
@@ -31,13 +33,18 @@ struct client_track_conf {
 };
 
 // 50 packets a second of 80 bytes: 32 kbit/s Opus.
-#define CLIENT_TRACK_OPUS                                                                                              \
-    ((struct client_track_conf){.audio = true, .layers = 1, .interval_us = 20000, .layer = {{.packet_size = 80, .packets = 1}}, .level = 20})
+#define CLIENT_TRACK_OPUS                                                                          \
+    ((struct client_track_conf){.audio = true,                                                     \
+                                .layers = 1,                                                       \
+                                .interval_us = 20000,                                              \
+                                .layer = {{.packet_size = 80, .packets = 1}},                      \
+                                .level = 20})
 // 30 frames a second of three layers, about 0.1, 0.5 and 1.1 Mbit/s.
-#define CLIENT_TRACK_SIMULCAST                                                                                         \
-    ((struct client_track_conf){.layers = 3,                                                                           \
-                                .interval_us = 33333,                                                                  \
-                                .layer = {{320, 180, 1, 500}, {640, 360, 2, 1000}, {1280, 720, 4, 1150}}})
+#define CLIENT_TRACK_SIMULCAST                                                                     \
+    ((struct client_track_conf){                                                                   \
+        .layers = 3,                                                                               \
+        .interval_us = 33333,                                                                      \
+        .layer = {{320, 180, 1, 500}, {640, 360, 2, 1000}, {1280, 720, 4, 1150}}})
 
 struct client_sent_; // what a packet can be made again from
 
@@ -50,7 +57,9 @@ struct client_encoding {
     uint16_t picture_id;
     uint8_t tl0;
     bool want_key;
-    bool reported; // a report about it came: mid and rid are known to the receiver
+    // A report about it came: mid and rid are known to the receiver. The repeating stream has its
+    // own.
+    bool reported, rtx_reported;
     struct client_sent_ *history; // CLIENT_HISTORY entries by number
     // Since the start.
     uint64_t packets, payload_bytes, frames, key_frames, nacked, repeated, plis;
@@ -65,7 +74,7 @@ struct client_sender {
     uint32_t publisher; // for the pattern
     uint8_t index;
     char cid[40];
-    char sid[40]; // given by the server; "" before
+    char sid[40];       // given by the server; "" before
     uint8_t pt, rtx_pt; // 0: not negotiated
     bool muted, paused;
     struct client_timer timer;
@@ -78,14 +87,16 @@ struct client_sender {
 extern const char *const client_rids[CLIENT_LAYERS_MAX];
 
 // -ENOMEM. The section comes with client_sender_attach.
-int client_sender_new(struct client_net *n, struct client_pc *pc, const struct client_track_conf *conf,
-                      uint32_t publisher, uint8_t index, struct client_sender **ret) NODISCARD;
+int client_sender_new(struct client_net *n, struct client_pc *pc,
+                      const struct client_track_conf *conf, uint32_t publisher, uint8_t index,
+                      struct client_sender **ret) NODISCARD;
 void client_sender_free(struct client_sender *s); // accepts NULL
 
 // Describes the track in the section. -ENOMEM, -EINVAL.
 int client_sender_attach(struct client_sender *s, struct jsep_transceiver *section) NODISCARD;
 
-// A description was finished or the transport changed: begins to send as soon as it may, and stops when it may not.
+// A description was finished or the transport changed: begins to send as soon as it may, and stops
+// when it may not.
 void client_sender_update(struct client_sender *s);
 
 // No frames while paused (the load generator's quiet moments) or muted.
@@ -102,4 +113,5 @@ void client_sender_repeat(struct client_sender *s, struct client_encoding *e, ui
 uint64_t client_sender_packets(const struct client_sender *s);
 
 // RTP time of e at `now`, for sender reports.
-uint32_t client_sender_rtp_ts(const struct client_sender *s, const struct client_encoding *e, mono_t now);
+uint32_t client_sender_rtp_ts(const struct client_sender *s, const struct client_encoding *e,
+                              mono_t now);

@@ -47,13 +47,15 @@ static int split(const char *authority, size_t n, char host[static 256], char po
     } else if (colon != NULL) {
         rest.n = (size_t)(colon - rest.p);
     }
-    size_t const port_len = colon != NULL ? (size_t)((const uint8_t *)authority + n - colon) - 1 : 0;
+    size_t const port_len =
+        colon != NULL ? (size_t)((const uint8_t *)authority + n - colon) - 1 : 0;
     if (rest.n == 0 || rest.n > 255 || port_len > 5) {
         return -EINVAL;
     }
     memcpy(host, rest.p, rest.n);
     host[rest.n] = '\0';
-    (void)snprintf(port, 8, "%.*s", port_len > 0 ? (int)port_len : 2, port_len > 0 ? (const char *)colon + 1 : "80");
+    (void)snprintf(port, 8, "%.*s", port_len > 0 ? (int)port_len : 2,
+                   port_len > 0 ? (const char *)colon + 1 : "80");
     return 0;
 }
 
@@ -152,12 +154,15 @@ static int target_v1(const struct client_join *j, struct dynbuf *out)
     return rc;
 }
 
-int client_signal_target(const struct client_url *url, const struct client_join *j, struct dynbuf *out)
+int client_signal_target(const struct client_url *url, const struct client_join *j,
+                         struct dynbuf *out)
 {
     int rc = 0;
     dynbuf_add_str(out, url->path);
     if (j->v0) {
-        dynbuf_addf(out, "/rtc?access_token=%s&auto_subscribe=%d&sdk=js&version=" SDK_VERSION "&protocol=%d&os=linux",
+        dynbuf_addf(out,
+                    "/rtc?access_token=%s&auto_subscribe=%d&sdk=js&version=" SDK_VERSION
+                    "&protocol=%d&os=linux",
                     j->token, j->auto_subscribe, CLIENT_PROTOCOL);
         if (j->reconnect) {
             dynbuf_addf(out, "&reconnect=1&sid=%s", j->participant_sid);
@@ -197,7 +202,8 @@ static int send_description(struct ws *w, const char *type, struct bytes sdp, ui
     LK_SET_STR(&d, type, type);
     d.sdp = text;
     LK_SET(&d, id, id);
-    r.message_case = offer ? LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER : LIVEKIT__SIGNAL_REQUEST__MESSAGE_ANSWER;
+    r.message_case =
+        offer ? LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER : LIVEKIT__SIGNAL_REQUEST__MESSAGE_ANSWER;
     r.offer = &d; // the members of the union have one type here
     int const rc = send_request(w, &r);
     mem_free(text);
@@ -229,7 +235,8 @@ int client_signal_trickle(struct ws *w, bool subscriber, const char *candidate)
         return -ENOMEM;
     }
     t.candidateinit = text;
-    LK_SET(&t, target, subscriber ? LIVEKIT__SIGNAL_TARGET__SUBSCRIBER : LIVEKIT__SIGNAL_TARGET__PUBLISHER);
+    LK_SET(&t, target,
+           subscriber ? LIVEKIT__SIGNAL_TARGET__SUBSCRIBER : LIVEKIT__SIGNAL_TARGET__PUBLISHER);
     LK_SET(&t, final, *candidate == '\0');
     r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE;
     r.trickle = &t;
@@ -246,7 +253,8 @@ static void fill_layer(Livekit__VideoLayer *l, const struct client_track_conf *c
     LK_SET(l, quality, (Livekit__VideoQuality)(c->layers == 1 ? 2 : i));
     LK_SET(l, width, x->width);
     LK_SET(l, height, x->height);
-    LK_SET(l, bitrate, (uint32_t)(8u * x->packets * x->packet_size * UINT64_C(1000000) / c->interval_us));
+    LK_SET(l, bitrate,
+           (uint32_t)(8u * x->packets * x->packet_size * UINT64_C(1000000) / c->interval_us));
 }
 
 int client_signal_add_track(struct ws *w, const struct client_sender *s)
@@ -261,7 +269,8 @@ int client_signal_add_track(struct ws *w, const struct client_sender *s)
     LK_SET_STR(&a, cid, s->cid);
     LK_SET_STR(&a, name, c->name);
     LK_SET(&a, type, c->audio ? LIVEKIT__TRACK_TYPE__AUDIO : LIVEKIT__TRACK_TYPE__VIDEO);
-    LK_SET(&a, source, c->audio ? LIVEKIT__TRACK_SOURCE__MICROPHONE : LIVEKIT__TRACK_SOURCE__CAMERA);
+    LK_SET(&a, source,
+           c->audio ? LIVEKIT__TRACK_SOURCE__MICROPHONE : LIVEKIT__TRACK_SOURCE__CAMERA);
     LK_SET(&a, muted, s->muted);
     LK_SET(&a, disable_red, c->audio);
     if (!c->audio) {
@@ -361,7 +370,8 @@ int client_signal_sync_state(struct ws *w)
     return send_request(w, &r);
 }
 
-char *client_signal_mint(const char *key, const char *secret, const char *room, const char *identity)
+char *client_signal_mint(const char *key, const char *secret, const char *room,
+                         const char *identity)
 {
     char *token = NULL;
     struct api_keys *const keys = api_keys_new();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a test client says on its signalling socket (livekit-protocol sections 1.5, 1.6, 3.2), and where it connects.
+// What a test client says on its signalling socket (livekit-protocol sections 1.5, 1.6, 3.2), and
+// where it connects.
 
 #include "common/base/addr.h"
 #include "common/lk/livekit.h"
@@ -15,7 +16,8 @@ struct client_url {
     char path[256]; // prefix, without a slash at its end
 };
 
-// ws://, http:// (also wss and https as text, refused). Looks names up (blocks). -EINVAL, -ENOTSUP for TLS, -EHOSTUNREACH.
+// ws://, http:// (also wss and https as text, refused). Looks names up (blocks). -EINVAL, -ENOTSUP
+// for TLS, -EHOSTUNREACH.
 int client_url_parse(const char *text, struct client_url *ret) NODISCARD;
 
 struct client_join {
@@ -29,7 +31,8 @@ struct client_join {
 };
 
 // Request target of the WebSocket. -ENOMEM.
-int client_signal_target(const struct client_url *url, const struct client_join *j, struct dynbuf *out) NODISCARD;
+int client_signal_target(const struct client_url *url, const struct client_join *j,
+                         struct dynbuf *out) NODISCARD;
 
 // The functions below send one request each. Errors of ws_send, -ENOMEM; -EPIPE when w is NULL.
 int client_signal_offer(struct ws *w, struct bytes sdp, uint32_t id) NODISCARD;
@@ -40,11 +43,13 @@ int client_signal_add_track(struct ws *w, const struct client_sender *s) NODISCA
 int client_signal_mute(struct ws *w, const char *sid, bool muted) NODISCARD;
 int client_signal_subscribe(struct ws *w, const char *sid, bool subscribe) NODISCARD;
 // quality: 0 low, 1 medium, 2 high.
-int client_signal_track_settings(struct ws *w, const char *sid, bool disabled, int quality) NODISCARD;
+int client_signal_track_settings(struct ws *w, const char *sid, bool disabled,
+                                 int quality) NODISCARD;
 int client_signal_ping(struct ws *w, int64_t unix_ms, int64_t rtt_ms) NODISCARD;
 int client_signal_leave(struct ws *w) NODISCARD;
 int client_signal_sync_state(struct ws *w) NODISCARD;
 
-// A token as an authorization service mints it: join `room` as `identity`, publish and subscribe; an hour. NULL on failure;
-// to be freed with mem_free.
-char *client_signal_mint(const char *key, const char *secret, const char *room, const char *identity) NODISCARD;
+// A token as an authorization service mints it: join `room` as `identity`, publish and subscribe;
+// an hour. NULL on failure; to be freed with mem_free.
+char *client_signal_mint(const char *key, const char *secret, const char *room,
+                         const char *identity) NODISCARD;

@@ -10,13 +10,15 @@
 
 // Test clients put a whole VP8 key frame header (RFC 6386 section 9.1) in front of each frame.
 #define VP8_HEADER 10u
-// Without a key frame after this a browser asks, and again so often (libwebrtc: 200 ms when nothing can be decoded).
+// Without a key frame after this a browser asks, and again so often (libwebrtc: 200 ms when nothing
+// can be decoded).
 #define PLI_AFTER_US INT64_C(300000)
 #define PLI_EVERY_US INT64_C(1000000)
 // A jump like this is a new start, not a loss (RFC 3550 A.1: 3000).
 #define JUMP 3000
 
-int client_stream_new(const struct jsep_transceiver *t, const struct jsep_ssrc *ssrc, struct client_stream **ret)
+int client_stream_new(const struct jsep_transceiver *t, const struct jsep_ssrc *ssrc,
+                      struct client_stream **ret)
 {
     struct client_stream *const s = NEW(struct client_stream);
     if (s == NULL) {
@@ -52,7 +54,8 @@ int client_stream_describe(struct client_stream *s, const struct jsep_transceive
     const char *const bar = strchr(t->remote->stream_id, '|');
     // With grouped streams only the track id names the track (livekit-protocol 4.4).
     bool const in_stream = bar != NULL && strncmp(bar + 1, "TR", 2) == 0;
-    (void)snprintf(s->track_sid, sizeof(s->track_sid), "%s", in_stream ? bar + 1 : t->remote->track_id);
+    (void)snprintf(s->track_sid, sizeof(s->track_sid), "%s",
+                   in_stream ? bar + 1 : t->remote->track_id);
     if (c == NULL) {
         return 0;
     }
@@ -113,7 +116,8 @@ static void advance(struct client_stream *s, mono_t now, uint64_t sn)
 }
 
 // Where the packet belongs. `extended` is its number.
-static enum place place(struct client_stream *s, mono_t now, uint16_t sn, bool repeated, uint64_t *extended)
+static enum place place(struct client_stream *s, mono_t now, uint16_t sn, bool repeated,
+                        uint64_t *extended)
 {
     // Far from zero, so that numbers before the first one have a place too.
     uint64_t const base = UINT64_C(1) << 32;
@@ -154,7 +158,8 @@ static enum place place(struct client_stream *s, mono_t now, uint16_t sn, bool r
 
 // ---- content ------------------------------------------------------------------------------------
 
-static void note_latency(struct client_stream *s, struct client_net *n, mono_t arrival, int64_t sent_us)
+static void note_latency(struct client_stream *s, struct client_net *n, mono_t arrival,
+                         int64_t sent_us)
 {
     int64_t const us = arrival.us - sent_us;
     histogram_add(&n->latency, us);
@@ -181,14 +186,19 @@ static void note_picture(struct client_stream *s, const struct vp8_info *v, bool
     s->picture_id = v->desc.picture_id;
 }
 
-// Consecutive packets of one encoding have consecutive counters.
-static void note_counter(struct client_stream *s, const struct client_pattern *p, bool key, bool consecutive)
+// Consecutive packets of one encoding have consecutive counters, unless the server left out what
+// came before `key`.
+static void note_counter(struct client_stream *s, const struct client_pattern *p, bool key,
+                         bool consecutive)
 {
-    if (s->known && (p->layer != s->layer || p->track != s->track || p->publisher != s->publisher)) {
+    if (s->known &&
+        (p->layer != s->layer || p->track != s->track || p->publisher != s->publisher)) {
         s->stats.switches++;
         s->stats.bad_switches += !key;
     } else if (s->known && consecutive && p->counter != s->counter + 1) {
-        s->stats.counter_errors++;
+        bool const may_be = key && p->counter > s->counter;
+        s->stats.skips += may_be;
+        s->stats.counter_errors += !may_be;
     }
     s->known = true;
     s->publisher = p->publisher;
@@ -208,10 +218,11 @@ static void end_frame(struct client_stream *s, mono_t arrival)
     s->frame_whole = false;
 }
 
-static void check(struct client_stream *s, struct client_net *n, mono_t arrival, struct bytes payload, uint64_t sn,
-                  bool marker, enum place where)
+static void check(struct client_stream *s, struct client_net *n, mono_t arrival,
+                  struct bytes payload, uint64_t sn, bool marker, enum place where)
 {
-    // Packets that come late are checked for content only: the order of frames was judged without them.
+    // Packets that come late are checked for content only: the order of frames was judged without
+    // them.
     bool const forward = where == PLACE_NEXT || where == PLACE_AFTER_GAP;
     bool const consecutive = where == PLACE_NEXT && sn == s->last_whole + 1;
     struct vp8_info v = {0};
@@ -225,7 +236,8 @@ static void check(struct client_stream *s, struct client_net *n, mono_t arrival,
         skip = v.desc.len + (v.frame_start ? VP8_HEADER : 0);
     }
     struct client_pattern p;
-    struct bytes const content = skip <= payload.n ? bytes_of(payload.p + skip, payload.n - skip) : bytes_of(NULL, 0);
+    struct bytes const content =
+        skip <= payload.n ? bytes_of(payload.p + skip, payload.n - skip) : bytes_of(NULL, 0);
     s->stats.checked++;
     int const rc = client_pattern_read(content, &p);
     if (rc < 0) {
@@ -257,8 +269,8 @@ static void check(struct client_stream *s, struct client_net *n, mono_t arrival,
 
 // ---- packets ------------------------------------------------------------------------------------
 
-void client_stream_packet(struct client_stream *s, struct client_net *n, mono_t arrival, const struct rtp_header *h,
-                          struct bytes packet, bool whole)
+void client_stream_packet(struct client_stream *s, struct client_net *n, mono_t arrival,
+                          const struct rtp_header *h, struct bytes packet, bool whole)
 {
     uint64_t sn = 0;
     if (s->first_at.us == 0) {
@@ -292,8 +304,8 @@ void client_stream_packet(struct client_stream *s, struct client_net *n, mono_t 
     check(s, n, arrival, rtp_payload(packet, h), sn, h->marker, where);
 }
 
-void client_stream_rtx(struct client_stream *s, struct client_net *n, mono_t arrival, const struct rtp_header *h,
-                       struct bytes packet)
+void client_stream_rtx(struct client_stream *s, struct client_net *n, mono_t arrival,
+                       const struct rtp_header *h, struct bytes packet)
 {
     struct bytes const payload = rtp_payload(packet, h);
     uint64_t sn = 0;
@@ -315,7 +327,8 @@ void client_stream_rtx(struct client_stream *s, struct client_net *n, mono_t arr
     }
 }
 
-size_t client_stream_feedback(struct client_stream *s, mono_t now, uint16_t *sn, size_t cap, bool *ret_pli)
+size_t client_stream_feedback(struct client_stream *s, mono_t now, uint16_t *sn, size_t cap,
+                              bool *ret_pli)
 {
     *ret_pli = false;
     if (s->want_pli && s->stats.checked > 0 && !s->has_key && mono_reached(s->next_pli, now)) {
@@ -338,10 +351,13 @@ mono_t client_stream_deadline(const struct client_stream *s)
     return waits ? mono_min(nack, s->next_pli) : nack;
 }
 
-void client_stream_stats_add(struct client_stream_stats *into, const struct client_stream_stats *from)
+void client_stream_stats_add(struct client_stream_stats *into,
+                             const struct client_stream_stats *from)
 {
     if (from->latency_max_us > 0) {
-        into->latency_min_us = into->latency_max_us == 0 ? from->latency_min_us : MIN(into->latency_min_us, from->latency_min_us);
+        into->latency_min_us = into->latency_max_us == 0
+                                   ? from->latency_min_us
+                                   : MIN(into->latency_min_us, from->latency_min_us);
         into->latency_max_us = MAX(into->latency_max_us, from->latency_max_us);
     }
     into->received += from->received;
@@ -359,6 +375,7 @@ void client_stream_stats_add(struct client_stream_stats *into, const struct clie
     into->content_errors += from->content_errors;
     into->foreign += from->foreign;
     into->counter_errors += from->counter_errors;
+    into->skips += from->skips;
     into->frames += from->frames;
     into->frames_whole += from->frames_whole;
     into->key_frames += from->key_frames;

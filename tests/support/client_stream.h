@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// One stream that a test client receives (an SSRC and the one that repeats it): loss, order, duplicates, content, latency,
-// and the feedback a browser would give. Packets are checked whole (decrypted), or by their headers only, which SRTP does
-// not encrypt: sequence numbers tell losses and order without the price of decryption.
+// One stream that a test client receives (an SSRC and the one that repeats it): loss, order,
+// duplicates, content, latency, and the feedback a browser would give. Packets are checked whole
+// (decrypted), or by their headers only, which SRTP does not encrypt: sequence numbers tell losses
+// and order without the price of decryption.
 //
 // Owner thread.
 
@@ -32,10 +33,12 @@ struct client_stream_stats {
     // Only of packets that were checked whole.
     uint64_t checked;
     uint64_t content_errors; // changed or cut
-    uint64_t foreign;        // not made by a test client: blank frames with which servers end a track
-    uint64_t counter_errors; // consecutive numbers, but packets of the same encoding left out or mixed up
-    uint64_t frames;         // begun
-    uint64_t frames_whole;   // all packets in order
+    uint64_t foreign; // not made by a test client: blank frames with which servers end a track
+    uint64_t
+        counter_errors;    // consecutive numbers, but packets of the encoding left out or mixed up
+    uint64_t skips;        // the same where it may be: video going on at a key frame, audio
+    uint64_t frames;       // begun
+    uint64_t frames_whole; // all packets in order
     uint64_t key_frames;
     uint64_t picture_errors; // consecutive frames whose picture id did not go up by one
     uint64_t switches;       // to another layer
@@ -52,7 +55,7 @@ struct client_stream {
     uint32_t ssrc;
     uint32_t rtx_ssrc; // 0: none
     bool audio;
-    bool live;         // in the last description
+    bool live; // in the last description
     char mid[16];
     char stream_id[80]; // "PA_...|TR_..."
     char track_sid[40];
@@ -63,9 +66,10 @@ struct client_stream {
     uint32_t publisher;
     uint8_t track;
     uint8_t layer;
-    bool known; // the three above are set
+    bool known;      // the three above are set
     mono_t first_at; // first packet, 0: none yet
-    mono_t first_frame_at; // video: first whole frame that began with a key frame; audio: first packet
+    mono_t
+        first_frame_at; // video: first whole frame that began with a key frame; audio: first packet
 
     // ---- internal ----
     uint8_t rtx_pt, pt;
@@ -80,25 +84,28 @@ struct client_stream {
 };
 
 // For the section t, which receives. -ENOMEM.
-int client_stream_new(const struct jsep_transceiver *t, const struct jsep_ssrc *ssrc, struct client_stream **ret)
-    NODISCARD;
+int client_stream_new(const struct jsep_transceiver *t, const struct jsep_ssrc *ssrc,
+                      struct client_stream **ret) NODISCARD;
 void client_stream_free(struct client_stream *s); // accepts NULL
 
 // What the section says now (track, payload types, feedback). -ENOMEM.
 int client_stream_describe(struct client_stream *s, const struct jsep_transceiver *t) NODISCARD;
 
-// One packet of the primary SSRC. whole: plain payload, to be checked; else the header is all that can be read.
-void client_stream_packet(struct client_stream *s, struct client_net *n, mono_t arrival, const struct rtp_header *h,
-                          struct bytes packet, bool whole);
+// One packet of the primary SSRC. whole: plain payload, to be checked; else the header is all that
+// can be read.
+void client_stream_packet(struct client_stream *s, struct client_net *n, mono_t arrival,
+                          const struct rtp_header *h, struct bytes packet, bool whole);
 
 // One decrypted packet of the repeating SSRC.
-void client_stream_rtx(struct client_stream *s, struct client_net *n, mono_t arrival, const struct rtp_header *h,
-                       struct bytes packet);
+void client_stream_rtx(struct client_stream *s, struct client_net *n, mono_t arrival,
+                       const struct rtp_header *h, struct bytes packet);
 
 // Sequence numbers to be asked for now; at most cap. *ret_pli: a key frame is needed.
-size_t client_stream_feedback(struct client_stream *s, mono_t now, uint16_t *sn, size_t cap, bool *ret_pli);
+size_t client_stream_feedback(struct client_stream *s, mono_t now, uint16_t *sn, size_t cap,
+                              bool *ret_pli);
 // When client_stream_feedback has something to say; MONO_NEVER.
 mono_t client_stream_deadline(const struct client_stream *s);
 
 // Adds the counters of `from` (latencies: the extremes).
-void client_stream_stats_add(struct client_stream_stats *into, const struct client_stream_stats *from);
+void client_stream_stats_add(struct client_stream_stats *into,
+                             const struct client_stream_stats *from);

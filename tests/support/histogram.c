@@ -24,7 +24,8 @@ static uint32_t edge_of(unsigned c)
     }
     unsigned const exponent = ((c - HISTOGRAM_EXACT) >> HISTOGRAM_SUB_BITS) + 6u;
     uint64_t const sub = (c - HISTOGRAM_EXACT) & ((1u << HISTOGRAM_SUB_BITS) - 1);
-    uint64_t const next = (UINT64_C(1) << exponent) + ((sub + 1) << (exponent - HISTOGRAM_SUB_BITS));
+    uint64_t const next =
+        (UINT64_C(1) << exponent) + ((sub + 1) << (exponent - HISTOGRAM_SUB_BITS));
     return (uint32_t)(next - 1);
 }
 

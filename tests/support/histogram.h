@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Counts of values in classes that are at most 1/32 wide (3 %), exact below 64: percentiles of latencies without keeping
-// them. Pure.
+// Counts of values in classes that are at most 1/32 wide (3 %), exact below 64: percentiles of
+// latencies without keeping them. Pure.
 
 #include "common/base/bytes.h"
 
@@ -24,5 +24,6 @@ void histogram_add(struct histogram *h, int64_t value);
 
 void histogram_merge(struct histogram *into, const struct histogram *from);
 
-// The value below or at which `per_mille` thousandths of the values lie (upper edge of its class); 0 without values.
+// The value below or at which `per_mille` thousandths of the values lie (upper edge of its class);
+// 0 without values.
 uint32_t histogram_percentile(const struct histogram *h, unsigned per_mille);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: support lk svc
-// The load generator: test clients that publish and subscribe in one room of a running SFU, and what came through.
+// The load generator: test clients that publish and subscribe in one room of a running SFU, and
+// what came through.
 //
-// Prints one JSON object a line, each with `event` and the monotonic time `t_us`, for a harness that reads the server's
-// counters at these moments:
+// Prints one JSON object a line, each with `event` and the monotonic time `t_us`, for a harness
+// that reads the server's counters at these moments:
 //
 //   start         before the first client joins
 //   joined        all are connected and know their streams; nothing is published yet
@@ -12,8 +13,9 @@
 //   window_end    publishing ended, everything that was to come has come
 //   result        the last line: the figures of the window
 //
-// Every subscriber is checked for loss and order by the headers of what it gets; one in --sample-every decrypts its packets
-// and checks each byte, and gives the latencies. Exit status 0 when everybody joined and all streams flowed.
+// Every subscriber is checked for loss and order by the headers of what it gets; one in
+// --sample-every decrypts its packets and checks each byte, and gives the latencies. Exit status 0
+// when everybody joined and all streams flowed.
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -63,41 +65,140 @@ enum item {
 static const char *const protocols[] = {"v1", "v0", NULL};
 
 static const struct conf_item items[ITEM_COUNT] = {
-    [ITEM_URL] = {.name = "url", .flag = {"url"}, .def = "ws://127.0.0.1:7880", .arg = "URL", .help = "The SFU."},
-    [ITEM_KEY] = {.name = "key", .flag = {"key"}, .env = {"LIVEKIT_KEY"}, .def = "devkey", .arg = "KEY", .help = "API key."},
-    [ITEM_SECRET] = {.name = "secret", .type = CONF_SECRET, .flags = CONF_REQUIRED, .flag = {"secret"},
-                     .env = {"LIVEKIT_SECRET"}, .arg = "SECRET", .help = "API secret."},
+    [ITEM_URL] = {.name = "url",
+                  .flag = {"url"},
+                  .def = "ws://127.0.0.1:7880",
+                  .arg = "URL",
+                  .help = "The SFU."},
+    [ITEM_KEY] = {.name = "key",
+                  .flag = {"key"},
+                  .env = {"LIVEKIT_KEY"},
+                  .def = "devkey",
+                  .arg = "KEY",
+                  .help = "API key."},
+    [ITEM_SECRET] = {.name = "secret",
+                     .type = CONF_SECRET,
+                     .flags = CONF_REQUIRED,
+                     .flag = {"secret"},
+                     .env = {"LIVEKIT_SECRET"},
+                     .arg = "SECRET",
+                     .help = "API secret."},
     [ITEM_ROOM] = {.name = "room", .flag = {"room"}, .def = "load", .arg = "NAME", .help = "Room."},
-    [ITEM_PUBLISHERS] = {.name = "publishers", .type = CONF_INT, .flag = {"publishers"}, .def = "1", .max = CLIENTS_MAX,
-                         .arg = "N", .help = "Clients that publish and do not subscribe."},
-    [ITEM_SUBSCRIBERS] = {.name = "subscribers", .type = CONF_INT, .flag = {"subscribers"}, .def = "10", .max = CLIENTS_MAX,
-                          .arg = "N", .help = "Clients that subscribe to everything."},
-    [ITEM_MEETING] = {.name = "meeting", .type = CONF_INT, .flag = {"meeting"}, .def = "0", .max = 100, .arg = "N",
-                      .help = "Instead: N clients that all publish video and audio and subscribe to everything."},
-    [ITEM_AUDIO] = {.name = "audio", .type = CONF_BOOL, .flag = {"audio"}, .def = "false",
-                    .help = "Publishers publish audio too (50 packets a second); a meeting always does."},
-    [ITEM_PPS] = {.name = "pps", .type = CONF_INT, .flag = {"pps"}, .def = "500", .max = 1000000, .arg = "N",
+    [ITEM_PUBLISHERS] = {.name = "publishers",
+                         .type = CONF_INT,
+                         .flag = {"publishers"},
+                         .def = "1",
+                         .max = CLIENTS_MAX,
+                         .arg = "N",
+                         .help = "Clients that publish and do not subscribe."},
+    [ITEM_SUBSCRIBERS] = {.name = "subscribers",
+                          .type = CONF_INT,
+                          .flag = {"subscribers"},
+                          .def = "10",
+                          .max = CLIENTS_MAX,
+                          .arg = "N",
+                          .help = "Clients that subscribe to everything."},
+    [ITEM_MEETING] =
+        {.name = "meeting",
+         .type = CONF_INT,
+         .flag = {"meeting"},
+         .def = "0",
+         .max = 100,
+         .arg = "N",
+         .help =
+             "Instead: N clients that all publish video and audio and subscribe to everything."},
+    [ITEM_AUDIO] =
+        {.name = "audio",
+         .type = CONF_BOOL,
+         .flag = {"audio"},
+         .def = "false",
+         .help = "Publishers publish audio too (50 packets a second); a meeting always does."},
+    [ITEM_PPS] = {.name = "pps",
+                  .type = CONF_INT,
+                  .flag = {"pps"},
+                  .def = "500",
+                  .max = 1000000,
+                  .arg = "N",
                   .help = "Video packets a second of each publisher; 0: no video."},
-    [ITEM_PACKET_SIZE] = {.name = "packet_size", .type = CONF_INT, .flag = {"packet-size"}, .def = "1150", .min = 80,
-                          .max = 1200, .arg = "BYTES", .help = "RTP packet without header extensions and SRTP tag."},
-    [ITEM_BURST] = {.name = "burst", .type = CONF_INT, .flag = {"burst"}, .def = "1", .min = 1, .max = 64, .arg = "N",
+    [ITEM_PACKET_SIZE] = {.name = "packet_size",
+                          .type = CONF_INT,
+                          .flag = {"packet-size"},
+                          .def = "1150",
+                          .min = 80,
+                          .max = 1200,
+                          .arg = "BYTES",
+                          .help = "RTP packet without header extensions and SRTP tag."},
+    [ITEM_BURST] = {.name = "burst",
+                    .type = CONF_INT,
+                    .flag = {"burst"},
+                    .def = "1",
+                    .min = 1,
+                    .max = 64,
+                    .arg = "N",
                     .help = "Packets of a frame, sent back to back."},
-    [ITEM_SECONDS] = {.name = "seconds", .type = CONF_INT, .flag = {"seconds"}, .def = "5", .min = 1, .max = 86400,
-                      .arg = "N", .help = "Length of the window."},
-    [ITEM_WARMUP] = {.name = "warmup", .type = CONF_INT, .flag = {"warmup"}, .def = "2", .max = 3600, .arg = "N",
+    [ITEM_SECONDS] = {.name = "seconds",
+                      .type = CONF_INT,
+                      .flag = {"seconds"},
+                      .def = "5",
+                      .min = 1,
+                      .max = 86400,
+                      .arg = "N",
+                      .help = "Length of the window."},
+    [ITEM_WARMUP] = {.name = "warmup",
+                     .type = CONF_INT,
+                     .flag = {"warmup"},
+                     .def = "2",
+                     .max = 3600,
+                     .arg = "N",
                      .help = "Seconds of media before it."},
-    [ITEM_JOIN_RATE] = {.name = "join_rate", .type = CONF_INT, .flag = {"join-rate"}, .def = "100", .min = 1, .max = 10000,
-                        .arg = "N", .help = "Clients that join in a second."},
-    [ITEM_JOIN_TIMEOUT] = {.name = "join_timeout", .type = CONF_INT, .flag = {"join-timeout"}, .def = "60", .min = 1,
-                           .max = 3600, .arg = "N", .help = "Seconds for all of them, beyond what the rate takes."},
-    [ITEM_SAMPLE_EVERY] = {.name = "sample_every", .type = CONF_INT, .flag = {"sample-every"}, .def = "64", .min = 1,
-                           .max = CLIENTS_MAX, .arg = "K", .help = "One of K subscribers decrypts what it gets."},
-    [ITEM_PROTOCOL] = {.name = "protocol", .flag = {"protocol"}, .def = "v1", .choices = protocols, .arg = "v1|v0",
+    [ITEM_JOIN_RATE] = {.name = "join_rate",
+                        .type = CONF_INT,
+                        .flag = {"join-rate"},
+                        .def = "100",
+                        .min = 1,
+                        .max = 10000,
+                        .arg = "N",
+                        .help = "Clients that join in a second."},
+    [ITEM_JOIN_TIMEOUT] = {.name = "join_timeout",
+                           .type = CONF_INT,
+                           .flag = {"join-timeout"},
+                           .def = "60",
+                           .min = 1,
+                           .max = 3600,
+                           .arg = "N",
+                           .help = "Seconds for all of them, beyond what the rate takes."},
+    [ITEM_SAMPLE_EVERY] = {.name = "sample_every",
+                           .type = CONF_INT,
+                           .flag = {"sample-every"},
+                           .def = "64",
+                           .min = 1,
+                           .max = CLIENTS_MAX,
+                           .arg = "K",
+                           .help = "One of K subscribers decrypts what it gets."},
+    [ITEM_PROTOCOL] = {.name = "protocol",
+                       .flag = {"protocol"},
+                       .def = "v1",
+                       .choices = protocols,
+                       .arg = "v1|v0",
                        .help = "One or two peer connections."},
-    [ITEM_DATA] = {.name = "data", .type = CONF_BOOL, .flag = {"data"}, .def = "true", .help = "Negotiate data channels."},
-    [ITEM_RECEIVE_LOSS] = {.name = "receive_loss", .type = CONF_INT, .flag = {"receive-loss"}, .def = "0", .max = 500000,
-                           .arg = "PPM", .help = "Packets of a million that are thrown away on arrival."},
-    [ITEM_SEND_LOSS] = {.name = "send_loss", .type = CONF_INT, .flag = {"send-loss"}, .def = "0", .max = 500000, .arg = "PPM",
+    [ITEM_DATA] = {.name = "data",
+                   .type = CONF_BOOL,
+                   .flag = {"data"},
+                   .def = "true",
+                   .help = "Negotiate data channels."},
+    [ITEM_RECEIVE_LOSS] = {.name = "receive_loss",
+                           .type = CONF_INT,
+                           .flag = {"receive-loss"},
+                           .def = "0",
+                           .max = 500000,
+                           .arg = "PPM",
+                           .help = "Packets of a million that are thrown away on arrival."},
+    [ITEM_SEND_LOSS] = {.name = "send_loss",
+                        .type = CONF_INT,
+                        .flag = {"send-loss"},
+                        .def = "0",
+                        .max = 500000,
+                        .arg = "PPM",
                         .help = "Packets of a million that are not sent."},
 };
 
@@ -109,7 +210,16 @@ static const struct conf_spec spec = {
     .count = ITEM_COUNT,
 };
 
-enum phase { PHASE_JOIN, PHASE_FLOW, PHASE_WARMUP, PHASE_QUIET, PHASE_ARMED, PHASE_WINDOW, PHASE_DRAIN, PHASE_LEAVE };
+enum phase {
+    PHASE_JOIN,
+    PHASE_FLOW,
+    PHASE_WARMUP,
+    PHASE_QUIET,
+    PHASE_ARMED,
+    PHASE_WINDOW,
+    PHASE_DRAIN,
+    PHASE_LEAVE
+};
 
 // Counters of everybody together.
 struct totals {
@@ -195,7 +305,8 @@ static void print_result(const struct load *l)
     put(j, "published", sent);
     put(j, "expected", expected);
     put(j, "received", received);
-    // Without repetition nothing that was missing comes back; the rest of these tell what happened on the way.
+    // Without repetition nothing that was missing comes back; the rest of these tell what happened
+    // on the way.
     (void)jsonx_set_real(j, "loss", expected > 0 ? 1.0 - (double)received / (double)expected : 0.0);
     put(j, "missing", b->missing - a->missing);
     put(j, "lost_first", b->lost_first - a->lost_first);
@@ -206,7 +317,8 @@ static void print_result(const struct load *l)
     put(j, "jumps", b->jumps - a->jumps);
     put(j, "checked", b->checked - a->checked);
     put(j, "content_errors", b->content_errors - a->content_errors + b->foreign - a->foreign);
-    put(j, "order_errors", b->counter_errors - a->counter_errors + b->picture_errors - a->picture_errors);
+    put(j, "order_errors",
+        b->counter_errors - a->counter_errors + b->picture_errors - a->picture_errors);
     put(j, "socket_drops", l->after.socket_drops - l->before.socket_drops);
     put(j, "latency_p50_us", histogram_percentile(&l->net->latency, 500));
     put(j, "latency_p99_us", histogram_percentile(&l->net->latency, 990));
@@ -214,7 +326,8 @@ static void print_result(const struct load *l)
     put(j, "latency_max_us", l->net->latency.max);
     put(j, "window_start_us", (uint64_t)l->window_start.us);
     put(j, "window_end_us", (uint64_t)l->window_end.us);
-    (void)jsonx_set_real(j, "packets_per_second", us > 0 ? (double)received * 1e6 / (double)us : 0.0);
+    (void)jsonx_set_real(j, "packets_per_second",
+                         us > 0 ? (double)received * 1e6 / (double)us : 0.0);
     put(j, "generator_cpu_us", (uint64_t)l->cpu_us);
     print(j);
 }
@@ -227,10 +340,12 @@ static void on_event(void *user, struct test_client *c, enum test_client_event e
     const struct test_client_status *const s = test_client_status(c);
     if (e == TEST_CLIENT_CONNECTED) {
         histogram_add(&l->join_us, mono_diff_us(s->connected_at, s->started_at));
-    } else if ((e == TEST_CLIENT_FAILED || e == TEST_CLIENT_ENDED || e == TEST_CLIENT_SIGNAL_LOST) &&
+    } else if ((e == TEST_CLIENT_FAILED || e == TEST_CLIENT_ENDED ||
+                e == TEST_CLIENT_SIGNAL_LOST) &&
                l->phase != PHASE_LEAVE) {
         l->failed++;
-        (void)fprintf(stderr, "loadgen: a client failed: %s\n", e == TEST_CLIENT_SIGNAL_LOST ? "socket lost" : s->text);
+        (void)fprintf(stderr, "loadgen: a client failed: %s\n",
+                      e == TEST_CLIENT_SIGNAL_LOST ? "socket lost" : s->text);
     }
 }
 
@@ -246,7 +361,8 @@ static bool subscribes(const struct load *l, uint32_t i)
 
 static uint32_t tracks_each(const struct load *l)
 {
-    return (int_of(l, ITEM_PPS) > 0 ? 1u : 0u) + (l->meeting || conf_bool(l->conf, ITEM_AUDIO) ? 1u : 0u);
+    return (int_of(l, ITEM_PPS) > 0 ? 1u : 0u) +
+           (l->meeting || conf_bool(l->conf, ITEM_AUDIO) ? 1u : 0u);
 }
 
 static uint32_t streams_wanted(const struct load *l, uint32_t i)
@@ -268,7 +384,8 @@ static int publish(struct load *l, struct test_client *c)
         struct client_track_conf const video = {
             .layers = 1,
             .interval_us = (uint32_t)(US_PER_S * burst / pps),
-            .layer = {{1280, 720, (uint16_t)burst, (uint16_t)(int_of(l, ITEM_PACKET_SIZE) - RTP_HEADER)}},
+            .layer = {{1280, 720, (uint16_t)burst,
+                       (uint16_t)(int_of(l, ITEM_PACKET_SIZE) - RTP_HEADER)}},
         };
         rc = test_client_publish(c, &video, NULL);
     }
@@ -280,10 +397,12 @@ static int publish(struct load *l, struct test_client *c)
 static int start_client(struct load *l, uint32_t i)
 {
     char identity[32];
-    bool const sampled = i % (uint32_t)int_of(l, ITEM_SAMPLE_EVERY) == (l->meeting ? 0 : l->publishers) % (uint32_t)int_of(l, ITEM_SAMPLE_EVERY);
+    bool const sampled = i % (uint32_t)int_of(l, ITEM_SAMPLE_EVERY) ==
+                         (l->meeting ? 0 : l->publishers) % (uint32_t)int_of(l, ITEM_SAMPLE_EVERY);
     (void)snprintf(identity, sizeof(identity), "load-%u", i);
-    char *const token = client_signal_mint(conf_str(l->conf, ITEM_KEY), conf_str(l->conf, ITEM_SECRET),
-                                           conf_str(l->conf, ITEM_ROOM), identity);
+    char *const token =
+        client_signal_mint(conf_str(l->conf, ITEM_KEY), conf_str(l->conf, ITEM_SECRET),
+                           conf_str(l->conf, ITEM_ROOM), identity);
     struct test_client_conf const conf = {
         .net = l->net,
         .url = conf_str(l->conf, ITEM_URL),
@@ -371,7 +490,8 @@ static void enter(struct load *l, enum phase phase, int64_t ms)
     loop_timer_set(l->timer, l->phase_ends);
 }
 
-// Those who subscribe join when the publishers are there, so that their first answer brings all streams.
+// Those who subscribe join when the publishers are there, so that their first answer brings all
+// streams.
 static void join_more(struct load *l)
 {
     mono_t const now = clock_mono();
@@ -471,7 +591,8 @@ static void raise_limits(void)
 {
     struct rlimit r;
     if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-        struct rlimit const wanted = {.rlim_cur = MAX(r.rlim_max, DESCRIPTORS_MAX), .rlim_max = MAX(r.rlim_max, DESCRIPTORS_MAX)};
+        struct rlimit const wanted = {.rlim_cur = MAX(r.rlim_max, DESCRIPTORS_MAX),
+                                      .rlim_max = MAX(r.rlim_max, DESCRIPTORS_MAX)};
         struct rlimit const all = {.rlim_cur = r.rlim_max, .rlim_max = r.rlim_max};
         if (setrlimit(RLIMIT_NOFILE, &wanted) < 0) {
             (void)setrlimit(RLIMIT_NOFILE, &all);
@@ -529,7 +650,8 @@ int main(int argc, char **argv)
     char err[CONF_ERROR_MAX] = "out of memory";
     extern char **environ;
     (void)signal(SIGPIPE, SIG_IGN);
-    if (conf_load(&spec, argc, (const char *const *)argv, (const char *const *)environ, &l.conf, err) < 0) {
+    if (conf_load(&spec, argc, (const char *const *)argv, (const char *const *)environ, &l.conf,
+                  err) < 0) {
         (void)fprintf(stderr, "loadgen: %s\n", err);
         return 2;
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: support lk svc
-// The self-check of a deployment: test clients walk the way of a real user. Each gets an OpenID token from the homeserver,
-// exchanges it for a LiveKit token at the authorization service, joins the room at the SFU it is told, publishes audio and
-// simulcast video, and checks what it receives of the others. Exit status 0 only if media flowed from everyone to everyone,
-// whole. The last line names participants, packets and losses.
+// The self-check of a deployment: test clients walk the way of a real user. Each gets an OpenID
+// token from the homeserver, exchanges it for a LiveKit token at the authorization service, joins
+// the room at the SFU it is told, publishes audio and simulcast video, and checks what it receives
+// of the others. Exit status 0 only if media flowed from everyone to everyone, whole. The last line
+// names participants, packets and losses.
 //
 // With --url and --key/--secret the first two steps are left out.
 #include <signal.h>
@@ -42,35 +43,87 @@ enum item {
 static const char *const protocols[] = {"v1", "v0", "mixed", NULL};
 
 static const struct conf_item items[ITEM_COUNT] = {
-    [ITEM_HOMESERVER] = {.name = "homeserver", .flag = {"homeserver"}, .def = "http://127.0.0.1:8008", .arg = "URL",
+    [ITEM_HOMESERVER] = {.name = "homeserver",
+                         .flag = {"homeserver"},
+                         .def = "http://127.0.0.1:8008",
+                         .arg = "URL",
                          .help = "Homeserver that hands out OpenID tokens."},
-    [ITEM_SERVER_NAME] = {.name = "server_name", .flag = {"server-name"}, .def = "localhost", .arg = "NAME",
+    [ITEM_SERVER_NAME] = {.name = "server_name",
+                          .flag = {"server-name"},
+                          .def = "localhost",
+                          .arg = "NAME",
                           .help = "Server part of the user ids."},
-    [ITEM_SERVICE] = {.name = "service", .flag = {"service"}, .def = "http://127.0.0.1:8080", .arg = "URL",
+    [ITEM_SERVICE] = {.name = "service",
+                      .flag = {"service"},
+                      .def = "http://127.0.0.1:8080",
+                      .arg = "URL",
                       .help = "Authorization service."},
-    [ITEM_URL] = {.name = "url", .flag = {"url"}, .arg = "URL",
-                  .help = "Join this SFU with tokens of our own instead of asking homeserver and service."},
-    [ITEM_KEY] = {.name = "key", .flag = {"key"}, .env = {"LIVEKIT_KEY"}, .def = "devkey", .arg = "KEY",
+    [ITEM_URL] =
+        {.name = "url",
+         .flag = {"url"},
+         .arg = "URL",
+         .help = "Join this SFU with tokens of our own instead of asking homeserver and service."},
+    [ITEM_KEY] = {.name = "key",
+                  .flag = {"key"},
+                  .env = {"LIVEKIT_KEY"},
+                  .def = "devkey",
+                  .arg = "KEY",
                   .help = "API key, with --url."},
-    [ITEM_SECRET] = {.name = "secret", .type = CONF_SECRET, .flag = {"secret"}, .env = {"LIVEKIT_SECRET"}, .arg = "SECRET",
+    [ITEM_SECRET] = {.name = "secret",
+                     .type = CONF_SECRET,
+                     .flag = {"secret"},
+                     .env = {"LIVEKIT_SECRET"},
+                     .arg = "SECRET",
                      .help = "API secret, with --url."},
-    [ITEM_ROOM] = {.name = "room", .flag = {"room"}, .def = "!self-check:localhost", .arg = "NAME", .help = "Room to meet in."},
-    [ITEM_SECONDS] = {.name = "seconds", .type = CONF_INT, .flag = {"seconds"}, .def = "3", .min = 1, .max = 3600, .arg = "N",
+    [ITEM_ROOM] = {.name = "room",
+                   .flag = {"room"},
+                   .def = "!self-check:localhost",
+                   .arg = "NAME",
+                   .help = "Room to meet in."},
+    [ITEM_SECONDS] = {.name = "seconds",
+                      .type = CONF_INT,
+                      .flag = {"seconds"},
+                      .def = "3",
+                      .min = 1,
+                      .max = 3600,
+                      .arg = "N",
                       .help = "How long media flows once everyone receives everyone."},
-    [ITEM_PARTICIPANTS] = {.name = "participants", .type = CONF_INT, .flag = {"participants"}, .def = "2", .min = 2,
-                           .max = PEOPLE_MAX, .arg = "N", .help = "How many clients meet."},
-    [ITEM_PROTOCOL] = {.name = "protocol", .flag = {"protocol"}, .def = "v1", .choices = protocols, .arg = "v1|v0|mixed",
-                       .help = "One or two peer connections, or every second client the other way."},
-    [ITEM_SEND_LOSS] = {.name = "send_loss", .type = CONF_INT, .flag = {"send-loss"}, .def = "0", .max = 500000, .arg = "PPM",
+    [ITEM_PARTICIPANTS] = {.name = "participants",
+                           .type = CONF_INT,
+                           .flag = {"participants"},
+                           .def = "2",
+                           .min = 2,
+                           .max = PEOPLE_MAX,
+                           .arg = "N",
+                           .help = "How many clients meet."},
+    [ITEM_PROTOCOL] = {.name = "protocol",
+                       .flag = {"protocol"},
+                       .def = "v1",
+                       .choices = protocols,
+                       .arg = "v1|v0|mixed",
+                       .help =
+                           "One or two peer connections, or every second client the other way."},
+    [ITEM_SEND_LOSS] = {.name = "send_loss",
+                        .type = CONF_INT,
+                        .flag = {"send-loss"},
+                        .def = "0",
+                        .max = 500000,
+                        .arg = "PPM",
                         .help = "Losses made on the way to the server, of a million packets."},
-    [ITEM_RECEIVE_LOSS] = {.name = "receive_loss", .type = CONF_INT, .flag = {"receive-loss"}, .def = "0", .max = 500000,
-                           .arg = "PPM", .help = "Losses made on the way from the server."},
+    [ITEM_RECEIVE_LOSS] = {.name = "receive_loss",
+                           .type = CONF_INT,
+                           .flag = {"receive-loss"},
+                           .def = "0",
+                           .max = 500000,
+                           .arg = "PPM",
+                           .help = "Losses made on the way from the server."},
 };
 
 static const struct conf_spec spec = {
     .program = "test_client",
     .version = "1",
-    .summary = "Joins a room with two built-in WebRTC clients and checks that media flows both ways.",
+    .summary =
+        "Joins a room with two built-in WebRTC clients and checks that media flows both ways.",
     .items = items,
     .count = ITEM_COUNT,
 };
@@ -114,7 +167,8 @@ static void stop(struct check *k, const char *what, const char *detail)
 
 // ---- tokens, as a user's client gets them -------------------------------------------------------
 
-static void post(struct person *p, const char *url, struct jsonx *body, void (*done)(void *, const struct httpc_result *))
+static void post(struct person *p, const char *url, struct jsonx *body,
+                 void (*done)(void *, const struct httpc_result *))
 {
     size_t n = 0;
     char *const text = jsonx_dump(body, 0, &n);
@@ -141,7 +195,8 @@ static struct jsonx *read_answer(struct person *p, const char *who, const struct
     if (r->step != HTTPC_OK) {
         stop(p->check, who, r->text);
     } else if (r->status != 200) {
-        (void)snprintf(text, sizeof(text), "status %u: %.*s", r->status, (int)MIN(r->body.n, 150u), (const char *)r->body.p);
+        (void)snprintf(text, sizeof(text), "status %u: %.*s", r->status, (int)MIN(r->body.n, 150u),
+                       (const char *)r->body.p);
         stop(p->check, who, text);
     } else if (jsonx_parse(r->body, &JSONX_LIMITS_DEFAULT, &j) < 0) {
         stop(p->check, who, "no JSON");
@@ -183,7 +238,8 @@ static void on_openid(void *user, const struct httpc_result *r)
     (void)snprintf(device, sizeof(device), "CHECK%u", p->number);
     (void)snprintf(url, sizeof(url), "%s/sfu/get", conf_str(p->check->conf, ITEM_SERVICE));
     if (jsonx_set_cstr(body, "room", conf_str(p->check->conf, ITEM_ROOM)) < 0 ||
-        jsonx_set_cstr(body, "device_id", device) < 0 || jsonx_set(body, "openid_token", openid) < 0) {
+        jsonx_set_cstr(body, "device_id", device) < 0 ||
+        jsonx_set(body, "openid_token", openid) < 0) {
         jsonx_free(body);
         stop(p->check, "authorization service", "out of memory");
         return;
@@ -206,9 +262,10 @@ static void on_event(void *user, struct test_client *c, enum test_client_event e
     struct person *const p = user;
     const struct test_client_status *const s = test_client_status(c);
     if (e == TEST_CLIENT_CONNECTED) {
-        (void)printf("%s joined as %s: signalling %lld ms, media transport %lld ms, data channel %s\n", p->user, s->sid,
-                     (long long)mono_diff_ms(s->joined_at, s->started_at),
-                     (long long)mono_diff_ms(s->connected_at, s->started_at), s->sctp_up ? "up" : "coming");
+        (void)printf(
+            "%s joined as %s: signalling %lld ms, media transport %lld ms, data channel %s\n",
+            p->user, s->sid, (long long)mono_diff_ms(s->joined_at, s->started_at),
+            (long long)mono_diff_ms(s->connected_at, s->started_at), s->sctp_up ? "up" : "coming");
     } else if (e == TEST_CLIENT_FAILED || (e == TEST_CLIENT_ENDED && !p->check->leaving)) {
         stop(p->check, p->user, s->text);
     }
@@ -261,7 +318,8 @@ static bool everyone_flows(const struct check *k)
 {
     for (size_t i = 0; i < k->count; i++) {
         const struct test_client *const c = k->people[i].client;
-        if (c == NULL || !test_client_status(c)->sctp_up || flowing_streams(c) < 2 * (k->count - 1)) {
+        if (c == NULL || !test_client_status(c)->sctp_up ||
+            flowing_streams(c) < 2 * (k->count - 1)) {
             return false;
         }
     }
@@ -276,9 +334,12 @@ static void why_not(struct check *k)
         const struct test_client_status *const s = c != NULL ? test_client_status(c) : NULL;
         size_t const flows = c != NULL ? flowing_streams(c) : 0;
         if (s == NULL || !s->sctp_up || flows < 2 * (k->count - 1)) {
-            (void)snprintf(text, sizeof(text), "%s: joined %d, connected %d, data channel %d, %u tracks published, %zu of %zu streams decodable",
-                           k->people[i].user, s != NULL && s->joined, s != NULL && s->connected, s != NULL && s->sctp_up,
-                           s != NULL ? s->published : 0, flows, 2 * (k->count - 1));
+            (void)snprintf(text, sizeof(text),
+                           "%s: joined %d, connected %d, data channel %d, %u tracks published, %zu "
+                           "of %zu streams decodable",
+                           k->people[i].user, s != NULL && s->joined, s != NULL && s->connected,
+                           s != NULL && s->sctp_up, s != NULL ? s->published : 0, flows,
+                           2 * (k->count - 1));
             stop(k, "media does not flow in time", text);
             return;
         }
@@ -331,15 +392,16 @@ static void on_poll(void *user)
 static bool is_whole(const struct client_stream *s)
 {
     const struct client_stream_stats *const x = &s->stats;
-    return x->content_errors == 0 && x->foreign == 0 && x->counter_errors == 0 && x->picture_errors == 0 && x->bad_switches == 0 &&
-           (s->audio || x->frames_whole > 0);
+    return x->content_errors == 0 && x->foreign == 0 && x->counter_errors == 0 &&
+           x->picture_errors == 0 && x->bad_switches == 0 && (s->audio || x->frames_whole > 0);
 }
 
 static void report_stream(const struct person *p, const struct client_stream *s)
 {
     const struct client_stream_stats *const x = &s->stats;
-    (void)printf("%s <- client %u %s: %llu packets, %llu lost, %llu recovered, %llu duplicates, ", p->user, s->publisher,
-                 s->audio ? "audio" : "video", (unsigned long long)x->received, (unsigned long long)x->missing,
+    (void)printf("%s <- client %u %s: %llu packets, %llu lost, %llu recovered, %llu duplicates, ",
+                 p->user, s->publisher, s->audio ? "audio" : "video",
+                 (unsigned long long)x->received, (unsigned long long)x->missing,
                  (unsigned long long)x->recovered, (unsigned long long)x->duplicates);
     if (!s->audio) {
         (void)printf("layer %u, %llu frames (%llu key), ", s->layer, (unsigned long long)x->frames,
@@ -347,10 +409,11 @@ static void report_stream(const struct person *p, const struct client_stream *s)
     }
     (void)printf("%s\n", is_whole(s) ? "content whole" : "CONTENT BROKEN");
     if (!is_whole(s)) {
-        (void)printf("    content %llu, foreign %llu, counters %llu, picture ids %llu, switches without key frame %llu, whole frames %llu\n",
-                     (unsigned long long)x->content_errors, (unsigned long long)x->foreign, (unsigned long long)x->counter_errors,
-                     (unsigned long long)x->picture_errors, (unsigned long long)x->bad_switches,
-                     (unsigned long long)x->frames_whole);
+        (void)printf("    content %llu, foreign %llu, counters %llu, picture ids %llu, switches "
+                     "without key frame %llu, whole frames %llu\n",
+                     (unsigned long long)x->content_errors, (unsigned long long)x->foreign,
+                     (unsigned long long)x->counter_errors, (unsigned long long)x->picture_errors,
+                     (unsigned long long)x->bad_switches, (unsigned long long)x->frames_whole);
     }
 }
 
@@ -370,12 +433,15 @@ static void judge(struct check *k)
         test_client_sum(p->client, &sum);
         sent += test_client_sent(p->client);
     }
-    (void)printf("one-way latency: p50 %u us, p99 %u us\n", histogram_percentile(&k->net->latency, 500),
+    (void)printf("one-way latency: p50 %u us, p99 %u us\n",
+                 histogram_percentile(&k->net->latency, 500),
                  histogram_percentile(&k->net->latency, 990));
-    (void)snprintf(k->last_line, sizeof(k->last_line),
-                   "%s: %zu participants, %llu packets sent, %llu received, %llu lost, %llu recovered",
-                   whole ? "self-check passed" : "self-check FAILED", k->count, (unsigned long long)sent,
-                   (unsigned long long)sum.received, (unsigned long long)sum.missing, (unsigned long long)sum.recovered);
+    (void)snprintf(
+        k->last_line, sizeof(k->last_line),
+        "%s: %zu participants, %llu packets sent, %llu received, %llu lost, %llu recovered",
+        whole ? "self-check passed" : "self-check FAILED", k->count, (unsigned long long)sent,
+        (unsigned long long)sum.received, (unsigned long long)sum.missing,
+        (unsigned long long)sum.recovered);
     k->status = whole ? 0 : 1;
 }
 
@@ -391,7 +457,8 @@ static void begin(struct check *k)
         struct person *const p = &k->people[i];
         p->check = k;
         p->number = i;
-        (void)snprintf(p->user, sizeof(p->user), "@check%u:%s", i, conf_str(k->conf, ITEM_SERVER_NAME));
+        (void)snprintf(p->user, sizeof(p->user), "@check%u:%s", i,
+                       conf_str(k->conf, ITEM_SERVER_NAME));
         if (!conf_is_set(k->conf, ITEM_URL)) {
             ask_openid(p);
             continue;
@@ -421,7 +488,9 @@ static int run(struct check *k)
             loop_run(k->loop);
         }
         rc = k->failed ? 1 : k->status;
-        (void)printf("%s\n", k->failed || !k->leaving ? "self-check FAILED: 0 participants, 0 packets" : k->last_line);
+        (void)printf("%s\n", k->failed || !k->leaving
+                                 ? "self-check FAILED: 0 participants, 0 packets"
+                                 : k->last_line);
     }
     return rc;
 }
@@ -447,7 +516,8 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     extern char **environ;
-    if (conf_load(&spec, argc, (const char *const *)argv, (const char *const *)environ, &k.conf, err) < 0) {
+    if (conf_load(&spec, argc, (const char *const *)argv, (const char *const *)environ, &k.conf,
+                  err) < 0) {
         (void)fprintf(stderr, "test_client: %s\n", err);
         return 2;
     }
