@@ -21,7 +21,7 @@ struct source {
 };
 
 struct direction {
-    struct srtp_session keys;
+    struct srtp_kdf_keys keys;
     struct crypto_ctr *ctr;
 };
 
@@ -37,7 +37,7 @@ struct srtcp_session {
 
 static int direction_init(struct direction *d, const struct srtp_master *master)
 {
-    int const e = srtp_session_derive(master, true, &d->keys);
+    int const e = srtp_kdf_derive(master, true, &d->keys);
     return e < 0 ? e : crypto_ctr_new(d->keys.key, &d->ctr);
 }
 
@@ -84,7 +84,7 @@ static int crypt(struct direction *d, uint8_t *packet, size_t len, uint32_t inde
     if (len == HEADER_LEN) {
         return 0;
     }
-    srtp_session_iv(&d->keys, be32_at(packet + 4), index, iv);
+    srtp_kdf_iv(&d->keys, be32_at(packet + 4), index, iv);
     return crypto_ctr_xor(d->ctr, iv, (struct bytes_mut){packet + HEADER_LEN, len - HEADER_LEN});
 }
 

@@ -15,7 +15,7 @@ struct srtp_egress {
     _Alignas(16) uint8_t expanded[SRTP_IPSEC_MB_KEY_LEN];
     bool has_expanded;
     struct crypto_ctr *ctr; // libcrypto only
-    struct srtp_session session;
+    struct srtp_kdf_keys session;
 };
 
 struct srtp_batch {
@@ -61,7 +61,7 @@ int srtp_egress_new(const struct srtp_master *master, struct srtp_egress **ret)
     if (e == NULL) {
         return -ENOMEM;
     }
-    int const err = srtp_session_derive(master, false, &e->session);
+    int const err = srtp_kdf_derive(master, false, &e->session);
     if (err < 0) {
         mem_free(e);
         return err;
@@ -92,7 +92,7 @@ static void slot_iv(const struct outbox_slot *s, uint8_t ret[static CRYPTO_AES_B
     rd_skip(&r, 2);
     uint64_t const index = ((uint64_t)s->rtp_roc << 16) | rd_be16(&r);
     rd_skip(&r, 4);
-    srtp_session_iv(&s->srtp->session, rd_be32(&r), index, ret);
+    srtp_kdf_iv(&s->srtp->session, rd_be32(&r), index, ret);
 }
 
 static void append_roc(const struct outbox_slot *s)

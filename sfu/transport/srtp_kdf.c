@@ -17,11 +17,11 @@ static int derive(struct crypto_ctr *prf, const struct srtp_master *master, uint
     return crypto_ctr_xor(prf, iv, ret);
 }
 
-int srtp_session_derive(const struct srtp_master *master, bool rtcp, struct srtp_session *ret)
+int srtp_kdf_derive(const struct srtp_master *master, bool rtcp, struct srtp_kdf_keys *ret)
 {
     uint8_t const base = rtcp ? LABELS_RTCP : 0;
     uint8_t auth[CRYPTO_SHA1_LEN] = {0};
-    struct srtp_session s = {0};
+    struct srtp_kdf_keys s = {0};
     struct crypto_ctr *prf = NULL;
     int e = crypto_ctr_new(master->key, &prf);
     if (e < 0) {
