@@ -75,7 +75,7 @@ LIBS_jwt :=
 LIBS_support :=
 
 # ---- layers: name, folder, what it is built on -----------------------------------------------------------------------
-LAYERS := base sys svc lk wire transport media room worker signal jwt support
+LAYERS := base sys svc lk wire transport media room worker signal sfu jwt support
 DIR_base := common/base
 DIR_sys := common/sys
 DIR_svc := common/svc
@@ -86,6 +86,7 @@ DIR_media := sfu/media
 DIR_room := sfu/room sfu/base
 DIR_worker := sfu/worker
 DIR_signal := sfu/signal
+DIR_sfu := sfu
 DIR_jwt := jwt-service
 DIR_support := tests/support
 
@@ -100,13 +101,13 @@ NEEDS_media := media wire base
 NEEDS_room := room transport media wire lk svc sys base
 NEEDS_worker := worker $(NEEDS_room)
 NEEDS_signal := signal room $(NEEDS_lk)
-NEEDS_sfu := signal worker $(NEEDS_room)
+NEEDS_sfu := sfu signal worker $(NEEDS_room)
 NEEDS_jwt := jwt $(NEEDS_lk)
 NEEDS_support := support $(NEEDS_room)
 
 src = $(sort $(wildcard $(addsuffix /*.c,$(DIR_$(1)))))
 # Files with a main function are not part of a library.
-MAINS := jwt-service/main.c tests/support/dev_homeserver.c tests/support/demo_server.c tests/support/fuzz_driver.c \
+MAINS := sfu/main.c jwt-service/main.c tests/support/dev_homeserver.c tests/support/demo_server.c tests/support/fuzz_driver.c \
          $(wildcard tests/support/*_main.c)
 obj = $(patsubst %.c,$(OUT)/%.o,$(filter-out $(MAINS),$(call src,$(1))))
 GEN_OBJ := $(GEN)/livekit.pb-c.o
@@ -114,7 +115,7 @@ lib = $(OUT)/lib/lib$(1).a
 
 # Project libraries in link order, each once (the last mention wins), then their third-party libraries.
 uniq_last = $(if $(1),$(call uniq_last,$(filter-out $(lastword $(1)),$(1))) $(lastword $(1)))
-ORDER := support signal worker room transport media wire jwt lk svc sys base
+ORDER := support sfu signal worker room transport media wire jwt lk svc sys base
 closure = $(filter $(sort $(foreach l,$(1),$(NEEDS_$(l)))),$(ORDER))
 ordered = $(foreach o,$(ORDER),$(filter $(o),$(call closure,$(1))))
 link_libs = $(foreach l,$(call ordered,$(1)),$(call lib,$(l)))
@@ -132,7 +133,7 @@ sfu: $(OUT)/foci-sfu
 jwt-service: $(OUT)/foci-jwt
 .PHONY: all sfu jwt-service
 
-$(OUT)/foci-sfu: $(patsubst %.c,$(OUT)/%.o,$(wildcard sfu/*.c)) $(foreach l,$(call ordered,sfu),$(call lib,$(l)))
+$(OUT)/foci-sfu: $(OUT)/sfu/main.o $(foreach l,$(call ordered,sfu),$(call lib,$(l)))
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call link_ext,sfu) -lm
 

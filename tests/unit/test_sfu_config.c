@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// LINK: sfu
+// The settings of foci-sfu: what an operator may write, and the one line that says what is wrong.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "sfu/sfu_config.h"
+
+#define SECRET "0123456789abcdef0123456789abcdef"
+#define KEYS "LIVEKIT_KEYS=k: " SECRET
+#define ARGS(...) ((const char *const[]){"foci-sfu", __VA_ARGS__, NULL})
+#define ENV(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static char err[CONF_ERROR_MAX];
+
+static struct sfu_config *load(const char *const *env, const char *const *argv)
+{
+    struct sfu_config *c = NULL;
+    int argc = 0;
+    while (argv[argc] != NULL) {
+        argc++;
+    }
+    err[0] = '\0';
+    int const rc = sfu_config_load(argc, argv, env, &c, err);
+    assert_true((rc == 0) == (c != NULL));
+    return c;
+}
+
+static struct sfu_config *accepted(const char *const *env, const char *const *argv)
+{
+    struct sfu_config *const c = load(env, argv);
+    if (c == NULL) {
+        fail_msg("refused: %s", err);
+    }
+    return c;
+}
+
+// The line begins with the setting and its origin, holds the way out, and never the secret.
+static void assert_refused(const char *const *env, const char *const *argv, const char *begins,
+                           const char *way_out)
+{
+    assert_null(load(env, argv));
+    if (strncmp(err, begins, strlen(begins)) != 0 || strstr(err, way_out) == NULL) {
+        fail_msg("\"%s\" does not begin with %s or does not hold %s", err, begins, way_out);
+    }
+    assert_null(strchr(err, '\n'));
+    assert_null(strstr(err, SECRET));
+}
+
+static void a_key_is_all_that_is_needed(void **state)
+{
+    (void)state;
+    struct sfu_config *const c = accepted(ENV(KEYS), ARGS(NULL));
+    assert_int_equal(api_keys_count(c->keys), 1);
+    assert_int_equal(c->listen_count, 2);
+    assert_true(addr_is_unspecified(&c->listen[0]) && addr_is_unspecified(&c->listen[1]));
+    assert_int_equal(c->listen[1].port, 7880);
+    assert_int_equal(c->rtc_bind_count, 2);
+    assert_int_equal(c->udp_port, 7882);
+    assert_int_equal(c->node_ip_count, 0);
+    assert_true(c->workers >= 1);
+    assert_int_equal(c->log.redact, LOG_REDACT_HASH);
+    assert_false(c->dev || c->dev_keys);
+    sfu_config_free(c);
+}
+
+static void keys_are_checked(void **state)
+{
+    (void)state;
+    assert_refused(ENV("A=b"), ARGS(NULL), "keys (unset)", "--dev");
+    assert_refused(ENV("LIVEKIT_KEYS=nonsense"), ARGS(NULL), "keys (environment LIVEKIT_KEYS)",
+                   "key: secret");
+    assert_refused(ENV("LIVEKIT_KEYS=k: short"), ARGS(NULL), "keys (environment LIVEKIT_KEYS)",
+                   "openssl rand");
+    assert_refused(ENV(KEYS), ARGS("--key-file", "/nonexistent"), "keys (environment LIVEKIT_KEYS)",
+                   "keep one");
+    assert_refused(ENV("A=b"), ARGS("--key-file", "/nonexistent"), "key_file (flag --key-file)",
+                   "cannot read");
+    assert_refused(ENV("A=b"), ARGS("--key-file", "/dev/null"), "key_file (flag --key-file)",
+                   "key: secret");
+}
+
+static void keys_come_from_a_file(void **state)
+{
+    (void)state;
+    static const char lines[] = "first: " SECRET "\nsecond: " SECRET "\n";
+    char path[] = "/tmp/sfu_config_keys_XXXXXX";
+    int const fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, lines, sizeof(lines) - 1), sizeof(lines) - 1);
+    assert_int_equal(close(fd), 0);
+    struct sfu_config *const c = accepted(ENV("A=b"), ARGS("--key-file", path));
+    assert_int_equal(api_keys_count(c->keys), 2);
+    assert_string_equal(api_keys_first(c->keys)->key, "first");
+    sfu_config_free(c);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void development_needs_no_settings(void **state)
+{
+    (void)state;
+    struct sfu_config *const c = accepted(ENV("A=b"), ARGS("--dev"));
+    assert_true(c->dev && c->dev_keys);
+    assert_false(api_key_is_weak(api_keys_first(c->keys)));
+    for (size_t i = 0; i < c->listen_count; i++) {
+        assert_true(addr_is_loopback(&c->listen[i]));
+    }
+    assert_int_equal(c->log.redact, LOG_REDACT_NONE);
+    sfu_config_free(c);
+    struct sfu_config *const weak = accepted(ENV("LIVEKIT_KEYS=k: short"), ARGS("--dev"));
+    assert_false(weak->dev_keys);
+    sfu_config_free(weak);
+}
+
+static void addresses_are_ip_addresses(void **state)
+{
+    (void)state;
+    struct sfu_config *const c =
+        accepted(ENV(KEYS, "NODE_IP=192.0.2.1,2001:db8::1"),
+                 ARGS("--bind", "127.0.0.1", "--rtc-bind", "127.0.0.1,::1", "--port", "0"));
+    assert_int_equal(c->listen_count, 1);
+    assert_int_equal(c->listen[0].port, 0);
+    assert_int_equal(c->rtc_bind_count, 2);
+    assert_int_equal(c->node_ip_count, 2);
+    sfu_config_free(c);
+    assert_refused(ENV(KEYS), ARGS("--bind", "example.org"), "bind_addresses (flag --bind)",
+                   "no IP address");
+    assert_refused(ENV(KEYS, "NODE_IP=0.0.0.0"), ARGS(NULL), "rtc.node_ip (environment NODE_IP)",
+                   "could send to");
+    assert_refused(ENV(KEYS), ARGS("--rtc-bind", "127.0.0.1,127.0.0.2"),
+                   "rtc.bind (flag --rtc-bind)", "leave one out");
+    assert_refused(ENV(KEYS), ARGS("--rtc-bind", "1.1.1.1,::1,2.2.2.2"),
+                   "rtc.bind (flag --rtc-bind)", "at most 2");
+}
+
+static void families_that_contradict_each_other_name_both_places(void **state)
+{
+    (void)state;
+    assert_refused(ENV(KEYS, "NODE_IP=2001:db8::1"), ARGS("--ipv6=false"),
+                   "rtc.node_ip (environment NODE_IP)", "rtc.ipv6 (flag --ipv6)");
+    assert_refused(ENV(KEYS), ARGS("--ipv6=false", "--rtc-bind", "::1"),
+                   "rtc.bind (flag --rtc-bind)", "rtc.ipv6 (flag --ipv6)");
+    assert_refused(ENV(KEYS), ARGS("--node-ip", "2001:db8::1", "--rtc-bind", "127.0.0.1"),
+                   "rtc.node_ip (flag --node-ip)", "rtc.bind (flag --rtc-bind)");
+    assert_refused(ENV(KEYS), ARGS("--node-ip", "192.0.2.1", "--rtc-bind", "::1"),
+                   "rtc.node_ip (flag --node-ip)", "rtc.bind (flag --rtc-bind)");
+    struct sfu_config *const c =
+        accepted(ENV(KEYS, "NODE_IP=192.0.2.1"), ARGS("--ipv6=false", "--rtc-bind", "127.0.0.1"));
+    assert_int_equal(c->rtc_bind_count, 1);
+    sfu_config_free(c);
+}
+
+static void numbers_have_limits(void **state)
+{
+    (void)state;
+    assert_refused(ENV(KEYS), ARGS("--port", "65536"), "port (flag --port)", "give 0 to 65535");
+    assert_refused(ENV(KEYS), ARGS("--port", "http"), "port (flag --port)", "give 0 to 65535");
+    assert_refused(ENV(KEYS), ARGS("--dtls-threads", "0"), "dtls_threads (flag", "give 1 to 4");
+    assert_refused(ENV(KEYS), ARGS("--udp-port", "65535", "--workers", "2"),
+                   "rtc.udp_port (flag --udp-port)", "fewer workers");
+    assert_refused(ENV(KEYS), ARGS("--log-level", "loud"), "logging.level (flag", "debug");
+    assert_refused(ENV(KEYS), ARGS("--empty-timeout", "10ms"), "room.empty_timeout (flag", "1000");
+}
+
+static void help_needs_no_key(void **state)
+{
+    (void)state;
+    struct sfu_config *const c = accepted(ENV("A=b"), ARGS("--help"));
+    assert_int_equal(conf_action(c->conf), CONF_SHOW_HELP);
+    sfu_config_free(c);
+    assert_refused(ENV("A=b"), ARGS("--check-config"), "keys (unset)", "--dev");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_is_all_that_is_needed),
+        cmocka_unit_test(keys_are_checked),
+        cmocka_unit_test(keys_come_from_a_file),
+        cmocka_unit_test(development_needs_no_settings),
+        cmocka_unit_test(addresses_are_ip_addresses),
+        cmocka_unit_test(families_that_contradict_each_other_name_both_places),
+        cmocka_unit_test(numbers_have_limits),
+        cmocka_unit_test(help_needs_no_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
