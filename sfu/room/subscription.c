@@ -35,18 +35,11 @@ static struct track_preference *need_preference(struct participant *p, const cha
     }
     (void)snprintf(pref->sid, sizeof(pref->sid), "%s", sid);
     HASH_ADD_KEYPTR(hh, p->preferences, pref->sid, strlen(pref->sid), pref);
-    return find_preference(p, sid) == pref ? pref : NULL;
-}
-
-static struct published_track *find_track(struct participant *p, const char *sid)
-{
-    for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
-        struct published_track *const t = published_track_by_sid(o, sid);
-        if (t != NULL && t->state == TRACK_PUBLISHED) {
-            return t;
-        }
+    if (find_preference(p, sid) != pref) {
+        mem_free(pref);
+        return NULL;
     }
-    return NULL;
+    return pref;
 }
 
 void subscription_set_desired(struct participant *p, const char *track_sid, bool desired)
@@ -71,7 +64,7 @@ void subscription_set_settings(struct participant *p, const char *track_sid, boo
     pref->width = width;
     pref->height = height;
     pref->fps = fps;
-    struct published_track *const t = find_track(p, track_sid);
+    struct published_track *const t = room_track(p->room, track_sid);
     struct subscription *const s = t != NULL ? subscription_find(p, t) : NULL;
     if (s != NULL) {
         subscription_apply_settings(s);
