@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
+// COVERS: addr bytes dynbuf handle hash mem
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+// LINK: room
+//
+// AddTrackRequest to TrackInfo by the rules of livekit-protocol 4.5.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/lk/livekit.h"
+#include "sfu/room/track_info.h"
+
+#define ALL                                                                                        \
+    ((1u << CODEC_OPUS) | (1u << CODEC_VP8) | (1u << CODEC_VP9) | (1u << CODEC_H264) |             \
+     (1u << CODEC_AV1))
+
+static struct track_info info;
+static Livekit__VideoLayer layer[4];
+static Livekit__VideoLayer *layers[4] = {&layer[0], &layer[1], &layer[2], &layer[3]};
+
+static Livekit__AddTrackRequest request(Livekit__TrackType type, Livekit__TrackSource source)
+{
+    Livekit__AddTrackRequest r = LIVEKIT__ADD_TRACK_REQUEST__INIT;
+    LK_SET(&r, type, type);
+    LK_SET(&r, source, source);
+    r.cid = (char[]){"cid-1"};
+    return r;
+}
+
+static void set_layer(size_t i, int quality, uint32_t height)
+{
+    livekit__video_layer__init(&layer[i]);
+    LK_SET(&layer[i], quality, (Livekit__VideoQuality)quality);
+    LK_SET(&layer[i], height, height);
+}
+
+static void audio_waits_for_its_mime(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest const r =
+        request(LIVEKIT__TRACK_TYPE__AUDIO, LIVEKIT__TRACK_SOURCE__MICROPHONE);
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_int_equal(info.codec_count, 1);
+    assert_string_equal(info.codecs[0].mime, "");
+    assert_string_equal(info.codecs[0].cid, "cid-1");
+    assert_string_equal(info.stream, "camera");
+    assert_int_equal(info.backup_codec_policy, LIVEKIT__BACKUP_CODEC_POLICY__SIMULCAST);
+    assert_int_equal(info.codecs[0].layer_mode,
+                     LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM);
+    assert_int_equal(track_info_codec(&info), CODEC_OPUS);
+    assert_false(info.simulcast);
+}
+
+static void other_types_are_refused(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r = request(LIVEKIT__TRACK_TYPE__DATA, 0);
+    assert_int_equal(track_info_from_request(&info, &r, ALL), -EINVAL);
+    r.type = (Livekit__TrackType)77;
+    assert_int_equal(track_info_from_request(&info, &r, ALL), -EINVAL);
+}
+
+static void layers_are_sorted_and_unique(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r = request(LIVEKIT__TRACK_TYPE__VIDEO, LIVEKIT__TRACK_SOURCE__CAMERA);
+    set_layer(0, 2, 720);
+    set_layer(1, 0, 180);
+    set_layer(2, 2, 1);
+    set_layer(3, 1, 360);
+    r.layers = layers;
+    r.n_layers = 4;
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    const struct track_codec *const c = &info.codecs[0];
+    assert_int_equal(c->layer_count, 3);
+    for (uint8_t i = 0; i < 3; i++) {
+        assert_int_equal(c->layers[i].quality, i);
+        assert_int_equal(c->layers[i].spatial, i);
+        assert_int_equal(c->layers[i].height, 180u << i);
+    }
+    assert_true(info.simulcast);
+    // OFF and unknown qualities are no layers.
+    set_layer(0, 3, 720);
+    set_layer(1, 9, 720);
+    r.n_layers = 2;
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_int_equal(info.codecs[0].layer_count, 0);
+    assert_int_equal(track_info_layer_count(&info), 1);
+}
+
+static void codecs_are_the_enabled_ones_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *asked[3];
+        uint32_t enabled;
+        const char *got[2]; // NULL: no such entry
+    } cases[] = {
+        {{"vp8"}, ALL, {"video/vp8", NULL}},
+        {{"VP9", "vp8"}, ALL, {"video/vp9", "video/vp8"}},
+        {{"video/H264"}, ALL, {"video/h264", NULL}},
+        {{"nonsense"}, ALL, {"video/vp8", NULL}},
+        {{"opus"}, ALL, {"video/vp8", NULL}},              // wrong kind
+        {{"h265"}, ALL, {"video/vp8", NULL}},              // not enabled
+        {{"av1"}, 1u << CODEC_H264, {"video/h264", NULL}}, // the first enabled one
+        {{"vp8", "VP8", "vp8"}, ALL, {"video/vp8", NULL}},
+        {{"", "vp9"}, ALL, {"video/vp9", NULL}},
+        {{"", ""}, ALL, {"", NULL}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        Livekit__AddTrackRequest r =
+            request(LIVEKIT__TRACK_TYPE__VIDEO, LIVEKIT__TRACK_SOURCE__CAMERA);
+        Livekit__SimulcastCodec sc[3];
+        Livekit__SimulcastCodec *list[3];
+        r.simulcast_codecs = list;
+        for (size_t k = 0; k < 3 && cases[i].asked[k] != NULL; k++) {
+            livekit__simulcast_codec__init(&sc[k]);
+            LK_SET_STR(&sc[k], codec, cases[i].asked[k]);
+            list[k] = &sc[k];
+            r.n_simulcast_codecs++;
+        }
+        assert_int_equal(track_info_from_request(&info, &r, cases[i].enabled), 0);
+        assert_string_equal(info.codecs[0].mime, cases[i].got[0]);
+        assert_int_equal(info.codec_count, cases[i].got[1] != NULL ? 2 : 1);
+        if (cases[i].got[1] != NULL) {
+            assert_string_equal(info.codecs[1].mime, cases[i].got[1]);
+        }
+    }
+}
+
+static void svc_codecs_have_their_layers_in_one_stream(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r =
+        request(LIVEKIT__TRACK_TYPE__VIDEO, LIVEKIT__TRACK_SOURCE__SCREEN_SHARE);
+    Livekit__SimulcastCodec sc = LIVEKIT__SIMULCAST_CODEC__INIT;
+    Livekit__SimulcastCodec *list[1] = {&sc};
+    sc.codec = (char[]){"vp9"};
+    set_layer(0, 0, 180);
+    set_layer(1, 1, 360);
+    sc.layers = layers;
+    sc.n_layers = 2;
+    r.simulcast_codecs = list;
+    r.n_simulcast_codecs = 1;
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_int_equal(info.codecs[0].layer_mode,
+                     LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM);
+    assert_false(info.simulcast);
+    assert_string_equal(info.stream, "screen");
+    LK_SET(&sc, video_layer_mode, LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM);
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_true(info.simulcast);
+}
+
+static void features_are_unique_and_know_the_old_flags(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r = request(LIVEKIT__TRACK_TYPE__AUDIO, 0);
+    Livekit__AudioTrackFeature f[30];
+    for (size_t i = 0; i < ARRAY_LEN(f); i++) {
+        f[i] = (Livekit__AudioTrackFeature)(i % 3);
+    }
+    r.audio_features = f;
+    r.n_audio_features = ARRAY_LEN(f);
+    LK_SET(&r, disable_dtx, true);
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_true(info.stereo); // TF_STEREO is 0
+    assert_true(info.disable_dtx);
+    assert_int_equal(info.feature_count, 3);
+    assert_string_equal(info.stream, "unknown");
+    for (size_t i = 0; i < ARRAY_LEN(f); i++) {
+        f[i] = (Livekit__AudioTrackFeature)(i * 100); // numbers nobody knows, too many
+    }
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_true(info.feature_count <= TRACK_INFO_FEATURES_MAX);
+}
+
+static void long_texts_are_cut(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r = request(LIVEKIT__TRACK_TYPE__VIDEO, (Livekit__TrackSource)99);
+    char text[2000];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    r.name = r.cid = r.stream = text;
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_int_equal(strlen(info.name), TRACK_INFO_TEXT_MAX);
+    assert_int_equal(strlen(info.codecs[0].cid), TRACK_INFO_TEXT_MAX);
+    assert_int_equal(info.source, TRACK_SOURCE_UNKNOWN);
+}
+
+static void rids_have_ranks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rid;
+        uint8_t index, count, rank;
+    } cases[] = {{"q", 2, 3, 0}, {"h", 1, 3, 1}, {"f", 0, 3, 2}, {"2", 0, 3, 0}, {"0", 2, 3, 2},
+                 {"f", 0, 1, 0}, {"h", 1, 2, 1}, {"f", 1, 2, 1}, {"a", 1, 3, 1}, {"", 0, 1, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(
+            track_info_rid_rank(bytes_str(cases[i].rid), cases[i].index, cases[i].count),
+            cases[i].rank);
+    }
+}
+
+static void qualities_find_the_best_layer_below(void **state)
+{
+    (void)state;
+    info = (struct track_info){.codec_count = 1};
+    assert_int_equal(track_info_layer_for_quality(&info, 2), 2); // nothing known
+    info.codecs[0].layer_count = 2;
+    info.codecs[0].layers[0].quality = 0;
+    info.codecs[0].layers[1].quality = 2;
+    assert_int_equal(track_info_layer_for_quality(&info, 0), 0);
+    assert_int_equal(track_info_layer_for_quality(&info, 1), 0);
+    assert_int_equal(track_info_layer_for_quality(&info, 2), 1);
+    info.codecs[0].layers[0].quality = 1;
+    assert_int_equal(track_info_layer_for_quality(&info, 0), 0); // nothing is that low
+}
+
+static void the_message_says_what_is_known(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r = request(LIVEKIT__TRACK_TYPE__VIDEO, LIVEKIT__TRACK_SOURCE__CAMERA);
+    set_layer(0, 0, 180);
+    set_layer(1, 1, 360);
+    r.layers = layers;
+    r.n_layers = 2;
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    static const char *const rids[] = {"q", "h", "f"};
+    track_info_set_rids(&info, rids, 3);
+    info.codecs[0].layers[1].ssrc = 7;
+    (void)snprintf(info.sid, sizeof(info.sid), "TR_VCx");
+    struct arena a;
+    arena_init(&a, 512, 1 << 20);
+    const Livekit__TrackInfo *const t = track_info_to_proto(&info, &a);
+    assert_non_null(t);
+    assert_string_equal(t->sid, "TR_VCx");
+    assert_int_equal(t->n_codecs, 1);
+    assert_int_equal(t->n_layers, 2);
+    assert_ptr_equal(t->layers, t->codecs[0]->layers);
+    assert_string_equal(t->layers[0]->rid, "q");
+    assert_false(t->layers[0]->has_ssrc);
+    assert_int_equal(t->layers[1]->ssrc, 7);
+    assert_null(t->version);
+    arena_done(&a);
+    // Too little memory is an error, not half a message.
+    arena_init(&a, 64, 128);
+    assert_null(track_info_to_proto(&info, &a));
+    arena_done(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(audio_waits_for_its_mime),
+        cmocka_unit_test(other_types_are_refused),
+        cmocka_unit_test(layers_are_sorted_and_unique),
+        cmocka_unit_test(codecs_are_the_enabled_ones_once),
+        cmocka_unit_test(svc_codecs_have_their_layers_in_one_stream),
+        cmocka_unit_test(features_are_unique_and_know_the_old_flags),
+        cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(rids_have_ranks),
+        cmocka_unit_test(qualities_find_the_best_layer_below),
+        cmocka_unit_test(the_message_says_what_is_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
