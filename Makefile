@@ -143,6 +143,7 @@ $(OUT)/foci-jwt: $(OUT)/jwt-service/main.o $(foreach l,$(call ordered,jwt),$(cal
 
 # Generated protocol code: its own flags, since protoc-c's output is not held to our warnings.
 $(GEN)/livekit.pb-c.c $(GEN)/livekit.pb-c.h &: common/lk/proto/livekit.proto
+	@command -v protoc-c >/dev/null || { echo 'what builds need is not installed; "make setup" does it' >&2; exit 1; }
 	@mkdir -p $(GEN)
 	@echo "  GEN   $(GEN)/livekit.pb-c.c"
 	$(Q)protoc-c --proto_path=common/lk/proto --c_out=$(GEN) common/lk/proto/livekit.proto

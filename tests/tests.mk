@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `make check` is made of. Each target runs alone as well; red output names the command that reproduces it.
 
+## setup: install what builds and tests need; demo, check, e2e and bench do that themselves
+setup:
+	@tests/support/setup.sh build check demo bench
+
 ## test-programs: build all unit and simulation test programs
 test-programs: $(UNIT) $(SIM)
 
@@ -64,10 +68,11 @@ fuzz:
 	$(BUILD)/fuzz/tests/fuzz/fuzz_$(T) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/fuzz/$(T)/ \
 	    $(BUILD)/fuzz/$(T) tests/fuzz/corpus/$(T)
 
-.PHONY: test-programs check-unit fuzz-smoke fuzz-programs lint format-check format analyze check check-asan check-tsan fuzz
+.PHONY: setup test-programs check-unit fuzz-smoke fuzz-programs lint format-check format analyze check check-asan check-tsan fuzz
 
 ## e2e: real browsers, Element Call and Synapse against both services (MODE=release); writes build/e2e.json
 e2e:
+	@tests/support/setup.sh build
 	$(Q)$(MAKE) --no-print-directory MODE=release sfu jwt-service
 	$(Q)tests/e2e/run.sh --build-dir $(BUILD)/release
 .PHONY: e2e
