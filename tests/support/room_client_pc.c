@@ -13,6 +13,9 @@ struct room_pc *room_pc_new(struct room_client *c, bool subscriber)
     p->subscriber = subscriber;
     p->addr = addr_v4(10, 0, (uint8_t)(c->number >> 8), (uint8_t)c->number,
                       (uint16_t)(40000 + subscriber));
+    if (h->address != NULL) {
+        p->addr = h->address(h->live);
+    }
     vnet_endpoint_init(&p->ep, h->net, &p->addr, h->batch);
     p->ep.now = h->now;
     ice_creds_generate(&h->rng, "", &p->creds);

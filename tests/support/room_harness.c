@@ -195,7 +195,11 @@ static void enqueue(struct room_harness *h, bool up, struct channel_msg *msg)
 
 void room_harness_post(struct room_harness *h, struct channel_msg *m)
 {
-    enqueue(h, true, m);
+    if (h->forward != NULL) {
+        h->forward(h->live, m);
+    } else {
+        enqueue(h, true, m);
+    }
 }
 
 // As on_mail of the worker.
@@ -253,7 +257,7 @@ static void on_api_reply(struct room_harness *h, struct channel_msg *m)
     }
 }
 
-static void from_worker(struct room_harness *h, struct channel_msg *m)
+void room_harness_deliver(struct room_harness *h, struct channel_msg *m)
 {
     if (h->tap != NULL) {
         h->tap(h->tap_user, m);
@@ -287,7 +291,7 @@ static void deliver_mail(struct room_harness *h)
         if (m->up) {
             to_worker(h, m->msg);
         } else {
-            from_worker(h, m->msg);
+            room_harness_deliver(h, m->msg);
         }
         channel_msg_free(m->msg);
         mem_free(m);

@@ -69,6 +69,11 @@ struct room_harness {
     // Sees each message that leaves the worker; NULL: nobody.
     void (*tap)(void *user, const struct channel_msg *m);
     void *tap_user;
+    // Set: messages go to a worker of its own (room_live.h) instead of env, and clients get their
+    // addresses from there.
+    void (*forward)(void *user, struct channel_msg *m);
+    struct addr (*address)(void *user);
+    void *live;
     // What no client may ever see; the first one in words.
     unsigned violations;
     char violation[256];
@@ -97,6 +102,9 @@ const struct room_api_result *room_harness_api(struct room_harness *h, enum room
 
 // One datagram to the worker's port, at once, from anywhere.
 void room_harness_datagram(struct room_harness *h, const struct addr *src, struct bytes data);
+
+// A message of the worker. The message stays the caller's.
+void room_harness_deliver(struct room_harness *h, struct channel_msg *m);
 
 // What on_turn_end of the worker does.
 void room_harness_turn(struct room_harness *h);
