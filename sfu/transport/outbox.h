@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Datagrams on their way out: a fixed set of reusable buffers that every module below the worker writes into.
+// Datagrams on their way out: a fixed set of reusable buffers that every module below the worker
+// writes into.
 //
-// One outbox per worker (simulations: one per endpoint), one thread. Slots are few so that they stay in the cache, and
-// when all are used the outbox empties itself through its sink. The sink is the only callback below the worker: it
-// protects what is marked for SRTP and sends (or, in a simulation, moves packets into the virtual network); it never
-// calls back into any module, so nothing is re-entrant.
+// One outbox per worker (simulations: one per endpoint), one thread. Slots are few so that they
+// stay in the cache, and when all are used the outbox empties itself through its sink. The sink is
+// the only callback below the worker: it protects what is marked for SRTP and sends (or, in a
+// simulation, moves packets into the virtual network); it never calls back into any module, so
+// nothing is re-entrant.
 //
 // Pure.
 
@@ -13,17 +15,20 @@
 #include "common/base/bytes.h"
 #include "common/base/mono.h"
 
-// 256 slots are 0.4 MB: within the L2 cache of a current core (measured: 64 to 256 slots cost the same per packet,
-// 1024 twice as much).
+// 256 slots are 0.4 MB: within the L2 cache of a current core (measured: 64 to 256 slots cost the
+// same per packet, 1024 twice as much).
 #define OUTBOX_CAP 256
 
-// Largest datagram: 1472 bytes of UDP payload on Ethernet, rounded up to a multiple of the cache line.
+// Largest datagram: 1472 bytes of UDP payload on Ethernet, rounded up to a multiple of the cache
+// line.
 #define OUTBOX_DATA_CAP 1536
 
-// Room in front of the data for framing that is added later (RFC 4571 length, TURN ChannelData header).
+// Room in front of the data for framing that is added later (RFC 4571 length, TURN ChannelData
+// header).
 #define OUTBOX_HEADROOM 64
 
-// Bytes that SRTP protection may append (10-byte tag; SRTCP: 4-byte index as well); keep them free behind len.
+// Bytes that SRTP protection may append (10-byte tag; SRTCP: 4-byte index as well); keep them free
+// behind len.
 #define OUTBOX_TAILROOM 32
 
 struct srtp_egress;
@@ -56,8 +61,9 @@ struct outbox {
 int outbox_init(struct outbox *o, void (*flush)(struct outbox *, void *), void *user) NODISCARD;
 void outbox_done(struct outbox *o);
 
-// The next free slot (never NULL), with dst/len/protect cleared. It is sent only after outbox_commit; another reserve
-// before that returns the same slot. Flushes first when full: pointers into earlier slots are then dead.
+// The next free slot (never NULL), with dst/len/protect cleared. It is sent only after
+// outbox_commit; another reserve before that returns the same slot. Flushes first when full:
+// pointers into earlier slots are then dead.
 struct outbox_slot *outbox_reserve(struct outbox *o);
 
 static inline void outbox_commit(struct outbox *o)
@@ -66,7 +72,8 @@ static inline void outbox_commit(struct outbox *o)
 }
 
 // Copies a finished datagram in. -EMSGSIZE if it does not fit.
-int outbox_add(struct outbox *o, uint8_t local, const struct addr *dst, struct bytes data) NODISCARD;
+int outbox_add(struct outbox *o, uint8_t local, const struct addr *dst,
+               struct bytes data) NODISCARD;
 
 // Empties the outbox now.
 void outbox_flush(struct outbox *o);

@@ -8,8 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-// libconfig 1.5 forgets its string buffer when a text ends inside a string. The program ends then as
-// well, so it does no harm.
+// libconfig 1.5 forgets its string buffer when a text ends inside a string. The program ends then
+// as well, so it does no harm.
 __attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

@@ -464,7 +464,8 @@ static void a_connected_transport_is_small(void **state)
     assert_int_equal(sctp_transport_state(peer_connection_sctp(server->pc)), SCTP_STATE_UP);
     size_t const bytes = footprint(server);
     print_message("a connected subscriber's transport: %zu bytes\n", bytes);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // which have a heap of their own
+#if !defined(__SANITIZE_ADDRESS__) &&                                                              \
+    !defined(__SANITIZE_THREAD__) // which have a heap of their own
     assert_in_range(bytes, 1024, 64 * 1024);
 #endif
 }

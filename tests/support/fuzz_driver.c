@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a libFuzzer target over files and folders without an engine, so that every compiler and sanitizer can replay a
-// corpus. Also feeds each file truncated at every length up to 256 and with each of its first 64 bytes flipped, which
-// makes a small corpus go further.
+// Runs a libFuzzer target over files and folders without an engine, so that every compiler and
+// sanitizer can replay a corpus. Also feeds each file truncated at every length up to 256 and with
+// each of its first 64 bytes flipped, which makes a small corpus go further.
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

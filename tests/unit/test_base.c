@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
 // COVERS: addr bytes dynbuf handle hash mem
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include "common/base/addr.h"
 #include "common/base/dynbuf.h"
@@ -91,9 +91,13 @@ static void addresses_parse_and_print(void **state)
     static const struct {
         const char *in, *out;
     } good[] = {
-        {"127.0.0.1", "127.0.0.1"},  {"255.255.255.255", "255.255.255.255"}, {"::", "::"},
-        {"::1", "::1"},              {"2001:db8::8:800:200C:417A", "2001:db8::8:800:200c:417a"},
-        {"fe80:0:0:0:1:0:0:0", "fe80::1:0:0:0"}, {"::ffff:1.2.3.4", "::ffff:102:304"},
+        {"127.0.0.1", "127.0.0.1"},
+        {"255.255.255.255", "255.255.255.255"},
+        {"::", "::"},
+        {"::1", "::1"},
+        {"2001:db8::8:800:200C:417A", "2001:db8::8:800:200c:417a"},
+        {"fe80:0:0:0:1:0:0:0", "fe80::1:0:0:0"},
+        {"::ffff:1.2.3.4", "::ffff:102:304"},
         {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
     };
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -102,9 +106,23 @@ static void addresses_parse_and_print(void **state)
         assert_int_equal(addr_parse_ip(bytes_str(good[i].in), &a), 0);
         assert_string_equal(addr_format_ip(&a, buf), good[i].out);
     }
-    static const char *const bad[] = {"",        "1.2.3",   "1.2.3.256", "01.2.3.4", "1.2.3.4.", "1.2.3.4:5", "a.b.c.d",
-                                      "1:2:3",   ":::",     "1::2::3",   "12345::",  "::1%lo",   "[::1]",     "1:2:3:4:5:6:7:8:9",
-                                      "1:2:3:4:5:6:7:8::", "::1.2.3", "localhost"};
+    static const char *const bad[] = {"",
+                                      "1.2.3",
+                                      "1.2.3.256",
+                                      "01.2.3.4",
+                                      "1.2.3.4.",
+                                      "1.2.3.4:5",
+                                      "a.b.c.d",
+                                      "1:2:3",
+                                      ":::",
+                                      "1::2::3",
+                                      "12345::",
+                                      "::1%lo",
+                                      "[::1]",
+                                      "1:2:3:4:5:6:7:8:9",
+                                      "1:2:3:4:5:6:7:8::",
+                                      "::1.2.3",
+                                      "localhost"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct addr a;
         assert_int_equal(addr_parse_ip(bytes_str(bad[i]), &a), -EINVAL);
@@ -118,10 +136,11 @@ static void address_classes_see_through_mapped_v4(void **state)
         const char *ip;
         bool loopback, private, link_local;
     } t[] = {
-        {"127.8.8.8", true, false, false},   {"::ffff:127.0.0.1", true, false, false}, {"10.1.1.1", false, true, false},
-        {"172.31.0.1", false, true, false},  {"172.32.0.1", false, false, false},      {"100.64.0.1", false, true, false},
-        {"169.254.169.254", false, false, true}, {"fe80::1", false, false, true},      {"fd00::1", false, true, false},
-        {"8.8.8.8", false, false, false},
+        {"127.8.8.8", true, false, false},       {"::ffff:127.0.0.1", true, false, false},
+        {"10.1.1.1", false, true, false},        {"172.31.0.1", false, true, false},
+        {"172.32.0.1", false, false, false},     {"100.64.0.1", false, true, false},
+        {"169.254.169.254", false, false, true}, {"fe80::1", false, false, true},
+        {"fd00::1", false, true, false},         {"8.8.8.8", false, false, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct addr a;
