@@ -29,7 +29,8 @@ FORMATTED = $(shell find common sfu jwt-service tests -name '*.[ch]' -not -path 
 ## format-check: whether clang-format-14 would change anything
 format-check:
 	@tests/support/setup.sh format
-	$(Q)clang-format-14 --dry-run -Werror $(FORMATTED)
+	@bad=$$(clang-format-14 --dry-run $(FORMATTED) 2>&1 | sed -n 's/^\([^ :]*\):.*clang-format-violations.*/\1/p' | sort -u); \
+	[ -z "$$bad" ] || { echo "$$bad" | sed 's/$$/: make format/'; false; }
 ## format: let clang-format-14 do it
 format:
 	@tests/support/setup.sh format

@@ -44,7 +44,9 @@ run_make() {
 }
 
 part build run_make MODE=debug WERROR=1 all tools test-programs
-part lint run_make lint format-check analyze
+part lint run_make lint
+part format run_make format-check
+part analyze run_make analyze
 part unit run_make MODE=debug WERROR=1 check-unit
 part asan-build run_make MODE=asan all tools test-programs fuzz-programs
 part asan-unit run_make MODE=asan check-unit
