@@ -136,7 +136,7 @@ static void on_dtls_connected(struct peer_connection *pc, mono_t now, struct out
     struct srtp_keys keys;
     int rc = dtls_transport_take_srtp_keys(pc->dtls, &keys);
     if (rc == 0) {
-        rc = srtp_transport_new(&keys, &pc->srtp);
+        rc = srtp_transport_new(&keys, SRTP_INGRESS_LIBCRYPTO, &pc->srtp);
         crypto_wipe(&keys, sizeof(keys));
     }
     if (rc != 0) {

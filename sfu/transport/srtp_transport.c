@@ -8,9 +8,9 @@
 #include "common/base/seq.h"
 #include "sfu/transport/crypto_glue.h"
 #include "sfu/transport/srtcp_session.h"
+#include "sfu/transport/srtp_session.h"
 
-#define RTP_HEADER_LEN 12
-// A sender that starts an SSRC again at a lower sequence number is behind libsrtp's window for
+// A sender that starts an SSRC again at a lower sequence number is behind the replay window for
 // ever. After this many packets in order that were all refused as old or seen, and this long
 // without a good one, its stream starts anew. The time keeps a forger, who cannot stop the good
 // packets, from causing it.
@@ -29,9 +29,11 @@ struct ssrc_entry {
 struct srtp_transport {
     struct srtp_egress *egress;
     struct srtcp_session *rtcp;
-    srtp_t ingress; // made with the first RTP packet
+    enum srtp_ingress backend;
+    struct srtp_session *session; // the two back ends; one is made with the first RTP packet
+    srtp_t libsrtp;
     struct srtp_master remote;
-    struct ssrc_entry *ssrcs; // SRTP_TRANSPORT_SSRCS_MAX, made with the first one
+    struct ssrc_entry *ssrcs; // SRTP_TRANSPORT_SSRCS_MAX, made then or with the first bound one
     uint32_t ssrc_count;
     uint64_t counters[SRTP_DROP_COUNT];
 };
@@ -44,13 +46,15 @@ static void library_init(void)
     library_status = srtp_init();
 }
 
-int srtp_transport_new(const struct srtp_keys *keys, struct srtp_transport **ret)
+int srtp_transport_new(const struct srtp_keys *keys, enum srtp_ingress backend,
+                       struct srtp_transport **ret)
 {
     struct srtp_transport *const t = NEW(struct srtp_transport);
     if (t == NULL) {
         return -ENOMEM;
     }
     t->remote = keys->remote;
+    t->backend = backend;
     int e = srtp_egress_new(&keys->local, &t->egress);
     if (e == 0) {
         e = srtcp_session_new(keys, &t->rtcp);
@@ -70,15 +74,16 @@ void srtp_transport_free(struct srtp_transport *t)
     }
     srtp_egress_free(t->egress);
     srtcp_session_free(t->rtcp);
-    if (t->ingress != NULL) {
-        (void)srtp_dealloc(t->ingress);
+    srtp_session_free(t->session);
+    if (t->libsrtp != NULL) {
+        (void)srtp_dealloc(t->libsrtp);
     }
     mem_free(t->ssrcs);
     crypto_wipe(&t->remote, sizeof(t->remote));
     mem_free(t);
 }
 
-static int make_ingress(struct srtp_transport *t)
+static int make_libsrtp(struct srtp_transport *t)
 {
     uint8_t key[SRTP_KEYS_KEY_LEN + SRTP_KEYS_SALT_LEN];
     srtp_policy_t policy = {0};
@@ -93,28 +98,54 @@ static int make_ingress(struct srtp_transport *t)
     policy.ssrc.type = ssrc_any_inbound;
     policy.key = key;
     policy.window_size = SRTP_TRANSPORT_WINDOW;
-    srtp_err_status_t const status = srtp_create(&t->ingress, &policy);
+    srtp_err_status_t const status = srtp_create(&t->libsrtp, &policy);
     crypto_wipe(key, sizeof(key));
     if (status != srtp_err_status_ok) {
-        t->ingress = NULL;
+        t->libsrtp = NULL;
         return -ENOMEM;
     }
-    crypto_wipe(&t->remote, sizeof(t->remote));
     return 0;
+}
+
+static int make_ssrcs(struct srtp_transport *t)
+{
+    if (t->ssrcs == NULL) {
+        t->ssrcs = mem_array(SRTP_TRANSPORT_SSRCS_MAX, sizeof(*t->ssrcs));
+    }
+    return t->ssrcs != NULL ? 0 : -ENOMEM;
+}
+
+// All that incoming RTP needs, so that a packet that was found good cannot fail any more.
+static int make_ingress(struct srtp_transport *t)
+{
+    if (LIKELY(t->session != NULL || t->libsrtp != NULL)) {
+        return 0;
+    }
+    int e = make_ssrcs(t);
+    if (e == 0) {
+        e = t->backend == SRTP_INGRESS_LIBSRTP2 ? make_libsrtp(t)
+                                                : srtp_session_new(&t->remote, &t->session);
+    }
+    if (e == 0) {
+        crypto_wipe(&t->remote, sizeof(t->remote));
+    }
+    return e;
 }
 
 // ---- SSRCs ----------------------------------------------------------------------------------
 
-// libsrtp wants it in network order (version 2).
 static void forget_stream(struct srtp_transport *t, uint32_t ssrc)
 {
-    uint8_t be[4];
-    uint32_t network = 0;
-    struct wr w = wr_init(be, sizeof(be));
-    wr_be32(&w, ssrc);
-    memcpy(&network, be, sizeof(network));
-    if (t->ingress != NULL) {
-        (void)srtp_remove_stream(t->ingress, network); // it may have none yet
+    if (t->session != NULL) {
+        srtp_session_forget(t->session, ssrc);
+    }
+    if (t->libsrtp != NULL) {
+        uint8_t be[4]; // version 2 wants it in network order
+        uint32_t network = 0;
+        struct wr w = wr_init(be, sizeof(be));
+        wr_be32(&w, ssrc);
+        memcpy(&network, be, sizeof(network));
+        (void)srtp_remove_stream(t->libsrtp, network); // it may have none yet
     }
 }
 
@@ -148,14 +179,9 @@ static struct ssrc_entry *find_idle(struct srtp_transport *t, mono_t now, int64_
     return oldest;
 }
 
+// There must be room.
 static struct ssrc_entry *add_entry(struct srtp_transport *t, uint32_t ssrc, mono_t now)
 {
-    if (t->ssrcs == NULL) {
-        t->ssrcs = mem_array(SRTP_TRANSPORT_SSRCS_MAX, sizeof(*t->ssrcs));
-    }
-    if (t->ssrcs == NULL || t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
-        return NULL;
-    }
     struct ssrc_entry *const e = &t->ssrcs[t->ssrc_count++];
     *e = (struct ssrc_entry){.ssrc = ssrc, .last_good = now};
     return e;
@@ -163,6 +189,9 @@ static struct ssrc_entry *add_entry(struct srtp_transport *t, uint32_t ssrc, mon
 
 int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc)
 {
+    if (make_ssrcs(t) < 0) {
+        return -ENOMEM;
+    }
     struct ssrc_entry *e = find_entry(t, ssrc);
     if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
         struct ssrc_entry *const victim = find_idle(t, MONO_NEVER, 0);
@@ -173,9 +202,6 @@ int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc)
     }
     if (e == NULL) {
         e = add_entry(t, ssrc, (mono_t){0});
-    }
-    if (e == NULL) {
-        return -ENOMEM;
     }
     e->bound = true;
     e->released = false;
@@ -227,33 +253,41 @@ static void note_replay(struct srtp_transport *t, struct ssrc_entry *e, uint16_t
     }
 }
 
+static enum srtp_drop unprotect_stream(struct srtp_transport *t,
+                                       const struct srtp_session_header *h,
+                                       struct bytes_mut *packet)
+{
+    if (t->session != NULL) {
+        return srtp_session_unprotect(t->session, h, packet);
+    }
+    int len = (int)packet->n;
+    enum srtp_drop const drop = drop_of(srtp_unprotect(t->libsrtp, packet->p, &len));
+    if (drop == SRTP_OK) {
+        packet->n = (size_t)len;
+    }
+    return drop;
+}
+
 static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct bytes_mut *packet)
 {
-    struct rd r = rd_init(bytes_of(packet->p, packet->n));
-    uint8_t const first = rd_u8(&r);
-    rd_skip(&r, 1);
-    uint16_t const seq = rd_be16(&r);
-    rd_skip(&r, 4);
-    uint32_t const ssrc = rd_be32(&r);
-    if (!rd_ok(&r) || first >> 6 != 2 || packet->n < RTP_HEADER_LEN + SRTP_RTP_OVERHEAD ||
-        packet->n > UINT16_MAX) {
+    struct srtp_session_header h;
+    if (!srtp_session_parse(bytes_of(packet->p, packet->n), &h)) {
         return SRTP_DROP_MALFORMED;
     }
-    if (t->ingress == NULL && make_ingress(t) < 0) {
+    if (make_ingress(t) < 0) {
         return SRTP_DROP_LIBRARY;
     }
-    struct ssrc_entry *e = find_entry(t, ssrc);
-    // libsrtp makes a stream of every new SSRC whose tag is right, so the limit must be checked
-    // before.
+    struct ssrc_entry *e = find_entry(t, h.ssrc);
+    // The back end makes a stream of every new SSRC whose tag is right, so the limit must be
+    // checked before.
     if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX &&
         find_idle(t, now, SRTP_TRANSPORT_IDLE_MS) == NULL) {
         return SRTP_DROP_SSRC_LIMIT;
     }
-    int len = (int)packet->n;
-    enum srtp_drop const drop = drop_of(srtp_unprotect(t->ingress, packet->p, &len));
+    enum srtp_drop const drop = unprotect_stream(t, &h, packet);
     if (drop != SRTP_OK) {
         if (e != NULL && (drop == SRTP_DROP_REPLAY || drop == SRTP_DROP_OLD)) {
-            note_replay(t, e, seq, now);
+            note_replay(t, e, h.seq, now);
         }
         return drop;
     }
@@ -261,16 +295,11 @@ static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct
         if (t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
             remove_entry(t, find_idle(t, now, SRTP_TRANSPORT_IDLE_MS));
         }
-        e = add_entry(t, ssrc, now);
-        if (e == NULL) {
-            forget_stream(t, ssrc);
-            return SRTP_DROP_LIBRARY;
-        }
+        e = add_entry(t, h.ssrc, now);
     }
     e->failures = 0;
     e->released = false;
     e->last_good = now;
-    packet->n = (size_t)len;
     return SRTP_OK;
 }
 

@@ -37,6 +37,12 @@ static srtp_t reference(const struct srtp_master *m, srtp_ssrc_type_t type)
     return s;
 }
 
+// Every test runs over both back ends; its state is which.
+static enum srtp_ingress backend_of(void **state)
+{
+    return *(const enum srtp_ingress *)*state;
+}
+
 struct fixture {
     struct srtp_transport *t;
     srtp_t peer_out;
@@ -44,10 +50,10 @@ struct fixture {
     uint8_t buf[2048];
 };
 
-static struct fixture *setup(void)
+static struct fixture *setup(void **state)
 {
     static struct fixture f;
-    assert_int_equal(srtp_transport_new(&keys, &f.t), 0);
+    assert_int_equal(srtp_transport_new(&keys, backend_of(state), &f.t), 0);
     f.peer_out = reference(&keys.remote, ssrc_any_outbound);
     f.peer_in = reference(&keys.local, ssrc_any_inbound);
     return &f;
@@ -88,8 +94,7 @@ static enum srtp_drop send_rtp(struct fixture *f, int64_t ms, uint32_t ssrc, uin
 
 static void decrypts_what_libsrtp_sends(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint32_t i = 0; i < 3000; i++) {
         assert_int_equal(send_rtp(f, 0, 7 + i % 3, (uint16_t)(64000 + i / 3)),
                          SRTP_OK); // no wrap yet: 64999
@@ -103,8 +108,7 @@ static void decrypts_what_libsrtp_sends(void **state)
 
 static void refuses_replays_and_forgeries_and_counts_them(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     assert_int_equal(send_rtp(f, 0, 7, 2000), SRTP_OK);
     assert_int_equal(send_rtp(f, 0, 7, 2000), SRTP_DROP_REPLAY);
     assert_int_equal(send_rtp(f, 0, 7, 1990), SRTP_OK);        // late, first time
@@ -128,8 +132,7 @@ static void refuses_replays_and_forgeries_and_counts_them(void **state)
 
 static void every_truncation_is_refused(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     int len = (int)make_rtp(f->buf, 7, 1, 50);
     f->buf[0] |= 0x1f; // CSRCs and extension that are not there
     for (size_t n = 0; n < (size_t)len; n++) {
@@ -143,8 +146,7 @@ static void every_truncation_is_refused(void **state)
 
 static void number_of_ssrcs_is_bounded(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint32_t i = 0; i < SRTP_TRANSPORT_SSRCS_MAX; i++) {
         assert_int_equal(send_rtp(f, (int64_t)i, 100 + i, 1), SRTP_OK);
     }
@@ -160,8 +162,7 @@ static void number_of_ssrcs_is_bounded(void **state)
 // A client that publishes again and again, each time under a fresh SSRC.
 static void released_ssrcs_make_room_at_once(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint32_t i = 0; i < SRTP_TRANSPORT_SSRCS_MAX; i++) {
         assert_int_equal(send_rtp(f, (int64_t)i, 100 + i, 1), SRTP_OK);
         assert_int_equal(srtp_transport_bind_ssrc(f->t, 100 + i), 0);
@@ -179,8 +180,7 @@ static void released_ssrcs_make_room_at_once(void **state)
 
 static void bound_ssrcs_are_never_evicted(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint32_t i = 0; i < SRTP_TRANSPORT_SSRCS_MAX; i++) {
         assert_int_equal(srtp_transport_bind_ssrc(f->t, i), 0);
     }
@@ -193,8 +193,7 @@ static void bound_ssrcs_are_never_evicted(void **state)
 
 static void restarted_sender_is_accepted_after_a_while(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     assert_int_equal(send_rtp(f, 0, 7, 20000), SRTP_OK);
     srtp_dealloc(f->peer_out); // the sender starts anew
     f->peer_out = reference(&keys.remote, ssrc_any_outbound);
@@ -210,8 +209,7 @@ static void restarted_sender_is_accepted_after_a_while(void **state)
 
 static void flood_of_old_packets_does_not_reset_a_live_stream(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint16_t i = 0; i < 40; i++) {
         assert_int_equal(send_rtp(f, i * 20, 7, (uint16_t)(20000 + i)), SRTP_OK);
         for (uint16_t k = 0; k < 10; k++) {
@@ -240,8 +238,7 @@ static size_t make_rtcp(uint8_t *buf, uint32_t ssrc, size_t words)
 
 static void libsrtp_accepts_our_rtcp(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint32_t i = 0; i < 300; i++) {
         uint8_t plain[1500];
         size_t const n = make_rtcp(f->buf, 1 + i % 3, i);
@@ -259,8 +256,7 @@ static void libsrtp_accepts_our_rtcp(void **state)
 
 static void protecting_rtcp_needs_room_and_a_header(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     size_t len = make_rtcp(f->buf, 1, 1);
     assert_int_equal(srtp_transport_protect_rtcp(f->t, f->buf, len + SRTP_RTCP_OVERHEAD - 1, &len),
                      -ENOBUFS);
@@ -280,8 +276,7 @@ static enum srtp_drop give_rtcp(struct fixture *f, const uint8_t *p, size_t n)
 
 static void decrypts_the_rtcp_of_libsrtp(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     for (uint32_t i = 0; i < 300; i++) {
         uint8_t plain[1500];
         // More senders than places in the replay table.
@@ -304,8 +299,7 @@ static void decrypts_the_rtcp_of_libsrtp(void **state)
 
 static void replayed_rtcp_is_refused(void **state)
 {
-    (void)state;
-    struct fixture *const f = setup();
+    struct fixture *const f = setup(state);
     static uint8_t sent[100][64];
     size_t len[100];
     for (size_t i = 0; i < 100; i++) {
@@ -328,7 +322,7 @@ static void replayed_rtcp_is_refused(void **state)
 
 // Both directions of a recorded call: we are the server for what the client sent, and the client
 // for the rest.
-static void decrypts_recording(const char *path)
+static void decrypts_recording(const char *path, enum srtp_ingress backend)
 {
     static struct rec_file f;
     struct srtp_keys k = {0};
@@ -348,8 +342,8 @@ static void decrypts_recording(const char *path)
             memcpy(&k.local, d.p, sizeof(k.local));
             swapped.local = k.remote;
             swapped.remote = k.local;
-            assert_int_equal(srtp_transport_new(&k, &server), 0);
-            assert_int_equal(srtp_transport_new(&swapped, &client), 0);
+            assert_int_equal(srtp_transport_new(&k, backend, &server), 0);
+            assert_int_equal(srtp_transport_new(&swapped, backend, &client), 0);
         } else if (type == 'C' || type == 'S') {
             struct srtp_transport *const t = type == 'C' ? server : client;
             memcpy(buf, d.p, d.n);
@@ -371,14 +365,12 @@ static void decrypts_recording(const char *path)
 
 static void decrypts_recorded_chromium(void **state)
 {
-    (void)state;
-    decrypts_recording("tests/data/transport/srtp_chromium.rec");
+    decrypts_recording("tests/data/transport/srtp_chromium.rec", backend_of(state));
 }
 
 static void decrypts_recorded_firefox(void **state)
 {
-    (void)state;
-    decrypts_recording("tests/data/transport/srtp_firefox.rec");
+    decrypts_recording("tests/data/transport/srtp_firefox.rec", backend_of(state));
 }
 
 // libsrtp2 may be initialised only once, and the transport does it with its first packet; the
@@ -388,7 +380,7 @@ static void initialise_library(void)
     struct srtp_transport *t = NULL;
     uint8_t junk[64] = {0x80};
     struct bytes_mut p = {junk, sizeof(junk)};
-    if (srtp_transport_new(&keys, &t) < 0 ||
+    if (srtp_transport_new(&keys, SRTP_INGRESS_LIBSRTP2, &t) < 0 ||
         srtp_transport_unprotect_rtp(t, (mono_t){0}, &p) != SRTP_DROP_AUTH) {
         abort();
     }
@@ -397,21 +389,28 @@ static void initialise_library(void)
 
 int main(void)
 {
+    static enum srtp_ingress libcrypto = SRTP_INGRESS_LIBCRYPTO;
+    static enum srtp_ingress libsrtp2 = SRTP_INGRESS_LIBSRTP2;
+#define WITH(test, how)                                                                            \
+    {                                                                                              \
+#test " (" #how ")", test, NULL, NULL, &(how)                                              \
+    }
+#define WITH_BOTH(test) WITH(test, libcrypto), WITH(test, libsrtp2)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decrypts_what_libsrtp_sends),
-        cmocka_unit_test(refuses_replays_and_forgeries_and_counts_them),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(number_of_ssrcs_is_bounded),
-        cmocka_unit_test(released_ssrcs_make_room_at_once),
-        cmocka_unit_test(bound_ssrcs_are_never_evicted),
-        cmocka_unit_test(restarted_sender_is_accepted_after_a_while),
-        cmocka_unit_test(flood_of_old_packets_does_not_reset_a_live_stream),
-        cmocka_unit_test(libsrtp_accepts_our_rtcp),
-        cmocka_unit_test(protecting_rtcp_needs_room_and_a_header),
-        cmocka_unit_test(decrypts_the_rtcp_of_libsrtp),
-        cmocka_unit_test(replayed_rtcp_is_refused),
-        cmocka_unit_test(decrypts_recorded_chromium),
-        cmocka_unit_test(decrypts_recorded_firefox),
+        WITH_BOTH(decrypts_what_libsrtp_sends),
+        WITH_BOTH(refuses_replays_and_forgeries_and_counts_them),
+        WITH_BOTH(every_truncation_is_refused),
+        WITH_BOTH(number_of_ssrcs_is_bounded),
+        WITH_BOTH(released_ssrcs_make_room_at_once),
+        WITH_BOTH(bound_ssrcs_are_never_evicted),
+        WITH_BOTH(restarted_sender_is_accepted_after_a_while),
+        WITH_BOTH(flood_of_old_packets_does_not_reset_a_live_stream),
+        WITH_BOTH(libsrtp_accepts_our_rtcp),
+        WITH_BOTH(protecting_rtcp_needs_room_and_a_header),
+        WITH_BOTH(decrypts_the_rtcp_of_libsrtp),
+        WITH_BOTH(replayed_rtcp_is_refused),
+        WITH_BOTH(decrypts_recorded_chromium),
+        WITH_BOTH(decrypts_recorded_firefox),
     };
     initialise_library();
     return cmocka_run_group_tests(tests, NULL, NULL);
