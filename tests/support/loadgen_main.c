@@ -22,12 +22,11 @@
 #include <time.h>
 
 #include "common/base/mem.h"
-#include "common/svc/conf.h"
 #include "common/svc/jsonx.h"
 #include "common/sys/clock.h"
+#include "tests/support/loadgen_options.h"
 #include "tests/support/test_client.h"
 
-#define CLIENTS_MAX 4000
 #define POLL_MS 20
 // What is under way arrives within this: NACK and RTX on loopback take 40 ms (nack_queue.h).
 #define QUIET_MS 200
@@ -37,178 +36,7 @@
 #define DESCRIPTORS_MAX (1u << 17)
 #define RTP_HEADER 12 // --packet-size counts it, but no header extensions
 #define AUDIO_BYTES 80
-
-enum item {
-    ITEM_URL,
-    ITEM_KEY,
-    ITEM_SECRET,
-    ITEM_ROOM,
-    ITEM_PUBLISHERS,
-    ITEM_SUBSCRIBERS,
-    ITEM_MEETING,
-    ITEM_AUDIO,
-    ITEM_PPS,
-    ITEM_PACKET_SIZE,
-    ITEM_BURST,
-    ITEM_SECONDS,
-    ITEM_WARMUP,
-    ITEM_JOIN_RATE,
-    ITEM_JOIN_TIMEOUT,
-    ITEM_SAMPLE_EVERY,
-    ITEM_PROTOCOL,
-    ITEM_DATA,
-    ITEM_RECEIVE_LOSS,
-    ITEM_SEND_LOSS,
-    ITEM_COUNT
-};
-
-static const char *const protocols[] = {"v1", "v0", NULL};
-
-static const struct conf_item items[ITEM_COUNT] = {
-    [ITEM_URL] = {.name = "url",
-                  .flag = {"url"},
-                  .def = "ws://127.0.0.1:7880",
-                  .arg = "URL",
-                  .help = "The SFU."},
-    [ITEM_KEY] = {.name = "key",
-                  .flag = {"key"},
-                  .env = {"LIVEKIT_KEY"},
-                  .def = "devkey",
-                  .arg = "KEY",
-                  .help = "API key."},
-    [ITEM_SECRET] = {.name = "secret",
-                     .type = CONF_SECRET,
-                     .flags = CONF_REQUIRED,
-                     .flag = {"secret"},
-                     .env = {"LIVEKIT_SECRET"},
-                     .arg = "SECRET",
-                     .help = "API secret."},
-    [ITEM_ROOM] = {.name = "room", .flag = {"room"}, .def = "load", .arg = "NAME", .help = "Room."},
-    [ITEM_PUBLISHERS] = {.name = "publishers",
-                         .type = CONF_INT,
-                         .flag = {"publishers"},
-                         .def = "1",
-                         .max = CLIENTS_MAX,
-                         .arg = "N",
-                         .help = "Clients that publish and do not subscribe."},
-    [ITEM_SUBSCRIBERS] = {.name = "subscribers",
-                          .type = CONF_INT,
-                          .flag = {"subscribers"},
-                          .def = "10",
-                          .max = CLIENTS_MAX,
-                          .arg = "N",
-                          .help = "Clients that subscribe to everything."},
-    [ITEM_MEETING] =
-        {.name = "meeting",
-         .type = CONF_INT,
-         .flag = {"meeting"},
-         .def = "0",
-         .max = 100,
-         .arg = "N",
-         .help =
-             "Instead: N clients that all publish video and audio and subscribe to everything."},
-    [ITEM_AUDIO] =
-        {.name = "audio",
-         .type = CONF_BOOL,
-         .flag = {"audio"},
-         .def = "false",
-         .help = "Publishers publish audio too (50 packets a second); a meeting always does."},
-    [ITEM_PPS] = {.name = "pps",
-                  .type = CONF_INT,
-                  .flag = {"pps"},
-                  .def = "500",
-                  .max = 1000000,
-                  .arg = "N",
-                  .help = "Video packets a second of each publisher; 0: no video."},
-    [ITEM_PACKET_SIZE] = {.name = "packet_size",
-                          .type = CONF_INT,
-                          .flag = {"packet-size"},
-                          .def = "1150",
-                          .min = 80,
-                          .max = 1200,
-                          .arg = "BYTES",
-                          .help = "RTP packet without header extensions and SRTP tag."},
-    [ITEM_BURST] = {.name = "burst",
-                    .type = CONF_INT,
-                    .flag = {"burst"},
-                    .def = "1",
-                    .min = 1,
-                    .max = 64,
-                    .arg = "N",
-                    .help = "Packets of a frame, sent back to back."},
-    [ITEM_SECONDS] = {.name = "seconds",
-                      .type = CONF_INT,
-                      .flag = {"seconds"},
-                      .def = "5",
-                      .min = 1,
-                      .max = 86400,
-                      .arg = "N",
-                      .help = "Length of the window."},
-    [ITEM_WARMUP] = {.name = "warmup",
-                     .type = CONF_INT,
-                     .flag = {"warmup"},
-                     .def = "2",
-                     .max = 3600,
-                     .arg = "N",
-                     .help = "Seconds of media before it."},
-    [ITEM_JOIN_RATE] = {.name = "join_rate",
-                        .type = CONF_INT,
-                        .flag = {"join-rate"},
-                        .def = "100",
-                        .min = 1,
-                        .max = 10000,
-                        .arg = "N",
-                        .help = "Clients that join in a second."},
-    [ITEM_JOIN_TIMEOUT] = {.name = "join_timeout",
-                           .type = CONF_INT,
-                           .flag = {"join-timeout"},
-                           .def = "60",
-                           .min = 1,
-                           .max = 3600,
-                           .arg = "N",
-                           .help = "Seconds for all of them, beyond what the rate takes."},
-    [ITEM_SAMPLE_EVERY] = {.name = "sample_every",
-                           .type = CONF_INT,
-                           .flag = {"sample-every"},
-                           .def = "64",
-                           .min = 1,
-                           .max = CLIENTS_MAX,
-                           .arg = "K",
-                           .help = "One of K subscribers decrypts what it gets."},
-    [ITEM_PROTOCOL] = {.name = "protocol",
-                       .flag = {"protocol"},
-                       .def = "v1",
-                       .choices = protocols,
-                       .arg = "v1|v0",
-                       .help = "One or two peer connections."},
-    [ITEM_DATA] = {.name = "data",
-                   .type = CONF_BOOL,
-                   .flag = {"data"},
-                   .def = "true",
-                   .help = "Negotiate data channels."},
-    [ITEM_RECEIVE_LOSS] = {.name = "receive_loss",
-                           .type = CONF_INT,
-                           .flag = {"receive-loss"},
-                           .def = "0",
-                           .max = 500000,
-                           .arg = "PPM",
-                           .help = "Packets of a million that are thrown away on arrival."},
-    [ITEM_SEND_LOSS] = {.name = "send_loss",
-                        .type = CONF_INT,
-                        .flag = {"send-loss"},
-                        .def = "0",
-                        .max = 500000,
-                        .arg = "PPM",
-                        .help = "Packets of a million that are not sent."},
-};
-
-static const struct conf_spec spec = {
-    .program = "loadgen",
-    .version = "1",
-    .summary = "Publishes to and subscribes from an SFU, and reports what came through.",
-    .items = items,
-    .count = ITEM_COUNT,
-};
+#define FAILURES_TOLD 5u
 
 enum phase {
     PHASE_JOIN,
@@ -233,7 +61,7 @@ struct load {
     struct loop *loop;
     struct client_net *net;
     struct loop_timer *timer;
-    struct test_client *clients[CLIENTS_MAX];
+    struct test_client *clients[LOADGEN_CLIENTS_MAX];
     uint32_t count, started, publishers;
     uint32_t failed;
     bool meeting;
@@ -246,7 +74,7 @@ struct load {
     bool gave_up;
 };
 
-static int64_t int_of(const struct load *l, enum item i)
+static int64_t int_of(const struct load *l, enum loadgen_item i)
 {
     return conf_int(l->conf, i);
 }
@@ -307,7 +135,8 @@ static void print_result(const struct load *l)
     put(j, "received", received);
     // Without repetition nothing that was missing comes back; the rest of these tell what happened
     // on the way.
-    (void)jsonx_set_real(j, "loss", expected > 0 ? 1.0 - (double)received / (double)expected : 0.0);
+    (void)jsonx_set_real(j, "loss",
+                         expected > 0 ? MAX(0.0, 1.0 - (double)received / (double)expected) : 0.0);
     put(j, "missing", b->missing - a->missing);
     put(j, "lost_first", b->lost_first - a->lost_first);
     put(j, "recovered", b->recovered - a->recovered);
@@ -343,7 +172,9 @@ static void on_event(void *user, struct test_client *c, enum test_client_event e
     } else if ((e == TEST_CLIENT_FAILED || e == TEST_CLIENT_ENDED ||
                 e == TEST_CLIENT_SIGNAL_LOST) &&
                l->phase != PHASE_LEAVE) {
-        l->failed++;
+        if (l->failed++ >= FAILURES_TOLD) {
+            return;
+        }
         (void)fprintf(stderr, "loadgen: a client failed: %s\n",
                       e == TEST_CLIENT_SIGNAL_LOST ? "socket lost" : s->text);
     }
@@ -361,8 +192,8 @@ static bool subscribes(const struct load *l, uint32_t i)
 
 static uint32_t tracks_each(const struct load *l)
 {
-    return (int_of(l, ITEM_PPS) > 0 ? 1u : 0u) +
-           (l->meeting || conf_bool(l->conf, ITEM_AUDIO) ? 1u : 0u);
+    return (int_of(l, LOADGEN_PPS) > 0 ? 1u : 0u) +
+           (l->meeting || conf_bool(l->conf, LOADGEN_AUDIO) ? 1u : 0u);
 }
 
 static uint32_t streams_wanted(const struct load *l, uint32_t i)
@@ -373,19 +204,19 @@ static uint32_t streams_wanted(const struct load *l, uint32_t i)
 static int publish(struct load *l, struct test_client *c)
 {
     int rc = 0;
-    int64_t const pps = int_of(l, ITEM_PPS);
-    if (l->meeting || conf_bool(l->conf, ITEM_AUDIO)) {
+    int64_t const pps = int_of(l, LOADGEN_PPS);
+    if (l->meeting || conf_bool(l->conf, LOADGEN_AUDIO)) {
         struct client_track_conf audio = CLIENT_TRACK_OPUS;
         audio.layer[0].packet_size = AUDIO_BYTES;
         rc = test_client_publish(c, &audio, NULL);
     }
     if (rc == 0 && pps > 0) {
-        int64_t const burst = int_of(l, ITEM_BURST);
+        int64_t const burst = int_of(l, LOADGEN_BURST);
         struct client_track_conf const video = {
             .layers = 1,
             .interval_us = (uint32_t)(US_PER_S * burst / pps),
             .layer = {{1280, 720, (uint16_t)burst,
-                       (uint16_t)(int_of(l, ITEM_PACKET_SIZE) - RTP_HEADER)}},
+                       (uint16_t)(int_of(l, LOADGEN_PACKET_SIZE) - RTP_HEADER)}},
         };
         rc = test_client_publish(c, &video, NULL);
     }
@@ -397,20 +228,21 @@ static int publish(struct load *l, struct test_client *c)
 static int start_client(struct load *l, uint32_t i)
 {
     char identity[32];
-    bool const sampled = i % (uint32_t)int_of(l, ITEM_SAMPLE_EVERY) ==
-                         (l->meeting ? 0 : l->publishers) % (uint32_t)int_of(l, ITEM_SAMPLE_EVERY);
+    bool const sampled =
+        i % (uint32_t)int_of(l, LOADGEN_SAMPLE_EVERY) ==
+        (l->meeting ? 0 : l->publishers) % (uint32_t)int_of(l, LOADGEN_SAMPLE_EVERY);
     (void)snprintf(identity, sizeof(identity), "load-%u", i);
     char *const token =
-        client_signal_mint(conf_str(l->conf, ITEM_KEY), conf_str(l->conf, ITEM_SECRET),
-                           conf_str(l->conf, ITEM_ROOM), identity);
+        client_signal_mint(conf_str(l->conf, LOADGEN_KEY), conf_str(l->conf, LOADGEN_SECRET),
+                           conf_str(l->conf, LOADGEN_ROOM), identity);
     struct test_client_conf const conf = {
         .net = l->net,
-        .url = conf_str(l->conf, ITEM_URL),
+        .url = conf_str(l->conf, LOADGEN_URL),
         .token = token,
-        .v0 = strcmp(conf_str(l->conf, ITEM_PROTOCOL), "v0") == 0,
+        .v0 = strcmp(conf_str(l->conf, LOADGEN_PROTOCOL), "v0") == 0,
         .id = i + 1,
         .manual = !subscribes(l, i),
-        .no_data = !conf_bool(l->conf, ITEM_DATA),
+        .no_data = !conf_bool(l->conf, LOADGEN_DATA),
         .spare_audio = subscribes(l, i) ? TEST_CLIENT_SPARE : 0,
         .spare_video = subscribes(l, i) ? TEST_CLIENT_SPARE : 0,
         .headers_only = !sampled,
@@ -495,7 +327,7 @@ static void enter(struct load *l, enum phase phase, int64_t ms)
 static void join_more(struct load *l)
 {
     mono_t const now = clock_mono();
-    int64_t const due = mono_diff_us(now, l->begun) * int_of(l, ITEM_JOIN_RATE) / US_PER_S + 1;
+    int64_t const due = mono_diff_us(now, l->begun) * int_of(l, LOADGEN_JOIN_RATE) / US_PER_S + 1;
     while (l->started < l->count && l->started < due && l->failed == 0) {
         int const rc = start_client(l, l->started);
         if (rc < 0) {
@@ -527,7 +359,7 @@ static void wait_for_flow(struct load *l)
 {
     if (all_ready(l, true)) {
         print(event("flowing"));
-        enter(l, PHASE_WARMUP, int_of(l, ITEM_WARMUP) * 1000);
+        enter(l, PHASE_WARMUP, int_of(l, LOADGEN_WARMUP) * 1000);
     } else if (l->failed > 0 || mono_reached(l->phase_ends, clock_mono())) {
         give_up(l, "not every stream flows");
     }
@@ -569,7 +401,7 @@ static void on_timer(void *user)
     case PHASE_ARMED:
         l->window_start = clock_mono();
         pause_all(l, false);
-        enter(l, PHASE_WINDOW, int_of(l, ITEM_SECONDS) * 1000);
+        enter(l, PHASE_WINDOW, int_of(l, LOADGEN_SECONDS) * 1000);
         break;
     case PHASE_WINDOW:
         l->window_end = clock_mono();
@@ -602,11 +434,13 @@ static void raise_limits(void)
 
 static int run(struct load *l)
 {
-    l->meeting = int_of(l, ITEM_MEETING) > 0;
-    l->publishers = (uint32_t)(l->meeting ? int_of(l, ITEM_MEETING) : int_of(l, ITEM_PUBLISHERS));
-    l->count = l->publishers + (l->meeting ? 0 : (uint32_t)int_of(l, ITEM_SUBSCRIBERS));
-    if (l->count == 0 || l->count > CLIENTS_MAX) {
-        (void)fprintf(stderr, "loadgen: %u clients; 1 to %u are possible\n", l->count, CLIENTS_MAX);
+    l->meeting = int_of(l, LOADGEN_MEETING) > 0;
+    l->publishers =
+        (uint32_t)(l->meeting ? int_of(l, LOADGEN_MEETING) : int_of(l, LOADGEN_PUBLISHERS));
+    l->count = l->publishers + (l->meeting ? 0 : (uint32_t)int_of(l, LOADGEN_SUBSCRIBERS));
+    if (l->count == 0 || l->count > LOADGEN_CLIENTS_MAX) {
+        (void)fprintf(stderr, "loadgen: %u clients; 1 to %u are possible\n", l->count,
+                      LOADGEN_CLIENTS_MAX);
         return 2;
     }
     raise_limits();
@@ -615,16 +449,16 @@ static int run(struct load *l)
         (void)fprintf(stderr, "loadgen: cannot start\n");
         return 1;
     }
-    l->net->receive_drop_ppm = (uint32_t)int_of(l, ITEM_RECEIVE_LOSS);
-    l->net->send_drop_ppm = (uint32_t)int_of(l, ITEM_SEND_LOSS);
+    l->net->receive_drop_ppm = (uint32_t)int_of(l, LOADGEN_RECEIVE_LOSS);
+    l->net->send_drop_ppm = (uint32_t)int_of(l, LOADGEN_SEND_LOSS);
     l->timer = loop_timer_new(l->loop, on_timer, l);
     if (l->timer == NULL) {
         return 1;
     }
     print(event("start"));
     l->begun = clock_mono();
-    l->phase_ends = mono_add_ms(l->begun, (int64_t)l->count * 1000 / int_of(l, ITEM_JOIN_RATE) +
-                                              int_of(l, ITEM_JOIN_TIMEOUT) * 1000);
+    l->phase_ends = mono_add_ms(l->begun, (int64_t)l->count * 1000 / int_of(l, LOADGEN_JOIN_RATE) +
+                                              int_of(l, LOADGEN_JOIN_TIMEOUT) * 1000);
     loop_timer_set_ms(l->timer, 0);
     loop_run(l->loop);
     if (!l->gave_up) {
@@ -635,7 +469,7 @@ static int run(struct load *l)
 
 static void done(struct load *l)
 {
-    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < LOADGEN_CLIENTS_MAX; i++) {
         test_client_free(l->clients[i]);
     }
     loop_timer_free(l->timer);
@@ -650,8 +484,8 @@ int main(int argc, char **argv)
     char err[CONF_ERROR_MAX] = "out of memory";
     extern char **environ;
     (void)signal(SIGPIPE, SIG_IGN);
-    if (conf_load(&spec, argc, (const char *const *)argv, (const char *const *)environ, &l.conf,
-                  err) < 0) {
+    if (conf_load(&loadgen_spec, argc, (const char *const *)argv, (const char *const *)environ,
+                  &l.conf, err) < 0) {
         (void)fprintf(stderr, "loadgen: %s\n", err);
         return 2;
     }
@@ -659,7 +493,7 @@ int main(int argc, char **argv)
     if (conf_action(l.conf) == CONF_SHOW_HELP) {
         struct dynbuf out;
         dynbuf_init(&out, 64u << 10);
-        conf_help(&spec, &out);
+        conf_help(&loadgen_spec, &out);
         (void)fwrite(out.p, 1, out.n, stdout);
         dynbuf_done(&out);
     } else {
