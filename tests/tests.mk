@@ -113,6 +113,6 @@ $(DEMO_MODULES): tests/support/demo/package-lock.json
 ## demo: a call to try on this machine, set-up included; ONCE=1 ends after its self-check
 demo:
 	@tests/support/setup.sh build demo
-	$(Q)$(MAKE) --no-print-directory -j2 MODE=release sfu jwt-service tools $(DEMO_MODULES)
+	$(Q)$(MAKE) --no-print-directory $(if $(V),,-s) -j2 MODE=release sfu jwt-service tools $(DEMO_MODULES)
 	@exec tests/support/demo.sh $(BUILD)/release $(if $(ONCE),--once)
 .PHONY: demo
