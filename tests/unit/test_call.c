@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: support lk svc
 // Calls between test clients through a foci-sfu process of their own: real sockets, real threads,
-// every packet verified.
+// every packet verified. An argument names another program, or the URL of a server that is running
+// already and knows the keys of sfu_process.h.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -669,10 +670,14 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     const char *const program =
         argc > 1 ? argv[1] : sfu_process_beside(argv[0], beside, sizeof(beside));
-    int const rc = sfu_process_start(&sfu, program, args);
-    if (rc < 0) {
-        (void)fprintf(stderr, "cannot start %s (make sfu): %s\n", program, strerror(-rc));
-        return 1;
+    if (strncmp(program, "ws://", 5) == 0) {
+        (void)snprintf(sfu.url, sizeof(sfu.url), "%s", program);
+    } else {
+        int const rc = sfu_process_start(&sfu, program, args);
+        if (rc < 0) {
+            (void)fprintf(stderr, "cannot start %s (make sfu): %s\n", program, strerror(-rc));
+            return 1;
+        }
     }
     loop = loop_new();
     if (loop == NULL || client_net_new(loop, &net) < 0) {
