@@ -302,6 +302,10 @@ static int make_down_track(struct subscription *s, const struct jsep_codec *c)
         .first_rtx_sn = (uint16_t)rng_u32(rng),
         .ext = s->section->ext_send,
     };
+    // Nobody reads transport-wide feedback yet (the bandwidth estimator will), and numbered packets
+    // would make each subscriber send 16 to 20 feedback packets a second for nothing. The extension
+    // stays negotiated: it begins with the estimator.
+    conf.ext.id[RTP_EXT_TRANSPORT_CC] = 0;
     (void)snprintf(conf.mid, sizeof(conf.mid), "%.16s", s->section->mid);
     (void)snprintf(conf.cname, sizeof(conf.cname), "%s|%s", s->track->publisher->sid,
                    s->track->info.sid);
