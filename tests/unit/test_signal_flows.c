@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal
-// SUPPORT: http_ask
-// COVERS: auth signal_codec rtc_session room_registry room_service channel_msg signal_server
+// SUPPORT: http_ask signal_world
+// COVERS: auth signal_codec rtc_session room_registry channel_msg signal_server
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,121 +22,14 @@
 #include "common/sys/log.h"
 #include "sfu/signal/signal_server.h"
 #include "tests/support/http_ask.h"
+#include "tests/support/signal_world.h"
 
 // The signalling thread's half of the SFU, with tests in the place of the workers. Statuses, texts
 // and headers are those of livekit-protocol section 1 and 6.1.
 
-#define DEADLINE_MS 20000
-#define KEY "devkey"
-#define SECRET "a secret of more than thirty-two bytes"
-
-struct world {
-    struct loop *loop;
-    struct api_keys *keys;
-    struct signal_server *server;
-    struct channel_msg *mail; // for the workers, oldest first
-    struct dynbuf out;        // last HTTP answer
-    bool auto_create;
-};
-
-static void post(void *user, uint32_t worker, struct channel_msg *m)
-{
-    struct world *const w = user;
-    m->worker = worker;
-    LL_APPEND(w->mail, m);
-}
-
-static void open_world(struct world *w, bool auto_create)
-{
-    *w = (struct world){.loop = loop_new(), .keys = api_keys_new()};
-    assert_int_equal(api_keys_add(w->keys, bytes_str(KEY), bytes_str(SECRET)), 0);
-    struct addr const lo = addr_v4(127, 0, 0, 1, 0);
-    struct signal_server_conf const conf = {.loop = w->loop,
-                                            .listen = &lo,
-                                            .listen_count = 1,
-                                            .keys = w->keys,
-                                            .worker_count = 2,
-                                            .auto_create = auto_create,
-                                            .post = post,
-                                            .user = w};
-    assert_int_equal(signal_server_new(&conf, &w->server, NULL), 0);
-    dynbuf_init(&w->out, 1u << 20);
-}
-
-static void close_world(struct world *w)
-{
-    signal_server_free(w->server);
-    while (w->mail != NULL) {
-        struct channel_msg *const m = w->mail;
-        w->mail = m->next;
-        channel_msg_free(m);
-    }
-    dynbuf_done(&w->out);
-    api_keys_free(w->keys);
-    loop_free(w->loop);
-}
-
-// The next message for a worker, which must be of this type; the caller's.
-static struct channel_msg *expect_mail(struct world *w, enum channel_msg_type type)
-{
-    mono_t const end = mono_add_ms(clock_mono(), DEADLINE_MS);
-    while (w->mail == NULL && mono_before(clock_mono(), end)) {
-        loop_run_once(w->loop, 10);
-    }
-    struct channel_msg *const m = w->mail;
-    assert_non_null(m);
-    assert_int_equal(m->type, type);
-    LL_DELETE(w->mail, m);
-    return m;
-}
-
-// ---- tokens and requests ------------------------------------------------------------------------
-
-static const struct access_claims alice = {
-    .identity = "alice",
-    .name = "Alice",
-    .has_video = true,
-    .video = {.room = "lobby", .room_join = true},
-};
-
-static char *mint(struct access_claims c, const char *key, const char *secret)
-{
-    struct api_key const k = {.key = mem_strdup(key), .secret = mem_strdup(secret)};
-    char *jwt = NULL;
-    c.exp = c.exp != 0 ? c.exp : clock_wall().us / US_PER_S + 3600;
-    assert_int_equal(access_token_mint(&c, &k, &jwt), 0);
-    mem_free(k.key);
-    mem_free(k.secret);
-    return jwt;
-}
-
-static unsigned ask_raw(struct world *w, struct bytes request)
-{
-    struct addr const to = signal_server_address(w->server, 0);
-    dynbuf_reset(&w->out);
-    http_ask(w->loop, &to, request, &w->out);
-    return http_ask_status(dynbuf_view(&w->out));
-}
-
-// "GET /rtc/validate?..." with further header lines, each ending in CRLF.
-static unsigned ask(struct world *w, const char *line, const char *headers)
-{
-    struct dynbuf req;
-    dynbuf_init(&req, 1u << 20);
-    dynbuf_addf(&req, "%s HTTP/1.1\r\nHost: x\r\n%s\r\n", line, headers);
-    unsigned const status = ask_raw(w, dynbuf_view(&req));
-    dynbuf_done(&req);
-    return status;
-}
-
 #define UPGRADE                                                                                    \
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                   \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-
-static bool has(struct world *w, const char *text)
-{
-    return strstr(dynbuf_cstr(&w->out), text) != NULL;
-}
 
 // A join_request parameter around m.
 static char *wrap_join(const Livekit__JoinRequest *m, bool gzip)
@@ -704,225 +597,6 @@ static void server_may_end_with_sessions_in_every_state(void **state)
     close_world(&w);
 }
 
-// ---- Twirp --------------------------------------------------------------------------------------
-
-static unsigned twirp(struct world *w, const char *method, const char *headers,
-                      const struct access_claims *c, struct bytes body)
-{
-    struct dynbuf req;
-    dynbuf_init(&req, 1u << 20);
-    dynbuf_addf(&req, "POST /twirp/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n%s", method,
-                body.n, headers);
-    if (c != NULL) {
-        char *const token = mint(*c, KEY, SECRET);
-        dynbuf_addf(&req, "Authorization: Bearer %s\r\n", token);
-        mem_free(token);
-    }
-    dynbuf_add_str(&req, "\r\n");
-    dynbuf_add(&req, body);
-    unsigned const status = ask_raw(w, dynbuf_view(&req));
-    dynbuf_done(&req);
-    return status;
-}
-
-#define PROTOBUF "Content-Type: application/protobuf\r\n"
-#define CREATE "livekit.RoomService/CreateRoom"
-#define NO_BODY bytes_of(NULL, 0)
-
-static const struct access_claims admin = {
-    .identity = "admin",
-    .has_video = true,
-    .video = {.room = "lobby", .room_create = true, .room_list = true, .room_admin = true},
-};
-
-static void twirp_errors_have_code_and_status(void **state)
-{
-    (void)state;
-    struct world w;
-    open_world(&w, true);
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, NULL, NO_BODY), 401);
-    assert_true(has(&w, "\"code\":\"unauthenticated\""));
-    assert_true(has(&w, "permissions denied"));
-    assert_true(has(&w, "Content-Type: application/json\r\n"));
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &alice, NO_BODY), 401);
-    assert_int_equal(twirp(&w, CREATE, "Authorization: Basic x\r\n" PROTOBUF, NULL, NO_BODY), 401);
-    assert_true(has(&w, "Content-Type: text/plain; charset=utf-8\r\n"));
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &admin, NO_BODY), 400); // no name
-    assert_true(has(&w, "\"code\":\"invalid_argument\""));
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &admin, bytes_str("\x0f")), 400);
-    assert_true(has(&w, "\"code\":\"malformed\""));
-    assert_true(has(&w, "the protobuf request could not be decoded"));
-    assert_int_equal(twirp(&w, CREATE, "", &admin, NO_BODY), 404);
-    assert_true(has(&w, "\"code\":\"bad_route\""));
-    assert_true(has(&w, "unexpected Content-Type: \\\"\\\""));
-    assert_int_equal(twirp(&w, "livekit.RoomService/Nothing", PROTOBUF, &admin, NO_BODY), 404);
-    assert_true(has(&w, "no handler for path"));
-    assert_int_equal(twirp(&w, "livekit.Nothing/X", PROTOBUF, &admin, NO_BODY), 404);
-    assert_string_equal(http_ask_body(&w.out), "404 page not found\n");
-    assert_int_equal(ask(&w, "GET /twirp/" CREATE, ""), 404);
-    assert_true(has(&w, "only POST is allowed"));
-    assert_null(w.mail);
-    close_world(&w);
-}
-
-static struct bytes pack(struct dynbuf *b, const ProtobufCMessage *m)
-{
-    dynbuf_init(b, 1u << 20);
-    assert_int_equal(pbuf_pack(m, b), 0);
-    return dynbuf_view(b);
-}
-
-static struct bytes create_body(struct dynbuf *b, const char *name)
-{
-    Livekit__CreateRoomRequest m = LIVEKIT__CREATE_ROOM_REQUEST__INIT;
-    LK_SET_STR(&m, name, name);
-    return pack(b, &m.base);
-}
-
-static void tell_room(struct world *w, uint32_t worker, const char *name, uint32_t participants)
-{
-    struct channel_msg *const m = channel_msg_new(CHANNEL_ROOM_INFO, HANDLE_NONE);
-    m->worker = worker;
-    m->u.room_info.name = mem_strdup(name);
-    m->u.room_info.sid = mem_strdup("RM_x");
-    m->u.room_info.num_participants = participants;
-    m->u.room_info.empty_timeout_s = 300;
-    signal_server_deliver(w->server, m);
-}
-
-static void tell_ended(struct world *w, uint32_t worker, const char *name)
-{
-    struct channel_msg *const m = channel_msg_new(CHANNEL_ROOM_ENDED, HANDLE_NONE);
-    m->worker = worker;
-    m->u.room_info.name = mem_strdup(name);
-    signal_server_deliver(w->server, m);
-}
-
-// Answers each API call as it comes, inside the loop that http_ask runs.
-struct responder {
-    struct world *w;
-    struct loop_timer *timer;
-    enum room_api_method method; // of the last call
-    uint32_t worker;
-    const char *error;
-    struct bytes body;
-    unsigned calls;
-};
-
-static void respond(void *user)
-{
-    struct responder *const r = user;
-    while (r->w->mail != NULL) {
-        struct channel_msg *const m = r->w->mail;
-        LL_DELETE(r->w->mail, m);
-        assert_int_equal(m->type, CHANNEL_API);
-        r->method = m->u.api.method;
-        r->worker = m->worker;
-        r->calls++;
-        struct channel_msg *const a = channel_msg_new(CHANNEL_API_REPLY, m->handle);
-        a->u.api_reply.error = r->error;
-        a->u.api_reply.error_msg = mem_strdup("requested room does not exist");
-        a->u.api_reply.body = shared_buf_copy(r->body);
-        if (m->u.api.method == ROOM_API_CREATE_ROOM) {
-            tell_room(r->w, m->worker, m->u.api.room_name, 0);
-        }
-        channel_msg_free(m);
-        signal_server_deliver(r->w->server, a);
-    }
-    loop_timer_set_ms(r->timer, 1);
-}
-
-static void start_responder(struct responder *r, struct world *w)
-{
-    *r = (struct responder){.w = w, .timer = loop_timer_new(w->loop, respond, r)};
-    loop_timer_set_ms(r->timer, 1);
-}
-
-static void calls_go_to_the_rooms_worker_and_back(void **state)
-{
-    (void)state;
-    struct world w;
-    struct responder r;
-    struct dynbuf b;
-    open_world(&w, true);
-    start_responder(&r, &w);
-    Livekit__Room room = LIVEKIT__ROOM__INIT;
-    LK_SET_STR(&room, name, "lobby");
-    LK_SET_STR(&room, sid, "RM_x");
-    struct dynbuf packed;
-    r.body = pack(&packed, &room.base);
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &admin, create_body(&b, "lobby")), 200);
-    assert_true(has(&w, "Content-Type: application/protobuf\r\n"));
-    assert_true(has(&w, "RM_x"));
-    assert_int_equal(r.method, ROOM_API_CREATE_ROOM);
-    uint32_t const worker = r.worker;
-    dynbuf_done(&b);
-    // The second room goes elsewhere; the first stays.
-    (void)twirp(&w, CREATE, PROTOBUF, &admin, create_body(&b, "other"));
-    assert_int_not_equal(r.worker, worker);
-    dynbuf_done(&b);
-    (void)twirp(&w, CREATE, PROTOBUF, &admin, create_body(&b, "lobby"));
-    assert_int_equal(r.worker, worker);
-    dynbuf_done(&b);
-
-    Livekit__RoomParticipantIdentity who = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
-    LK_SET_STR(&who, room, "lobby");
-    LK_SET_STR(&who, identity, "nobody");
-    r.error = "not_found";
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)),
-        404);
-    assert_true(has(&w, "\"code\":\"not_found\""));
-    dynbuf_done(&b);
-    // roomAdmin counts for the token's room only.
-    LK_SET_STR(&who, room, "other");
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)),
-        401);
-    dynbuf_done(&b);
-    dynbuf_done(&packed);
-
-    Livekit__ListRoomsRequest list = LIVEKIT__LIST_ROOMS_REQUEST__INIT;
-    unsigned const calls = r.calls;
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/ListRooms", PROTOBUF, &admin, pack(&b, &list.base)), 200);
-    assert_true(has(&w, "lobby"));
-    assert_true(has(&w, "other"));
-    assert_int_equal(r.calls, calls); // answered here
-    dynbuf_done(&b);
-    loop_timer_free(r.timer);
-    close_world(&w);
-}
-
-static void absent_rooms_are_answered_at_once(void **state)
-{
-    (void)state;
-    struct world w;
-    struct dynbuf b;
-    open_world(&w, true);
-    Livekit__DeleteRoomRequest del = LIVEKIT__DELETE_ROOM_REQUEST__INIT;
-    LK_SET_STR(&del, room, "lobby");
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/DeleteRoom", PROTOBUF, &admin, pack(&b, &del.base)), 404);
-    assert_true(has(&w, "requested room does not exist"));
-    dynbuf_done(&b);
-    Livekit__RoomParticipantIdentity who = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
-    LK_SET_STR(&who, room, "lobby");
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)),
-        404);
-    assert_true(has(&w, "participant does not exist"));
-    dynbuf_done(&b);
-    Livekit__ListParticipantsRequest list = LIVEKIT__LIST_PARTICIPANTS_REQUEST__INIT;
-    LK_SET_STR(&list, room, "lobby");
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/ListParticipants", PROTOBUF, &admin, pack(&b, &list.base)),
-        200);
-    assert_string_equal(http_ask_body(&w.out), "");
-    dynbuf_done(&b);
-    close_world(&w);
-}
-
 // ---- which worker has which room ----------------------------------------------------------------
 
 static void room_that_ends_under_a_join_stays_on_its_worker(void **state)
@@ -996,9 +670,6 @@ int main(void)
         cmocka_unit_test(worker_closes_a_session_after_what_it_said),
         cmocka_unit_test(undecodable_messages_close_the_socket),
         cmocka_unit_test(server_may_end_with_sessions_in_every_state),
-        cmocka_unit_test(twirp_errors_have_code_and_status),
-        cmocka_unit_test(calls_go_to_the_rooms_worker_and_back),
-        cmocka_unit_test(absent_rooms_are_answered_at_once),
         cmocka_unit_test(room_that_ends_under_a_join_stays_on_its_worker),
         cmocka_unit_test(rooms_go_to_the_least_loaded_worker),
     };
