@@ -47,7 +47,7 @@ struct app {
     uint32_t worker_count;
     uint32_t workers_ended;
     struct signal_server *server;
-    struct loop_signal *signals[2];
+    struct loop_signal *signals[3];
     struct loop_timer *shutdown_timer;
     mono_t shutdown_at;
     bool stopping;
@@ -119,6 +119,19 @@ static void on_signal(void *user, int signum)
     }
     a->shutdown_at = mono_add_ms(loop_now(a->loop), SHUTDOWN_MS);
     loop_timer_set_ms(a->shutdown_timer, 0);
+}
+
+// SIGUSR1: each worker tells in the log what it does and has dropped.
+static void on_stats_signal(void *user, int signum)
+{
+    (void)signum;
+    const struct app *const a = user;
+    for (uint32_t i = 0; i < a->worker_count; i++) {
+        struct channel_msg *const m = channel_msg_new(CHANNEL_LOG_STATS, HANDLE_NONE);
+        if (m != NULL) {
+            worker_post(a->workers[i], m);
+        }
+    }
 }
 
 static void app_free(struct app *a)
@@ -315,6 +328,7 @@ static int app_start(struct app *a)
     }
     a->signals[0] = loop_signal_new(a->loop, SIGTERM, on_signal, a);
     a->signals[1] = loop_signal_new(a->loop, SIGINT, on_signal, a);
+    a->signals[2] = loop_signal_new(a->loop, SIGUSR1, on_stats_signal, a);
     if (make_identity(a) != 0) {
         return 1;
     }

@@ -61,6 +61,7 @@ void channel_msg_free(struct channel_msg *m)
         break;
     case CHANNEL_SESSION_CLOSED:
     case CHANNEL_SHUTDOWN:
+    case CHANNEL_LOG_STATS:
     case CHANNEL_CLOSE:
     case CHANNEL_SHUTDOWN_DONE:
     case CHANNEL_MSG_COUNT:

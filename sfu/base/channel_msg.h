@@ -7,19 +7,6 @@
 // A WebSocket is named by its session handle (signalling thread's table), a pending HTTP API call
 // by its call handle. After CHANNEL_SESSION_CLOSED (either direction) nothing more is said about
 // that handle.
-//
-//   signalling -> worker                               worker -> signalling
-//   CHANNEL_JOIN            a client connected          CHANNEL_SEND            bytes for a
-//   WebSocket CHANNEL_REQUEST         a decoded SignalRequest     CHANNEL_CLOSE           flush,
-//   then close the WebSocket CHANNEL_SESSION_CLOSED  its socket is gone          CHANNEL_CLAIMS
-//   name, metadata or permission changed: new CHANNEL_API             a room service call refresh
-//   token CHANNEL_SHUTDOWN        say goodbye, then end       CHANNEL_API_REPLY       answer of a
-//   room service call
-//                                                       CHANNEL_ROOM_ENDED      the room is gone
-//                                                       from this worker CHANNEL_ROOM_INFO who is
-//                                                       in it (for ListRooms and placement)
-//                                                       CHANNEL_SHUTDOWN_DONE   this worker holds
-//                                                       no room any more
 
 #include "common/base/bytes.h"
 #include "common/base/handle.h"
@@ -32,19 +19,22 @@
 struct pbuf;
 
 enum channel_msg_type {
-    CHANNEL_JOIN,
-    CHANNEL_REQUEST,
-    CHANNEL_SESSION_CLOSED,
-    CHANNEL_API,
-    CHANNEL_SHUTDOWN,
+    // To a worker.
+    CHANNEL_JOIN,           // a client connected
+    CHANNEL_REQUEST,        // a decoded SignalRequest
+    CHANNEL_SESSION_CLOSED, // its WebSocket is gone
+    CHANNEL_API,            // a room service call
+    CHANNEL_SHUTDOWN,       // say goodbye, then end
+    CHANNEL_LOG_STATS,      // tell the log what you do and have dropped
 
-    CHANNEL_SEND,
-    CHANNEL_CLOSE,
-    CHANNEL_CLAIMS,
-    CHANNEL_API_REPLY,
-    CHANNEL_ROOM_ENDED,
-    CHANNEL_ROOM_INFO,
-    CHANNEL_SHUTDOWN_DONE,
+    // To the signalling thread.
+    CHANNEL_SEND,          // bytes for a WebSocket
+    CHANNEL_CLOSE,         // flush, then close it
+    CHANNEL_CLAIMS,        // name, metadata or permission changed: a new refresh token
+    CHANNEL_API_REPLY,     // answer of a room service call
+    CHANNEL_ROOM_ENDED,    // the room is gone from this worker
+    CHANNEL_ROOM_INFO,     // who is in it, for ListRooms and placement
+    CHANNEL_SHUTDOWN_DONE, // this worker holds no room any more
 
     CHANNEL_MSG_COUNT,
 };

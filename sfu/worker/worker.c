@@ -141,6 +141,39 @@ static void shut_down_rooms(struct worker *w)
     }
 }
 
+static void log_drop(const struct worker *w, const char *where, const char *why, uint64_t n)
+{
+    if (n > 0) {
+        log_info(NULL, "worker.drops", KV_U64("worker", w->conf.index), KV_STR("where", where),
+                 KV_STR("why", why), KV_U64("count", n));
+    }
+}
+
+// What this worker does and has dropped, for an operator who asks (SIGUSR1).
+static void log_stats(struct worker *w)
+{
+    const struct udp_mux_counters *const mux = &w->mux.counters;
+    struct packet_pool_stats pool;
+    packet_pool_get_stats(&w->pool, &pool);
+    log_info(NULL, "worker.stats", KV_U64("worker", w->conf.index),
+             KV_U64("rooms", HASH_COUNT(w->env.rooms)),
+             KV_U64("transports", w->env.transports.count), KV_U64("tracks", w->env.tracks.count),
+             KV_U64("subscriptions", w->env.subscriptions.count),
+             KV_U64("forwarded", w->env.forwarded),
+             KV_U64("datagrams_in", atomic_load_explicit(&w->datagrams_in, memory_order_relaxed)),
+             KV_U64("packets_in_use", pool.packets - pool.packets_free),
+             KV_U64("packets", pool.packets), KV_U64("no_memory", w->env.no_memory));
+    for (int d = 0; d < ROOM_DROP_COUNT; d++) {
+        log_drop(w, "room", room_drop_name((enum room_drop)d), w->env.drops[d]);
+    }
+    log_drop(w, "socket", "unknown_source",
+             atomic_load_explicit(&w->unknown_source, memory_order_relaxed));
+    log_drop(w, "socket", "send_buffer_full", mux->blocked);
+    log_drop(w, "socket", "no_packet_buffer", mux->no_buffer);
+    log_drop(w, "socket", "too_many_local_addresses", mux->no_local);
+    log_drop(w, "srtp", "not_protected", mux->not_protected);
+}
+
 static void on_mail(void *user, void *msg)
 {
     struct worker *const w = user;
@@ -171,6 +204,9 @@ static void on_mail(void *user, void *msg)
         break;
     case CHANNEL_SHUTDOWN:
         shut_down_rooms(w);
+        break;
+    case CHANNEL_LOG_STATS:
+        log_stats(w);
         break;
     default:
         break;
