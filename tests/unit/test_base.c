@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
 // COVERS: addr bytes dynbuf handle hash mem
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "common/base/addr.h"
 #include "common/base/dynbuf.h"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "common/base/timer_heap.h"
 
