@@ -3,8 +3,8 @@
 // Offers and answers of a participant's transports: which section carries what.
 //
 //   v1: the client offers, we answer; to get more sections we ask for another offer
-//   (livekit-protocol 4.3, 4.4) v0: the client offers on the publisher transport, we on the
-//   subscriber transport (4.2)
+//       (livekit-protocol 4.3, 4.4)
+//   v0: the client offers on the publisher transport, we on the subscriber transport (4.2)
 //
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/transport.go,
 // pkg/rtc/transportmanager.go.

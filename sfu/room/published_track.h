@@ -2,8 +2,8 @@
 #pragma once
 // A track that a participant publishes: from add_track to its end.
 //
-//   PENDING ──section of an offer matches──► MATCHED ──transport connected──► PUBLISHED ──section
-//   inactive──► (gone)
+//   PENDING ──section of an offer matches──► MATCHED ──transport connected──► PUBLISHED
+//   any ──section inactive, participant gone──► (gone)
 //
 // PENDING: only the add_track is known. PUBLISHED: everybody knows it, and packets have a receiver.
 //

@@ -3,10 +3,10 @@
 // The way of a packet through a room: from a publisher's transport to the down tracks of all
 // subscribers.
 //
-//   router_rtp (each packet)                            router_flush (once for each batch of
-//   received datagrams)
-//     parse, TWCC arrival, demultiplex, receiver_input ──► track->batch ──► for each output { for
-//     each packet: write }
+//   router_rtp, for each packet:
+//     parse, TWCC arrival, demultiplex, receiver_input ──► track->batch
+//   router_flush, once for each batch of received datagrams:
+//     for each output { for each packet of the batch: write }
 //
 // Fan-out goes subscriber by subscriber, so that packets for one address lie next to each other in
 // the outbox and leave as one GSO message.

@@ -2,8 +2,7 @@
 #pragma once
 // A subscription: one participant receives one published track.
 //
-//   WAITING ──section assigned──► ASSIGNED ──description finished──► LIVE ──► (gone: section is
-//   freed)
+//   WAITING ──section assigned──► ASSIGNED ──description finished──► LIVE ──► (gone)
 //
 // v1 needs a free section of the client's offer (livekit-protocol 4.4), v0 adds one to the server's
 // offer.

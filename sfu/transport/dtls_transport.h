@@ -2,19 +2,19 @@
 #pragma once
 // DTLS 1.2 for WebRTC (RFC 6347, 5764, 8827), both roles, sans-IO.
 //
-//              start                    finish_work (handshake over, fingerprint matches)
-//     NEW ──────────────► HANDSHAKE ──────────────────────────────────────────────► CONNECTED
-//     ──close──► CLOSED
-//      (input is queued)      │ error, wrong fingerprint, no SRTP profile, 30 s          │ fatal
-//      alert
-//                             └──────────────► FAILED ◄───────────────────────────────────┘
+//     NEW ──start──► HANDSHAKE ──finish_work, fingerprint matches──► CONNECTED ──close──► CLOSED
+//      (input is queued)  │                                             │
+//                         │ error, wrong fingerprint, no SRTP profile,  │ fatal alert
+//                         │ 30 s                                        │
+//                         └───────────────► FAILED ◄────────────────────┘
 //
 // The handshake costs milliseconds of elliptic curves, so it never runs inside input/timeout: those
 // only queue. A step is a self-contained work item that carries the mbedTLS state and the queued
 // datagrams, and may run on any thread:
 //
-//     w = dtls_transport_take_work(t, now);  dtls_work_run(w) (anywhere);
-//     dtls_transport_finish_work(t, now, w, ...)
+//     w = dtls_transport_take_work(t, now);
+//     dtls_work_run(w);                              (anywhere)
+//     dtls_transport_finish_work(t, now, w, ...);
 //
 // Call take_work after each start, input and timeout, and after each finish_work. When the
 // transport has died meanwhile, dtls_work_free. Once connected no mbedTLS object is left: the

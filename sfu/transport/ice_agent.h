@@ -4,16 +4,13 @@
 // behind the same four verbs:
 //
 //   ICE_ROLE_LITE  the server: never sends a check, always controlled; answers authenticated
-//   Binding requests and follows the
-//                  peer's nomination.
+//                  Binding requests and follows the peer's nomination
 //   ICE_ROLE_FULL  the test client and the load generator: paced checks with retransmission,
-//   regular nomination, consent checks.
+//                  regular nomination, consent checks
 //
-//     NEW ──first authenticated check (lite), first success (full)──► CONNECTED ◄──anything valid──
-//     DISCONNECTED
-//      │                                                                │  └──10 s of
-//      silence──────────► │ └──connect_timeout──► FAILED ◄──15 s of
-//      silence──────────────────┴──────────────────────────────── ┘
+//     NEW ──first authenticated check (lite), first success (full)──► CONNECTED
+//     CONNECTED ──10 s of silence──► DISCONNECTED ──anything valid──► CONNECTED
+//     NEW ──connect_timeout──► FAILED,  DISCONNECTED ──15 s of silence──► FAILED
 //     FAILED ──restart (new local credentials)──► NEW
 //
 // A tuple is a remote address that proved knowledge of our password, as seen through one local

@@ -2,16 +2,16 @@
 #pragma once
 // One WebRTC transport (BUNDLE, rtcp-mux) as a sans-IO composition: ICE, DTLS, SRTP, SCTP.
 //
-//     datagram ─► STUN ─► ice_agent ─► answer                     egress:  path->srtp + path->dst,
-//     local ─► outbox slot
-//              ├► DTLS ─► dtls_transport ─► SCTP packet ─► sctp_transport    (written by the down
-//              track, protected at flush) └► SRTP/SRTCP from a tuple that ICE validated ─►
-//              decrypted in place, given back to the caller
+//     datagram ─► STUN ─► ice_agent ─► answer
+//              ├► DTLS ─► dtls_transport ─► SCTP packet ─► sctp_transport
+//              └► SRTP, SRTCP from a tuple that ICE validated: decrypted in place, given back
 //
-//     NEW ──ICE──► CONNECTING ──DTLS──► CONNECTED ◄──► DISCONNECTED        any ──► FAILED (reason)
+//     egress: path->srtp, path->dst, path->local ─► outbox slot, written by the down track and
+//     protected at the flush
+//
+//     NEW ──ICE──► CONNECTING ──DTLS──► CONNECTED ◄──► DISCONNECTED
+//     any ──15 s of silence, DTLS error, deadline──► FAILED ──ICE restart──► CONNECTING
 //     any ──close──► CLOSED
-//                                       └── 15 s of silence, DTLS error, deadline ──► FAILED ──ICE
-//                                       restart──► CONNECTING/CONNECTED
 //
 // It does not read SDP: credentials, fingerprints, roles and candidates come from the owner. DTLS
 // starts when the peer's fingerprint is known and ICE has a tuple; after ICE it must be done within

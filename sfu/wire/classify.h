@@ -3,9 +3,11 @@
 // Which protocol a datagram of the shared media port belongs to (RFC 7983, RFC 5761 section 4).
 // Pure.
 //
-//     first byte  0..3    STUN           20..63   DTLS            128..191  RTP, RTCP (second byte
-//     192..223)
-//                 64..79  TURN channel   others   nothing of ours (ZRTP, QUIC, ...)
+//     first byte  0..3      STUN
+//                 20..63    DTLS
+//                 64..79    TURN channel
+//                 128..191  RTP; RTCP if the second byte is 192..223
+//                 others    nothing of ours (ZRTP, QUIC, ...)
 
 #include "common/base/bytes.h"
 
