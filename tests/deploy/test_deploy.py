@@ -227,9 +227,15 @@ class Proxy(unittest.TestCase):
                   {"FOCI_SITE": f"http://localhost:{cls.port}", "FOCI_DOMAIN": DOMAIN,
                    "FOCI_SFU": f"127.0.0.1:{cls.sfu}", "FOCI_JWT": f"127.0.0.1:{cls.jwt}",
                    "FOCI_SYNAPSE": "127.0.0.1:%d" % cls.synapse.server_address[1],
+                   # Not the usual one, which a Caddy of this machine may have.
+                   "FOCI_PROXY_ADMIN": f"127.0.0.1:{free_port()}",
                    "XDG_DATA_HOME": cls.dir.name, "XDG_CONFIG_HOME": cls.dir.name, "HOME": cls.dir.name})
-        for port, path in ((cls.sfu, "/"), (cls.jwt, "/healthz"), (cls.port, "/.well-known/matrix/client")):
-            wait_for(lambda: get(port, path)[0] == 200)
+        try:
+            for port, path in ((cls.sfu, "/"), (cls.jwt, "/healthz"), (cls.port, "/.well-known/matrix/client")):
+                wait_for(lambda: get(port, path)[0] == 200)
+        except TimeoutError as e:
+            logs = [p.read_text()[-2000:] for p in sorted(pathlib.Path(cls.dir.name).glob("log*"))]
+            raise TimeoutError(f"{path} of port {port} does not answer; the logs:\n" + "\n".join(logs)) from e
 
     @classmethod
     def start(cls, command, env):
