@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the end-to-end scenarios one after the other. Use run.sh, which does the set-up first.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -116,5 +117,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
         process.exit(1);
     });
 }
-process.on('exit', killAll);
+// A browser that is killed leaves its temporary files behind; ours are in a folder of their own.
+process.env.TMPDIR = mkdtempSync(join(tmpdir(), 'foci-e2e-'));
+process.on('exit', () => {
+    killAll();
+    rmSync(process.env.TMPDIR, { recursive: true, force: true, maxRetries: 5 });
+});
 await main();
