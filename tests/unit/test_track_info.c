@@ -28,7 +28,8 @@ static Livekit__AddTrackRequest request(Livekit__TrackType type, Livekit__TrackS
     Livekit__AddTrackRequest r = LIVEKIT__ADD_TRACK_REQUEST__INIT;
     LK_SET(&r, type, type);
     LK_SET(&r, source, source);
-    r.cid = (char[]){"cid-1"};
+    static char cid[] = "cid-1";
+    r.cid = cid;
     return r;
 }
 
