@@ -12,181 +12,12 @@
 #define DEV_URL "ws://127.0.0.1:7880" // livekit-server's port
 #define DEV_PORT 8080
 
-static const char *const log_formats[] = {"auto", "json", "text", NULL};
-
-static const struct conf_item items[AUTH_ITEM_COUNT] = {
-    [AUTH_LIVEKIT_URL] = {.name = "livekit_url",
-                          .env = {"LIVEKIT_URL"},
-                          .flag = {"livekit-url"},
-                          .arg = "URL",
-                          .help = "WebSocket URL of the SFU, handed to clients as it is "
-                                  "(wss://example.org/livekit/sfu)."},
-    [AUTH_INTERNAL_URL] = {.name = "internal_url",
-                           .env = {"LIVEKIT_INTERNAL_URL"},
-                           .flag = {"internal-url"},
-                           .arg = "URL",
-                           .help = "Where this service itself reaches the SFU; livekit_url without "
-                                   "it."},
-    [AUTH_KEY] = {.name = "key",
-                  .env = {"LIVEKIT_KEY"},
-                  .flag = {"key"},
-                  .arg = "KEY",
-                  .help = "API key of the SFU."},
-    // Settings of their own, not CONF_FROM_FILE: the original takes the file when both are there.
-    [AUTH_KEY_FROM_FILE] = {.name = "key_from_file",
-                            .env = {"LIVEKIT_KEY_FROM_FILE"},
-                            .flag = {"key-from-file"},
-                            .arg = "PATH",
-                            .help = "File that holds the key; it outranks key."},
-    [AUTH_SECRET] = {.name = "secret",
-                     .type = CONF_SECRET,
-                     .env = {"LIVEKIT_SECRET"},
-                     .flag = {"secret"},
-                     .arg = "SECRET",
-                     .help = "Secret of that key."},
-    [AUTH_SECRET_FROM_FILE] = {.name = "secret_from_file",
-                               .env = {"LIVEKIT_SECRET_FROM_FILE"},
-                               .flag = {"secret-from-file"},
-                               .arg = "PATH",
-                               .help = "File that holds the secret; it outranks secret."},
-    [AUTH_KEY_FILE] = {.name = "key_file",
-                       .env = {"LIVEKIT_KEY_FILE"},
-                       .flag = {"key-file"},
-                       .arg = "PATH",
-                       .help = "File with lines \"key: secret\" instead of the two; the first line "
-                               "signs."},
-    [AUTH_FULL_ACCESS] = {.name = "full_access_homeservers",
-                          .type = CONF_LIST,
-                          .env = {"LIVEKIT_FULL_ACCESS_HOMESERVERS"},
-                          .flag = {"full-access-homeservers"},
-                          .arg = "NAMES",
-                          .help = "Server names whose users may create rooms; a single * means "
-                                  "all."},
-    [AUTH_BIND] = {.name = "bind",
-                   .type = CONF_BIND,
-                   .env = {"LIVEKIT_JWT_BIND"},
-                   .flag = {"bind"},
-                   .def = ":8080",
-                   .conflicts = "port",
-                   .arg = "[HOST]:PORT",
-                   .help = "Address to listen on."},
-    [AUTH_PORT] = {.name = "port",
-                   .type = CONF_INT,
-                   .flags = CONF_DEPRECATED,
-                   .env = {"LIVEKIT_JWT_PORT"},
-                   .flag = {"port"},
-                   .min = 1,
-                   .max = 65535,
-                   .instead = "LIVEKIT_JWT_BIND",
-                   .arg = "PORT",
-                   .help = "Port to listen on."},
-    [AUTH_OPENID_OVERRIDES] = {.name = "openid_url_overrides",
-                               .env = {"LIVEKIT_OPENID_URL_OVERRIDES"},
-                               .flag = {"openid-url-overrides"},
-                               .arg = "NAME=URL,...",
-                               .help = "Homeservers that are asked at this URL (http too) instead "
-                                       "of being looked up."},
-    [AUTH_CS_API_OVERRIDES] = {.name = "cs_api_url_overrides",
-                               .env = {"LIVEKIT_CS_API_URL_OVERRIDES"},
-                               .flag = {"cs-api-url-overrides"},
-                               .arg = "NAME=URL,...",
-                               .help = "Client-server API of homeservers, for delegated leaves."},
-    [AUTH_CA_FILE] = {.name = "ca_file",
-                      .env = {"LIVEKIT_CA_FILE"},
-                      .flag = {"ca-file"},
-                      .arg = "PATH",
-                      .help = "Certificates to trust in addition to the system's."},
-    [AUTH_SSL_CERT_FILE] = {.name = "ssl_cert_file",
-                            .env = {"SSL_CERT_FILE"},
-                            .arg = "PATH",
-                            .help = "Certificates to trust instead of the system's."},
-    [AUTH_SSL_CERT_DIR] = {.name = "ssl_cert_dir",
-                           .env = {"SSL_CERT_DIR"},
-                           .arg = "PATH",
-                           .help = "The same as a directory."},
-    [AUTH_INSECURE] = {.name = "insecure_skip_verify_tls",
-                       .env = {"LIVEKIT_INSECURE_SKIP_VERIFY_TLS"},
-                       .flag = {"insecure-skip-verify-tls"},
-                       .arg = "PHRASE",
-                       .help = "Exactly " AUTH_INSECURE_PHRASE " switches certificate checks off."},
-    [AUTH_IGNORE_UNKNOWN] = {.name = "ignore_unknown_fields",
-                             .type = CONF_BOOL,
-                             .env = {"LIVEKIT_IGNORE_UNKNOWN_FIELDS"},
-                             .flag = {"ignore-unknown-fields"},
-                             .def = "false",
-                             .help = "Accept requests with fields that are not in the schema."},
-    [AUTH_SANITY_INTERVAL] = {.name = "sanity_check_interval_seconds",
-                              .type = CONF_INT,
-                              .env = {"LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS"},
-                              .flag = {"sanity-check-interval-seconds"},
-                              .def = "0",
-                              .min = 0,
-                              .max = INT32_MAX,
-                              .arg = "SECONDS",
-                              .help = "How often participants of delegated leaves are looked up."},
-    [AUTH_REDIS_URL] = {.name = "redis_url",
-                        .flags = CONF_HIDDEN, // may hold a password
-                        .env = {"LIVEKIT_REDIS_URL"},
-                        .flag = {"redis-url"},
-                        .arg = "URL",
-                        .help = "Store of delegated leaves."},
-    [AUTH_LOG_LEVEL] = {.name = "log_level",
-                        .env = {"LIVEKIT_LOG_LEVEL"},
-                        .flag = {"log-level"},
-                        .def = "info",
-                        .arg = "LEVEL",
-                        .help = "debug, info, warn or error."},
-    [AUTH_LOG_FORMAT] = {.name = "log_format",
-                         .env = {"LIVEKIT_LOG_FORMAT"},
-                         .flag = {"log-format"},
-                         .def = "auto",
-                         .choices = log_formats,
-                         .arg = "FORMAT",
-                         .help = "auto (text on a terminal, else JSON), json or text."},
-    [AUTH_DEV] = {.name = "dev",
-                  .type = CONF_BOOL,
-                  .flag = {"dev"},
-                  .def = "false",
-                  .help = "Development: keys are made up if none are given, everybody has full "
-                          "access, loopback only."},
-    [AUTH_HEALTHCHECK] = {.name = "healthcheck",
-                          .type = CONF_BOOL,
-                          .flag = {"healthcheck"},
-                          .def = "false",
-                          .help = "Ask the service that runs with these settings whether it is "
-                                  "well; exit status 0 if it is."},
-};
-
-// Settings of foci-sfu that may stand in a shared environment file.
-static const char *const foreign[] = {"LIVEKIT_KEYS",        "LIVEKIT_CONFIG",
-                                      "LIVEKIT_CONFIG_FILE", "LIVEKIT_API_KEY",
-                                      "LIVEKIT_API_SECRET",  NULL};
-static const char *const prefixes[] = {"LIVEKIT_", NULL};
-
-static const struct conf_spec spec = {
-    .program = "foci-jwt",
-    .version = "0.1.0",
-    .summary = "MatrixRTC authorization service: checks Matrix OpenID tokens, hands out tokens for "
-               "the SFU.",
-    .items = items,
-    .count = AUTH_ITEM_COUNT,
-    .config_env = "FOCI_JWT_CONFIG",
-    .env_prefixes = prefixes,
-    .env_foreign = foreign,
-};
-
-const struct conf_spec *auth_config_spec(void)
-{
-    return &spec;
-}
-
 void auth_config_free(struct auth_config *c)
 {
     if (c) {
         conf_free(c->conf);
         api_keys_free(c->keys);
-        mem_free(c->overrides);
-        mem_free(c->override_text);
+        arena_done(&c->arena);
         mem_free(c);
     }
 }
@@ -433,35 +264,50 @@ static int parse_overrides(char *text, struct openid_override *list, size_t *ret
     return 0;
 }
 
-static int load_overrides(struct auth_config *c, size_t item, char *err)
+// Client-server URLs may stand without a scheme, as in upstream's sample (authorization-service 2.3).
+static int complete_url(struct auth_config *c, size_t item, struct openid_override *o, char *err)
+{
+    if (strncmp(o->base_url, "http://", 7) == 0 || strncmp(o->base_url, "https://", 8) == 0) {
+        return 0;
+    }
+    if (item == AUTH_OPENID_OVERRIDES || strstr(o->base_url, "://")) {
+        return conf_fail(c->conf, item, err, "the URL of %s must begin with http:// or https://",
+                         o->server_name);
+    }
+    size_t const n = strlen(o->base_url) + sizeof("https://");
+    char *const url = arena_alloc(&c->arena, n);
+    if (!url) {
+        return -ENOMEM;
+    }
+    (void)snprintf(url, n, "https://%s", o->base_url);
+    o->base_url = url;
+    return 0;
+}
+
+static int load_overrides(struct auth_config *c, size_t item, struct server_overrides *ret,
+                          char *err)
 {
     const char *const text = conf_str(c->conf, item);
     if (!*text) {
         return 0;
     }
-    struct openid_override *const list = mem_array(AUTH_OVERRIDES_MAX, sizeof(*list));
-    char *const copy = mem_strdup(text);
+    struct openid_override *const list = arena_alloc(&c->arena, AUTH_OVERRIDES_MAX * sizeof(*list));
+    char *const copy = arena_strdup(&c->arena, bytes_str(text));
+    if (!list || !copy) {
+        return -ENOMEM;
+    }
     const char *bad = "";
     size_t n = 0;
-    int r = list && copy ? parse_overrides(copy, list, &n, &bad) : -ENOMEM;
-    if (r == -EINVAL) {
-        r = conf_fail(c->conf, item, err, "invalid entry \"%s\", expected server_name=url", bad);
+    if (parse_overrides(copy, list, &n, &bad) < 0) {
+        return conf_fail(c->conf, item, err, "invalid entry \"%s\", expected server_name=url", bad);
     }
-    for (size_t i = 0; r == 0 && item == AUTH_OPENID_OVERRIDES && i < n; i++) {
-        if (strncmp(list[i].base_url, "http://", 7) != 0 &&
-            strncmp(list[i].base_url, "https://", 8) != 0) {
-            r = conf_fail(c->conf, item, err, "the URL of %s must begin with http:// or https://",
-                          list[i].server_name);
+    for (size_t i = 0; i < n; i++) {
+        int const r = complete_url(c, item, &list[i], err);
+        if (r < 0) {
+            return r;
         }
     }
-    if (r < 0 || item != AUTH_OPENID_OVERRIDES) {
-        mem_free(list);
-        mem_free(copy);
-        return r;
-    }
-    c->overrides = list;
-    c->override_text = copy;
-    c->override_count = n;
+    *ret = (struct server_overrides){.list = list, .count = n};
     return 0;
 }
 
@@ -483,12 +329,44 @@ static int check_trust(const struct auth_config *c, char *err)
 static void load_log(struct auth_config *c)
 {
     const char *const format = conf_str(c->conf, AUTH_LOG_FORMAT);
+    bool const clear = strcmp(conf_str(c->conf, AUTH_LOG_IDS), "clear") == 0 ||
+                       (c->dev && !conf_is_set(c->conf, AUTH_LOG_IDS));
     c->log = (struct log_settings){.level = LOG_LEVEL_INFO,
-                                   .redact = c->dev ? LOG_REDACT_NONE : LOG_REDACT_HASH};
+                                   .redact = clear ? LOG_REDACT_NONE : LOG_REDACT_HASH};
     c->log_level_unknown = !log_level_parse(conf_str(c->conf, AUTH_LOG_LEVEL), &c->log.level);
     c->log.format = strcmp(format, "json") == 0   ? LOG_FORMAT_JSON
                     : strcmp(format, "text") == 0 ? LOG_FORMAT_TEXT
                                                   : LOG_FORMAT_AUTO;
+}
+
+// `foci-jwt healthcheck`, `foci-jwt policy test USER ROOM`.
+static int load_command(struct auth_config *c, char *err)
+{
+    const struct conf *const k = c->conf;
+    size_t const n = conf_positionals(k);
+    if (n == 0) {
+        c->command = conf_bool(k, AUTH_HEALTHCHECK) ? AUTH_COMMAND_HEALTHCHECK : AUTH_COMMAND_SERVE;
+    } else if (n == 1 && strcmp(conf_positional(k, 0), "healthcheck") == 0) {
+        c->command = AUTH_COMMAND_HEALTHCHECK;
+    } else if (n == 4 && strcmp(conf_positional(k, 0), "policy") == 0 &&
+               strcmp(conf_positional(k, 1), "test") == 0) {
+        c->command = AUTH_COMMAND_POLICY_TEST;
+    } else {
+        (void)snprintf(err, CONF_ERROR_MAX,
+                       "\"%.64s\" is no command; there are: healthcheck, policy test USER ROOM",
+                       conf_positional(k, 0));
+        return -EINVAL;
+    }
+    return 0;
+}
+
+// A misspelt variable is the likeliest cause of one that is missing.
+static void explain_with_warning(const struct auth_config *c, char *err)
+{
+    size_t const n = strlen(err);
+    if (conf_warnings(c->conf) > 0 && n < CONF_ERROR_MAX) {
+        (void)snprintf(err + n, CONF_ERROR_MAX - n, " (%s)", conf_warning(c->conf, 0));
+    }
 }
 
 int auth_config_load(int argc, const char *const *argv, const char *const *envp,
@@ -498,7 +376,8 @@ int auth_config_load(int argc, const char *const *argv, const char *const *envp,
     if (!c) {
         return -ENOMEM;
     }
-    int r = conf_load(&spec, argc, argv, envp, &c->conf, err);
+    arena_init(&c->arena, 1024, 1u << 20);
+    int r = conf_load(auth_config_spec(), argc, argv, envp, &c->conf, err);
     if (r < 0) {
         return r;
     }
@@ -512,15 +391,17 @@ int auth_config_load(int argc, const char *const *argv, const char *const *envp,
     c->ignore_unknown = conf_bool(c->conf, AUTH_IGNORE_UNKNOWN);
     load_log(c);
     load_bind(c);
-    if (!conf_bool(c->conf, AUTH_HEALTHCHECK)) { // which needs to know where, nothing else
+    r = load_command(c, err);
+    if (r == 0 && c->command != AUTH_COMMAND_HEALTHCHECK) { // which needs only to know where
         r = load_keys(c, err);
         r = r < 0 ? r : load_urls(c, err);
         r = r < 0 ? r : load_access(c, err);
-        r = r < 0 ? r : load_overrides(c, AUTH_OPENID_OVERRIDES, err);
-        r = r < 0 ? r : load_overrides(c, AUTH_CS_API_OVERRIDES, err);
+        r = r < 0 ? r : load_overrides(c, AUTH_OPENID_OVERRIDES, &c->openid_overrides, err);
+        r = r < 0 ? r : load_overrides(c, AUTH_CS_API_OVERRIDES, &c->cs_api_overrides, err);
         r = r < 0 ? r : check_trust(c, err);
     }
     if (r < 0) {
+        explain_with_warning(c, err);
         return r;
     }
     *ret = STEAL(c);
@@ -542,7 +423,18 @@ bool auth_config_full_access(const struct auth_config *c, const char *server_nam
     return c->everybody || is_listed(c, server_name);
 }
 
+static bool has_override(const struct server_overrides *o, const char *server_name)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        if (strcmp(o->list[i].server_name, server_name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool auth_config_names_server(const struct auth_config *c, const char *server_name)
 {
-    return is_listed(c, server_name);
+    return is_listed(c, server_name) || has_override(&c->openid_overrides, server_name) ||
+           has_override(&c->cs_api_overrides, server_name);
 }

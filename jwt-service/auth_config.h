@@ -3,6 +3,7 @@
 // The settings of foci-jwt: names and meaning of authorization-service section 2, and ours beside
 // them. Start-up only; read-only afterwards.
 
+#include "common/base/arena.h"
 #include "common/lk/keys.h"
 #include "common/svc/conf.h"
 #include "common/sys/log.h"
@@ -30,6 +31,32 @@ enum auth_item {
     AUTH_REDIS_URL,
     AUTH_LOG_LEVEL,
     AUTH_LOG_FORMAT,
+    AUTH_CAN_UPDATE_METADATA,
+    AUTH_RESTRICTED_PUBLISH,
+    AUTH_TOKEN_LIFETIME,
+    AUTH_POLICY_FILE,
+    AUTH_ALLOWED_SERVERS,
+    AUTH_BLOCKED_SERVERS,
+    AUTH_DELEGATION,
+    AUTH_STATE_DIR,
+    AUTH_REDIS_PASSWORD,
+    AUTH_TRUSTED_PROXIES,
+    AUTH_PATH_PREFIXES,
+    AUTH_LIMIT_ADDRESS,
+    AUTH_LIMIT_SERVER,
+    AUTH_LIMIT_USER,
+    AUTH_LIMIT_CONNECTIONS,
+    AUTH_ALLOW_ADDRESSES,
+    AUTH_DENY_ADDRESSES,
+    AUTH_ALLOW_PORTS,
+    AUTH_USE_PROXY,
+    AUTH_METRICS_BIND,
+    AUTH_AS_TOKEN,
+    AUTH_HS_TOKEN,
+    AUTH_AS_REGISTRATION,
+    AUTH_HS_NAME,
+    AUTH_MEMBERSHIP_INTERVAL,
+    AUTH_LOG_IDS,
     AUTH_DEV,
     AUTH_HEALTHCHECK,
     AUTH_ITEM_COUNT,
@@ -38,7 +65,19 @@ enum auth_item {
 #define AUTH_OVERRIDES_MAX 256
 #define AUTH_INSECURE_PHRASE "YES_I_KNOW_WHAT_I_AM_DOING" // authorization-service 2.1
 
+enum auth_command {
+    AUTH_COMMAND_SERVE,
+    AUTH_COMMAND_HEALTHCHECK,
+    AUTH_COMMAND_POLICY_TEST, // conf_positional 2 and 3: user, room
+};
+
+struct server_overrides {
+    const struct openid_override *list;
+    size_t count;
+};
+
 struct auth_config {
+    enum auth_command command;
     struct conf *conf;
     struct api_keys *keys;
     const char *livekit_url; // for clients, exactly as configured
@@ -46,10 +85,10 @@ struct auth_config {
     struct addr bind[CONF_BIND_MAX];
     size_t bind_count;
     size_t bind_item; // which setting gave it
-    struct openid_override *overrides;
-    size_t override_count;
-    char *override_text; // memory of the overrides
-    bool everybody;      // "*": every server has full access
+    struct server_overrides openid_overrides;
+    struct server_overrides cs_api_overrides;
+    struct arena arena; // memory of the overrides
+    bool everybody;     // "*": every server has full access
     bool insecure;
     bool ignore_unknown;
     bool dev;

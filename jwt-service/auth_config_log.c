@@ -48,10 +48,4 @@ void auth_config_log(const struct auth_config *c)
             log_no_effect(pair[i], "LIVEKIT_KEY_FILE outranks it; keep one of the two");
         }
     }
-    static const size_t idle[] = {AUTH_REDIS_URL, AUTH_CS_API_OVERRIDES, AUTH_SANITY_INTERVAL};
-    for (size_t i = 0; i < ARRAY_LEN(idle); i++) {
-        if (conf_is_set(k, idle[i])) {
-            log_no_effect(idle[i], "leaves are not delegated in this version");
-        }
-    }
 }

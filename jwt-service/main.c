@@ -157,8 +157,8 @@ static int app_start(struct app *a)
         .loop = a->loop,
         .http = a->http,
         .discovery = a->discovery,
-        .overrides = a->config->overrides,
-        .override_count = a->config->override_count,
+        .overrides = a->config->openid_overrides.list,
+        .override_count = a->config->openid_overrides.count,
     });
     int r = sfu_client_new(a->loop, a->http_sfu, a->config->keys, a->config->api_url, &a->sfu);
     a->routes = routes_new(&(struct routes_conf){
@@ -284,7 +284,7 @@ int main(int argc, char **argv, char **envp)
     int r = 0;
     if (action != CONF_RUN) {
         r = show(a.config, action);
-    } else if (conf_bool(a.config->conf, AUTH_HEALTHCHECK)) {
+    } else if (a.config->command == AUTH_COMMAND_HEALTHCHECK) {
         r = healthcheck(a.config);
     } else {
         log_setup(&a.config->log);

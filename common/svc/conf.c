@@ -317,6 +317,16 @@ static bool has_prefix(const char *const *prefixes, const char *name)
     return false;
 }
 
+static const char *right_env_name(const struct conf_spec *spec, const char *name)
+{
+    for (const struct conf_rename *r = spec->env_renamed; r != NULL && r->wrong != NULL; r++) {
+        if (strcmp(r->wrong, name) == 0) {
+            return r->right;
+        }
+    }
+    return nearest(spec, NAME_ENV, name);
+}
+
 static void warn_unknown_env(struct conf *c, const char *name)
 {
     const struct conf_spec *const spec = c->spec;
@@ -324,7 +334,7 @@ static void warn_unknown_env(struct conf *c, const char *name)
     if (ours || !has_prefix(spec->env_prefixes, name) || in_list(spec->env_foreign, name)) {
         return;
     }
-    const char *const near = nearest(spec, NAME_ENV, name);
+    const char *const near = right_env_name(spec, name);
     warn(c, "environment variable %s is no setting of %s%s%s%s", name, spec->program,
          near != NULL ? "; did you mean " : " and is ignored", near != NULL ? near : "",
          near != NULL ? "?" : "");

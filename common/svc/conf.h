@@ -50,6 +50,12 @@ struct conf_item {
     const char *help;      // one sentence
 };
 
+// An environment name that people use for one of ours.
+struct conf_rename {
+    const char *wrong;
+    const char *right;
+};
+
 struct conf_spec {
     const char *program;
     const char *version;
@@ -64,6 +70,9 @@ struct conf_spec {
     // Known names with such a prefix that belong to somebody else (the other program).
     // NULL-terminated, may be NULL.
     const char *const *env_foreign;
+    // Wrong names whose right one is known, ended by a NULL pair; may be NULL. (The nearest name is
+    // found without it.)
+    const struct conf_rename *env_renamed;
     unsigned positional_max; // how many arguments that are no flags are allowed
 };
 

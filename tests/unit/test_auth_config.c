@@ -204,15 +204,80 @@ static void overrides_are_pairs(void **state)
         ENV(ALL, "LIVEKIT_OPENID_URL_OVERRIDES= a.example = http://a:8008/ ,[::1]:1=https://b"),
         NULL);
     assert_non_null(c);
-    assert_int_equal(c->override_count, 2);
-    assert_string_equal(c->overrides[0].server_name, "a.example");
-    assert_string_equal(c->overrides[0].base_url, "http://a:8008");
-    assert_string_equal(c->overrides[1].server_name, "[::1]:1");
+    assert_int_equal(c->openid_overrides.count, 2);
+    assert_string_equal(c->openid_overrides.list[0].server_name, "a.example");
+    assert_string_equal(c->openid_overrides.list[0].base_url, "http://a:8008");
+    assert_string_equal(c->openid_overrides.list[1].server_name, "[::1]:1");
     assert_refuses(ENV(ALL, "LIVEKIT_OPENID_URL_OVERRIDES=a"), "LIVEKIT_OPENID_URL_OVERRIDES");
     assert_refuses(ENV(ALL, "LIVEKIT_OPENID_URL_OVERRIDES=a=b"), "LIVEKIT_OPENID_URL_OVERRIDES");
     assert_refuses(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES=a=b,"), "LIVEKIT_CS_API_URL_OVERRIDES");
     assert_refuses(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES==b"), "LIVEKIT_CS_API_URL_OVERRIDES");
-    assert_loads(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES=a=b.example"));
+    // Upstream's sample has no scheme.
+    CLEANUP(auth_config_free)
+    struct auth_config *d = load(
+        ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES=a=b.example,c.example=http://127.0.0.1:8008/x/"),
+        NULL);
+    assert_non_null(d);
+    assert_string_equal(d->cs_api_overrides.list[0].base_url, "https://b.example");
+    assert_string_equal(d->cs_api_overrides.list[1].base_url, "http://127.0.0.1:8008/x");
+    assert_true(auth_config_names_server(d, "c.example"));
+    assert_false(auth_config_names_server(d, "d.example"));
+    assert_false(auth_config_full_access(d, "c.example"));
+    assert_refuses(ENV(ALL, "LIVEKIT_CS_API_URL_OVERRIDES=a=ftp://b"), "http://");
+}
+
+static void commands(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word[4];
+        int n;
+        int command; // -1: refused
+    } rows[] = {
+        {{"healthcheck"}, 1, AUTH_COMMAND_HEALTHCHECK},
+        {{"policy", "test", "@a:example.org", "!room"}, 4, AUTH_COMMAND_POLICY_TEST},
+        {{"policy"}, 1, -1},
+        {{"policy", "test", "@a:example.org"}, 3, -1},
+        {{"serve"}, 1, -1},
+        {{"healthcheck", "now"}, 2, -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *argv[5] = {"foci-jwt"};
+        memcpy(&argv[1], rows[i].word, sizeof(rows[i].word));
+        CLEANUP(auth_config_free) struct auth_config *c = NULL;
+        int const r = auth_config_load(rows[i].n + 1, argv, ENV(ALL), &c, err);
+        assert_int_equal(r == 0, rows[i].command >= 0);
+        if (r == 0) {
+            assert_int_equal(c->command, rows[i].command);
+        } else {
+            assert_non_null(strstr(err, "policy test USER ROOM"));
+        }
+    }
+}
+
+static void names_of_others_lead_to_ours(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"LK_JWT_PORT=8080", "LIVEKIT_JWT_BIND"},
+        {"LIVEKIT_API_KEY=a", "did you mean LIVEKIT_KEY?"},
+        {"LIVEKIT_API_SECRET=b", "did you mean LIVEKIT_SECRET?"},
+        {"LIVEKIT_LOCAL_HOMESERVERS=b", "LIVEKIT_FULL_ACCESS_HOMESERVERS"},
+        {"FOCI_JWT_STATEDIR=b", "FOCI_JWT_STATE_DIR"},
+        {"LIVEKIT_FULL_ACCESS_HOMESERVER=b", "LIVEKIT_FULL_ACCESS_HOMESERVERS"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        CLEANUP(auth_config_free) struct auth_config *c = load(ENV(ALL, names[i][0]), NULL);
+        assert_non_null(c);
+        assert_int_equal(conf_warnings(c->conf), 1);
+        if (!strstr(conf_warning(c->conf, 0), names[i][1])) {
+            fail_msg("%s", conf_warning(c->conf, 0));
+        }
+    }
+    // And where one is missing, the error says it at once.
+    assert_refuses(ENV("LIVEKIT_URL=ws://a", "LIVEKIT_FULL_ACCESS_HOMESERVERS=b",
+                       "LIVEKIT_API_KEY=c", "LIVEKIT_SECRET=devsecret"),
+                   "did you mean LIVEKIT_KEY?");
 }
 
 static void numbers_and_levels(void **state)
@@ -324,6 +389,8 @@ int main(void)
         cmocka_unit_test(settings_without_effect_are_told),
         cmocka_unit_test(overrides_are_pairs),
         cmocka_unit_test(numbers_and_levels),
+        cmocka_unit_test(commands),
+        cmocka_unit_test(names_of_others_lead_to_ours),
         cmocka_unit_test(keys_may_come_from_files),
         cmocka_unit_test(development_needs_no_settings),
         cmocka_unit_test(urls_are_checked),
