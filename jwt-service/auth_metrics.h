@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The metrics of foci-jwt (authorization-service 9.29, operators section 8), by what happens and not
+// by family. Names and labels stand in the table of auth_metrics.c. Owner thread: the loop's.
+//
+// Functions accept a NULL registry. Causes, outcomes and the like must be constants of few values,
+// never text of clients or homeservers.
+
+#include "common/svc/metrics.h"
+#include "jwt-service/request_log.h"
+
+// Registry with all families; series whose labels we know exist from the start. `started`: of the
+// process. NULL without memory.
+struct metrics *auth_metrics_new(const char *version, wall_t started) NODISCARD;
+
+// A request was answered (status 0: its client left): counts it by endpoint and result, by status,
+// its failed step and cause, and the time of each step.
+void auth_metrics_request(struct metrics *m, const struct request_log *l, mono_t now,
+                          unsigned status);
+// Requests under way now.
+void auth_metrics_in_flight(struct metrics *m, size_t n);
+
+// An OpenID lookup ended. full_access: class of the homeserver. outcome: "ok" or the cause of
+// struct openid_result.
+void auth_metrics_openid(struct metrics *m, bool full_access, const char *outcome, int64_t us);
+
+// A call of the SFU's API ended. call: "CreateRoom"; outcome: "ok" or the cause.
+void auth_metrics_sfu(struct metrics *m, const char *call, const char *outcome, int64_t us);
+
+// Delegated leaves in a state now; a state that is not set again keeps its value.
+void auth_metrics_jobs(struct metrics *m, const char *state, size_t n);
+// One attempt on a delayed event: action "restart" or "send"; outcome "ok" or the class of the
+// answer.
+void auth_metrics_delayed_event(struct metrics *m, const char *action, const char *outcome,
+                                int64_t us);
+// How a delegated leave ended: "sent", "gone", "aborted", "replaced", ...
+void auth_metrics_leave_ended(struct metrics *m, const char *how);
+// A homeserver answered 429. what: "openid", "restart", "send".
+void auth_metrics_limited_by_homeserver(struct metrics *m, const char *what);
+// The store of delegated leaves: backend "memory", "journal" or "redis"; outcome "ok" or "failed".
+void auth_metrics_store(struct metrics *m, const char *backend, const char *outcome);
+
+// A webhook: "accepted", or why it was refused.
+void auth_metrics_webhook(struct metrics *m, const char *result);
+
+// The key set, to be told anew before each auth_metrics_write: forget, then one call for each key.
+// added, retires: unix seconds, 0 unknown or never. The name of a key is no secret (every token
+// carries it).
+void auth_metrics_keys_forget(struct metrics *m);
+void auth_metrics_key(struct metrics *m, const char *key, bool signs, int64_t added,
+                      int64_t retires, wall_t now);
+
+// A file was read again: what "keys", "policy" or "certificates".
+void auth_metrics_reload(struct metrics *m, const char *what, bool ok);
+// Rules in force.
+void auth_metrics_policy_rules(struct metrics *m, size_t n);
