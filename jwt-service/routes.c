@@ -211,7 +211,7 @@ static void issue(struct token_call *c, const char *user_id)
         succeed(c);
         return;
     }
-    if (sfu_client_create_room(conf->sfu, c->subject.room, on_room, c, &c->sfu) < 0) {
+    if (sfu_client_create_room(conf->sfu, c->subject.room, 0, on_room, c, &c->sfu) < 0) {
         c->sfu = NULL;
         fail(c, MATRIX_NO_ROOM);
     }

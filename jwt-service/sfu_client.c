@@ -25,6 +25,7 @@ struct sfu_call {
     struct sfu_client *client;
     struct httpc_call *http;
     char room[ROOM_ALIAS_SIZE];
+    uint32_t max_participants;
     mono_t started;
     wall_t started_wall;
     bool repeated;
@@ -147,12 +148,13 @@ static void on_create_room(void *user, const struct httpc_result *r)
     finish_failed(call, httpc_step_name(r->step), r->text ? r->text : "");
 }
 
-static int pack_request(const char *room, struct dynbuf *out)
+static int pack_request(const char *room, uint32_t max_participants, struct dynbuf *out)
 {
     Livekit__CreateRoomRequest m = LIVEKIT__CREATE_ROOM_REQUEST__INIT;
     LK_SET_STR(&m, name, room);
     LK_SET(&m, empty_timeout, ROOM_EMPTY_TIMEOUT_S);
     LK_SET(&m, departure_timeout, ROOM_DEPARTURE_TIMEOUT_S);
+    LK_SET(&m, max_participants, max_participants);
     return pbuf_pack(&m.base, out);
 }
 
@@ -164,7 +166,7 @@ static int send_create_room(struct sfu_call *call)
     char *token = NULL;
     dynbuf_init(&body, SFU_MESSAGE_MAX);
     dynbuf_init(&auth, SFU_MESSAGE_MAX);
-    int r = pack_request(call->room, &body);
+    int r = pack_request(call->room, call->max_participants, &body);
     r = r < 0 ? r : token_issue_room_create(api_keys_first(c->keys), loop_wall(c->loop), &token);
     if (r == 0) {
         dynbuf_addf(&auth, "Bearer %s", token);
@@ -195,9 +197,8 @@ static int send_create_room(struct sfu_call *call)
     return r;
 }
 
-int sfu_client_create_room(struct sfu_client *c, const char *room,
-                           void (*fn)(void *user, const struct sfu_result *result), void *user,
-                           struct sfu_call **ret)
+int sfu_client_create_room(struct sfu_client *c, const char *room, uint32_t max_participants,
+                           sfu_done fn, void *user, struct sfu_call **ret)
 {
     struct sfu_call *const call = NEW(struct sfu_call);
     if (!call) {
@@ -206,6 +207,7 @@ int sfu_client_create_room(struct sfu_client *c, const char *room,
     call->client = c;
     call->fn = fn;
     call->user = user;
+    call->max_participants = max_participants;
     call->started = loop_now(c->loop);
     call->started_wall = loop_wall(c->loop);
     (void)snprintf(call->room, sizeof(call->room), "%s", room);
