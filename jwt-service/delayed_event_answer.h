@@ -53,6 +53,10 @@ struct delayed_event_class delayed_event_classify(enum delayed_event_action acti
 #define DELAYED_EVENT_ROOM_MAX 255 // matrix-spec appendices: room ids
 int delayed_event_room(struct bytes body, char ret[static DELAYED_EVENT_ROOM_MAX + 1]) NODISCARD;
 
+// The delay in the same answer, in milliseconds: `delay_ms` (MSC4140 and Synapse since 2026-07) or
+// `delay` (before). 0 if there is none that is positive.
+int64_t delayed_event_delay_ms(struct bytes body);
+
 // True if the id may stand in a path: not empty, not "." or "..", at most DELAYED_EVENT_ID_MAX
 // bytes, no control characters. What fails is a client's mistake or worse: 400 at request time.
 bool delayed_event_id_ok(const char *delay_id);

@@ -44,6 +44,7 @@ struct delayed_event_result {
     const char *step;   // not OK: "dns", "connect", "timeout", "status", "turn", ...
     const char *text;   // not OK: one line for the operator, without ids and tokens
     const char *room;   // LOOKUP and OK: the event's room
+    int64_t delay_ms;   // LOOKUP and OK: its delay (delayed_event_delay_ms)
     int64_t elapsed_ms; // since delayed_event_call
 };
 
