@@ -61,7 +61,7 @@ LIBS_base :=
 LIBS_sys := $(call pc,libuv,-luv) -pthread
 LIBS_svc := $(call pc,libmicrohttpd,-lmicrohttpd) $(call pc,libcurl,-lcurl) $(call pc,libcares,-lcares) \
            $(call pc,jansson,-ljansson) $(call pc,libconfig,-lconfig) $(call pc,libprotobuf-c,-lprotobuf-c) \
-           -lwslay -lmbedcrypto $(call pc,zlib,-lz)
+           -lwslay -lmbedcrypto $(call pc,zlib,-lz) $(call pc,yaml-0.1,-lyaml)
 LIBS_lk := $(call pc,libjwt,-ljwt)
 LIBS_wire :=
 LIBS_transport := -lmbedtls -lmbedx509 -lmbedcrypto $(call pc,libsrtp2,-lsrtp2) -lusrsctp $(call pc,libcrypto,-lcrypto) \

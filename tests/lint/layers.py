@@ -35,8 +35,9 @@ THIRD_PARTY = {
     "ares.h": ["common/svc/dns.c"],
     "jansson.h": ["common/svc/jsonx.c"],
     "libconfig.h": ["common/svc/conf_file.c"],
-    "protobuf-c/": ["common/svc/pbuf.c"],
+    "protobuf-c/": ["common/svc/pbuf.c", "common/svc/pbjson_internal.h"],
     "zlib.h": ["common/svc/gzip.c"],
+    "yaml.h": ["common/svc/yamlx.c"],
     "jwt.h": ["common/lk/access_token.c"],
     "mbedtls/": ["common/svc/digest.c", "sfu/transport/dtls_handshake.c", "sfu/transport/dtls_cert.c"],
     "srtp2/": ["sfu/transport/srtp_transport.c"],
@@ -48,7 +49,7 @@ THIRD_PARTY = {
 }
 # Who may see the generated protocol types.
 GENERATED = re.compile(
-    r"^(common/lk/|common/svc/pb|sfu/signal/|sfu/base/channel_msg\.c$|jwt-service/sfu_client\.c$"
+    r"^(common/lk/|common/svc/pb|sfu/signal/|sfu/base/channel_msg\.c$|jwt-service/(sfu_client|webhook_receiver)\.c$"
     r"|sfu/room/(signal_dispatch|room_api|join|proto_map|signal_send|track_info)\.[ch]$)"
 )
 # Layers that must not touch the outside world: no sockets, clocks, threads or files.

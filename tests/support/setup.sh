@@ -10,7 +10,7 @@ set -eu
 
 build='gcc libc6-dev make pkg-config protobuf-c-compiler libmbedtls-dev libsrtp2-dev libusrsctp-dev libwslay-dev
 libmicrohttpd-dev libjwt-dev libjansson-dev libprotobuf-c-dev libuv1-dev libc-ares-dev uthash-dev libconfig-dev
-libcurl4-openssl-dev libssl-dev zlib1g-dev'
+libcurl4-openssl-dev libssl-dev zlib1g-dev libyaml-dev'
 # ipsec-mb is x86 code; elsewhere libcrypto does its work.
 [ "$(uname -m)" != x86_64 ] || build="$build libipsec-mb-dev"
 
