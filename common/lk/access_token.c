@@ -26,6 +26,7 @@ static const char *const why_names[ACCESS_TOKEN_WHY_COUNT] = {
     [ACCESS_TOKEN_TOO_LONG] = "too_long",
     [ACCESS_TOKEN_MALFORMED] = "malformed",
     [ACCESS_TOKEN_UNKNOWN_KEY] = "unknown_key",
+    [ACCESS_TOKEN_RETIRED_KEY] = "retired_key",
     [ACCESS_TOKEN_BAD_ALG] = "bad_alg",
     [ACCESS_TOKEN_BAD_SIGNATURE] = "bad_signature",
     [ACCESS_TOKEN_NO_EXP] = "no_exp",
@@ -38,6 +39,7 @@ static const char *const why_texts[ACCESS_TOKEN_WHY_COUNT] = {
     [ACCESS_TOKEN_TOO_LONG] = "invalid authorization token",
     [ACCESS_TOKEN_MALFORMED] = "invalid authorization token",
     [ACCESS_TOKEN_UNKNOWN_KEY] = "invalid API key",
+    [ACCESS_TOKEN_RETIRED_KEY] = "invalid API key",
     [ACCESS_TOKEN_BAD_ALG] =
         "invalid token, error: token signature is invalid: signing method is invalid",
     [ACCESS_TOKEN_BAD_SIGNATURE] =
@@ -166,17 +168,18 @@ static enum access_token_why check_times(const struct access_claims *c, int64_t 
     return ACCESS_TOKEN_OK;
 }
 
-// The answer for an `iss` that is none of ours names it, as far as it can be shown.
-static int refuse_key(struct access_token_refusal *refusal, struct bytes iss)
+// The answer for an `iss` that is none of ours names it, as far as it can be shown, and tells if it
+// was one: whoever holds such a token needs a new one, not another server.
+static int refuse_key(struct access_token_refusal *refusal, struct bytes iss, bool retired)
 {
-    (void)refuse(refusal, ACCESS_TOKEN_UNKNOWN_KEY);
+    (void)refuse(refusal, retired ? ACCESS_TOKEN_RETIRED_KEY : ACCESS_TOKEN_UNKNOWN_KEY);
     bool printable = iss.n <= 64;
     for (size_t i = 0; i < iss.n && printable; i++) {
         printable = iss.p[i] > 0x20 && iss.p[i] < 0x7f;
     }
     if (printable) {
-        (void)snprintf(refusal->text, sizeof(refusal->text), "invalid API key: %.*s", (int)iss.n,
-                       (const char *)iss.p);
+        (void)snprintf(refusal->text, sizeof(refusal->text), "invalid API key: %.*s%s", (int)iss.n,
+                       (const char *)iss.p, retired ? " (retired)" : "");
     }
     return -EACCES;
 }
@@ -220,9 +223,9 @@ int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes to
         return refuse(refusal, why);
     }
     int const got_iss = jsonx_get_str(payload, "iss", &iss);
-    const struct api_key *const key = got_iss == 0 ? api_keys_find(keys, iss) : NULL;
+    const struct api_key *const key = got_iss == 0 ? api_keys_find(keys, iss, now) : NULL;
     if (!key) {
-        return refuse_key(refusal, iss);
+        return refuse_key(refusal, iss, got_iss == 0 && api_keys_is_retired(keys, iss, now));
     }
     if (why != ACCESS_TOKEN_OK) {
         return refuse(refusal, why);

@@ -120,6 +120,7 @@ enum access_token_why {
     ACCESS_TOKEN_TOO_LONG,
     ACCESS_TOKEN_MALFORMED,   // no JWT, or no claims that we can read
     ACCESS_TOKEN_UNKNOWN_KEY, // `iss`
+    ACCESS_TOKEN_RETIRED_KEY, // was ours until a while ago
     ACCESS_TOKEN_BAD_ALG,     // anything but HS256
     ACCESS_TOKEN_BAD_SIGNATURE,
     ACCESS_TOKEN_NO_EXP,

@@ -9,6 +9,8 @@
 
 #include "common/lk/keys.h"
 
+#define NOW ((wall_t){INT64_C(1800000000) * US_PER_S})
+
 static void first_pair_signs_and_all_are_found(void **state)
 {
     (void)state;
@@ -19,8 +21,8 @@ static void first_pair_signs_and_all_are_found(void **state)
         api_keys_add(k, bytes_str("old"), bytes_str("0123456789abcdef0123456789abcdef")), 0);
     assert_string_equal(api_keys_first(k)->key, "devkey");
     assert_string_equal(api_keys_first(k)->secret, "devsecret");
-    assert_string_equal(api_keys_find(k, bytes_str("old"))->key, "old");
-    assert_null(api_keys_find(k, bytes_str("ol")));
+    assert_string_equal(api_keys_find(k, bytes_str("old"), NOW)->key, "old");
+    assert_null(api_keys_find(k, bytes_str("ol"), NOW));
     assert_true(api_key_is_weak(api_keys_first(k)));
     assert_false(api_key_is_weak(api_keys_at(k, 1)));
     assert_null(api_keys_at(k, 2));
@@ -49,7 +51,7 @@ static void a_key_file_may_hold_several_lines_comments_and_quotes(void **state)
         0);
     assert_int_equal(api_keys_count(k), 2);
     assert_string_equal(api_keys_first(k)->secret, "s:with:colons");
-    assert_string_equal(api_keys_find(k, bytes_str("old"))->secret, "quoted");
+    assert_string_equal(api_keys_find(k, bytes_str("old"), NOW)->secret, "quoted");
 }
 
 static void a_wrong_key_file_names_its_line(void **state)
