@@ -63,6 +63,7 @@ LIBS_svc := $(call pc,libmicrohttpd,-lmicrohttpd) $(call pc,libcurl,-lcurl) $(ca
            $(call pc,jansson,-ljansson) $(call pc,libconfig,-lconfig) $(call pc,libprotobuf-c,-lprotobuf-c) \
            -lwslay -lmbedcrypto $(call pc,zlib,-lz) $(call pc,yaml-0.1,-lyaml)
 LIBS_lk := $(call pc,libjwt,-ljwt)
+LIBS_app :=
 LIBS_wire :=
 LIBS_transport := -lmbedtls -lmbedx509 -lmbedcrypto $(call pc,libsrtp2,-lsrtp2) -lusrsctp $(call pc,libcrypto,-lcrypto) \
                  $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB) -pthread
@@ -75,11 +76,12 @@ LIBS_jwt :=
 LIBS_support :=
 
 # ---- layers: name, folder, what it is built on -----------------------------------------------------------------------
-LAYERS := base sys svc lk wire transport media room worker signal sfu jwt support
+LAYERS := base sys svc lk app wire transport media room worker signal sfu jwt support
 DIR_base := common/base
 DIR_sys := common/sys
 DIR_svc := common/svc
 DIR_lk := common/lk
+DIR_app := common/app
 DIR_wire := sfu/wire
 DIR_transport := sfu/transport
 DIR_media := sfu/media
@@ -95,14 +97,15 @@ NEEDS_base := base
 NEEDS_sys := sys base
 NEEDS_svc := svc sys base
 NEEDS_lk := lk svc sys base
+NEEDS_app := app lk svc sys base
 NEEDS_wire := wire base
 NEEDS_transport := transport wire base
 NEEDS_media := media wire base
 NEEDS_room := room transport media wire lk svc sys base
 NEEDS_worker := worker $(NEEDS_room)
 NEEDS_signal := signal room $(NEEDS_lk)
-NEEDS_sfu := sfu signal worker $(NEEDS_room)
-NEEDS_jwt := jwt $(NEEDS_lk)
+NEEDS_sfu := sfu signal worker app $(NEEDS_room)
+NEEDS_jwt := jwt app $(NEEDS_lk)
 NEEDS_support := support $(NEEDS_room)
 
 src = $(sort $(wildcard $(addsuffix /*.c,$(DIR_$(1)))))
@@ -115,7 +118,7 @@ lib = $(OUT)/lib/lib$(1).a
 
 # Project libraries in link order, each once (the last mention wins), then their third-party libraries.
 uniq_last = $(if $(1),$(call uniq_last,$(filter-out $(lastword $(1)),$(1))) $(lastword $(1)))
-ORDER := support sfu signal worker room transport media wire jwt lk svc sys base
+ORDER := support sfu signal worker room transport media wire jwt app lk svc sys base
 closure = $(filter $(sort $(foreach l,$(1),$(NEEDS_$(l)))),$(ORDER))
 ordered = $(foreach o,$(ORDER),$(filter $(o),$(call closure,$(1))))
 link_libs = $(foreach l,$(call ordered,$(1)),$(call lib,$(l)))

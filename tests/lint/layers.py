@@ -16,6 +16,7 @@ ALLOWED = {
     "common/sys": BASE,
     "common/svc": BASE + ["common/sys"],
     "common/lk": BASE + ["common/svc"],
+    "common/app": COMMON,
     "sfu/base": BASE + ["common/svc", "common/lk"],
     "sfu/wire": BASE,
     "sfu/transport": BASE + ["sfu/wire"],
@@ -23,8 +24,8 @@ ALLOWED = {
     "sfu/room": BASE + ["common/svc", "common/lk", "sfu/base", "sfu/wire", "sfu/transport", "sfu/media"],
     "sfu/worker": COMMON + ["sfu/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room"],
     "sfu/signal": COMMON + ["sfu/base"],
-    "sfu": COMMON + ["sfu/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room", "sfu/worker", "sfu/signal"],
-    "jwt-service": COMMON,
+    "sfu": COMMON + ["common/app", "sfu/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room", "sfu/worker", "sfu/signal"],
+    "jwt-service": COMMON + ["common/app"],
 }
 # Header prefix of a library -> files that may include it.
 THIRD_PARTY = {
