@@ -3,12 +3,20 @@
 // HTTP client on our loop (libcurl multi behind it). Owner thread of the loop.
 //
 // Nothing is contacted that the request does not name: no proxy unless asked for, redirects off
-// unless asked for, and an address policy may look at every address before a connection is made to
-// it (also after redirects), which together with pinned addresses closes DNS rebinding.
+// unless asked for, and an address policy looks at every address before a connection is made to it.
+//
+// With a dns_cache, names of calls that are not trusted are resolved by it, anew for each hop of a
+// redirect; what the policy refuses is left out, and the connection goes to exactly those addresses
+// that it let pass (IPv6 and IPv4 raced, RFC 8305). The policy is asked a second time for the
+// socket and a third time for the connection that is really used, so that neither a name that
+// changes its address nor a kept connection leads around it. Trusted calls (and all without a
+// dns_cache) use the system's resolver, which knows search domains and whatever else the operator's
+// names need.
 
 #include "common/base/addr.h"
 #include "common/sys/loop.h"
 
+struct dns_cache;
 struct httpc;
 struct httpc_call;
 
@@ -17,7 +25,7 @@ enum httpc_step {
     HTTPC_BAD_URL,
     HTTPC_DNS,
     HTTPC_CONNECT,
-    HTTPC_DENIED, // the address policy refused every address
+    HTTPC_DENIED, // the address policy refused every address, or the one after a redirect
     HTTPC_TLS,    // handshake or certificate
     HTTPC_SEND,
     HTTPC_RECEIVE, // broken or malformed answer
@@ -40,7 +48,9 @@ struct httpc_conf {
     unsigned max_per_host;     // connections at once per host, 0: 8; more calls wait
     unsigned max_total;        // 0: 256
     const char *user_agent;    // NULL: none
-    // False refuses the address. NULL: everything is allowed. Not asked for calls with trusted set.
+    unsigned idle_s;           // kept connections without use are closed then, 0: 30
+    struct dns_cache *dns;     // resolves names of calls that are not trusted; NULL: the system
+    // False refuses the address (with its port). NULL: everything is allowed. Not asked for calls with trusted set.
     bool (*allow_address)(void *user, const struct addr *a);
     void *user;
 };
@@ -88,15 +98,15 @@ struct httpc_request {
     const struct httpc_header *headers;
     size_t header_count;
     struct bytes body;
-    int64_t connect_ms; // DNS, TCP and TLS together, 0: 5 s
-    int64_t total_ms;   // 0: 30 s
-    size_t max_body;    // 0: 1 MiB
-    size_t max_header;  // 0: 64 KiB
-    unsigned max_redirects;
+    int64_t connect_ms;     // DNS, TCP and TLS together, 0: 5 s
+    int64_t total_ms;       // 0: 30 s
+    size_t max_body;        // 0: 1 MiB
+    size_t max_header;      // 0: 64 KiB
+    unsigned max_redirects; // only GET and HEAD are sent on
     bool redirect_https_only;
     const struct httpc_pin *pin; // NULL: none
     // Connect to this host and port instead of the URL's (CURLOPT_CONNECT_TO), for SRV targets:
-    // "host:port". NULL: none.
+    // "host:port". NULL: none. For the first hop only.
     const char *connect_to;
     const char *host_header; // overrides Host; NULL: of the URL
     bool trusted;            // named by the operator: the address policy is not asked

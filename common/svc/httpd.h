@@ -40,8 +40,19 @@ struct httpd_conf {
     const struct httpd_route *routes; // first match wins; copied
     size_t route_count;
     unsigned max_connections; // 0: 4096. Upgraded ones count until they are released
-    unsigned max_per_ip;      // 0: no limit (behind a proxy everybody has one address)
-    unsigned idle_timeout_s;  // 0: 30
+    // Connections at once from one address (IPv6: one /64), 0: no limit. One more is closed as soon
+    // as it is accepted.
+    unsigned max_per_ip;
+    // True: max_per_ip is not for this one (a trusted proxy, behind which everybody has one
+    // address). NULL: for all but loopback.
+    bool (*exempt_address)(void *user, const struct addr *a);
+    // Who is slower is cut off, so that a connection costs a bounded time whatever its client does
+    // (authorization-service 9.2).
+    unsigned idle_timeout_s;    // from one answer to the next request line, 0: 30
+    unsigned header_timeout_ms; // from connecting, or from a later request line, to the end of the
+                                // headers, 0: 10000
+    unsigned body_timeout_ms;   // from there to the end of the body, 0: 10000
+    unsigned send_timeout_ms; // for taking an answer, and a second more per 16 KiB of it, 0: 10000
     size_t
         header_max; // request line and headers, 0: 256 KiB (an offer is inside the URL of /rtc/v1)
     const char *server_name; // value of Server, NULL: none
@@ -88,6 +99,9 @@ const char *httpd_matched(const struct httpd_req *r);
 const char *httpd_tail(const struct httpd_req *r);
 // First header of that name (any case), NULL if there is none.
 const char *httpd_header(const struct httpd_req *r, const char *name);
+// The values of all headers of that name in their order, joined by ", "; NULL if there is none.
+// For lists that each proxy adds a line to.
+const char *httpd_header_all(struct httpd_req *r, const char *name);
 // First query parameter of that name, decoded; "" if it has no value, NULL if there is none.
 const char *httpd_query(const struct httpd_req *r, const char *name);
 struct bytes httpd_body(const struct httpd_req *r);
