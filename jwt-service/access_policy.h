@@ -13,10 +13,11 @@
 //
 // The first rule that matches decides. A rule matches when server, user and room all do; each is a
 // pattern or a list of them of which one must match, and matches anything when it is not given. `*`
-// stands for any text, `?` for one character, all else for itself, cases apart. What the matching
-// rule does not say, and everything without one, is as if there were no policy: servers of the
-// full-access list may create rooms and delegate leaves, everybody may join, publish and subscribe.
-// deploy/policy.example.conf shows all of it.
+// stands for any text, `?` for one character, all else for itself, cases apart. `sources` limits
+// what somebody who may publish can publish. What the matching rule does not say, and everything
+// without one, is as if there were no policy: servers of the full-access list may create rooms and
+// delegate leaves, everybody may join, publish and subscribe. deploy/policy.example.conf shows all
+// of it.
 
 #include "common/base/dynbuf.h"
 #include "common/svc/conf.h"
@@ -39,13 +40,15 @@ struct access_policy;
 
 // What holds where no rule says otherwise; settings of the service. Borrowed.
 struct access_defaults {
-    bool restricted_cannot_publish;     // users of restricted servers only listen (11.2; off = 6.1)
+    // Users of restricted servers may publish: true is the baseline of 6.1, false what upstream's
+    // newer service does (11.2).
+    bool restricted_can_publish;
     uint32_t max_participants;          // 0: no limit
     int64_t token_lifetime_s;           // 0: TOKEN_JOIN_LIFETIME_S
     const char *const *allowed_servers; // patterns; not empty: no token for any other server
     size_t allowed_server_count;
-    const char *const *denied_servers; // patterns; no token for these, whatever else is said
-    size_t denied_server_count;
+    const char *const *blocked_servers; // patterns; no token for these, whatever else is said
+    size_t blocked_server_count;
 };
 
 struct access_question {
@@ -64,10 +67,15 @@ struct access_decision {
     uint32_t sources;          // what may be published; 0: everything (publish says whether at all)
     uint32_t max_participants; // of a room created by this request; 0: no limit
     int64_t token_lifetime_s;
-    char rule[ACCESS_POLICY_NAME_MAX + 1]; // name of the rule, "allowed_servers", "denied_servers",
-                                           // or "" for the defaults
+    char rule[ACCESS_POLICY_NAME_MAX + 1]; // who decided: see below; "" for the defaults
     unsigned line;                         // of the rule in its file; 0: not from a file
 };
+
+// A decision's rule is the name of one, or one of these.
+#define ACCESS_RULE_BLOCKED_SETTING "blocked_homeservers" // access_defaults.blocked_servers
+#define ACCESS_RULE_ALLOWED_SETTING "allowed_homeservers" // access_defaults.allowed_servers
+#define ACCESS_RULE_DENIED "denied_servers"               // of the file
+#define ACCESS_RULE_ALLOWED "allowed_servers"
 
 // Reads a file; to be freed with access_policy_free. -EINVAL, -E2BIG or the errno of reading: err
 // is one line for the operator, "path:line: what is wrong; the way out". -ENOMEM.

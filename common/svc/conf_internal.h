@@ -50,3 +50,7 @@ int conf_file_read(const char *path, const char *text,
 // The entry of names (NULL-terminated) that is nearest to what was written, NULL if none is near
 // enough to be meant. "_", "-" and "." are the same, and so are cases.
 const char *conf_nearest(const char *written, const char *const *names);
+
+// Looks for what libconfig 1.5 accepts and we do not: @include (it would read any file) and integers
+// that it would cut to 32 bits. Returns the line and sets *ret_what (a constant), or 0.
+unsigned conf_tree_scan(const char *text, const char **ret_what);

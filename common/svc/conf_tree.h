@@ -37,8 +37,8 @@ struct conf_tree {
 
 // Reads the file `path`, or the text if it is not NULL (path then only names it in messages). *ret
 // is the root, a group, in the arena. On failure err holds one line "path:line: what; the way out".
-// -EINVAL bad syntax, -E2BIG over the arena's cap or one of the limits above, -ENOMEM; negative
-// errno of reading.
+// -EINVAL bad syntax, -E2BIG deeper than the limit or over the arena's cap, -ENOMEM; of reading:
+// -EFBIG larger than the limit, -EILSEQ a zero byte, other negative errno.
 int conf_tree_read(const char *path, const char *text, struct arena *arena,
                    const struct conf_tree **ret, char err[static CONF_ERROR_MAX]) NODISCARD;
 
