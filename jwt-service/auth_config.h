@@ -7,6 +7,10 @@
 #include "common/lk/keys.h"
 #include "common/svc/conf.h"
 #include "common/sys/log.h"
+#include "jwt-service/access_policy.h"
+#include "jwt-service/address_policy.h"
+#include "jwt-service/as_config.h"
+#include "jwt-service/ingress_limits.h"
 #include "jwt-service/openid_verifier.h"
 
 enum auth_item {
@@ -87,8 +91,15 @@ struct auth_config {
     size_t bind_item; // which setting gave it
     struct server_overrides openid_overrides;
     struct server_overrides cs_api_overrides;
-    struct arena arena; // memory of the overrides
-    bool everybody;     // "*": every server has full access
+    struct cidr_set trusted_proxies;
+    struct address_policy addresses; // that homeservers may be on which nobody named
+    struct ingress_limits_conf limits;
+    struct access_defaults access;
+    const char *const *full_access; // the list, without the meaning of "*"
+    size_t full_access_count;
+    struct as_config *as; // application-service mode; NULL: off
+    struct arena arena;   // memory of the overrides
+    bool everybody;       // "*": every server has full access
     bool insecure;
     bool ignore_unknown;
     bool dev;
@@ -106,6 +117,10 @@ int auth_config_load(int argc, const char *const *argv, const char *const *envp,
                      struct auth_config **ret, char err[static CONF_ERROR_MAX]) NODISCARD;
 void auth_config_free(struct auth_config *c); // accepts NULL
 DEFINE_CLEANUP(struct auth_config *, auth_config_free)
+
+// Parts of auth_config_load and auth_config_free (auth_config_edges.c).
+int auth_config_load_edges(struct auth_config *c, char err[static CONF_ERROR_MAX]) NODISCARD;
+void auth_config_free_edges(struct auth_config *c);
 
 // True if users of this server may create rooms (authorization-service 6.1).
 bool auth_config_full_access(const struct auth_config *c, const char *server_name);

@@ -74,7 +74,7 @@ static void respond_error(struct httpd_req *req, enum matrix_error e)
 {
     struct dynbuf body;
     dynbuf_init(&body, 1024);
-    matrix_error_write(e, &body);
+    matrix_error_write(e, e == MATRIX_BUSY ? 1000 : 0, &body);
     if (e == MATRIX_BUSY) {
         httpd_add_header(req, "Retry-After", "1");
     }
@@ -197,10 +197,14 @@ static void on_room(void *user, const struct sfu_result *r)
 static void issue(struct token_call *c, const char *user_id)
 {
     const struct routes_conf *const conf = &c->endpoint->routes->conf;
+    struct token_rights const rights = {.publish = true,
+                                        .subscribe = true,
+                                        .update_metadata = true,
+                                        .lifetime_s = TOKEN_JOIN_LIFETIME_S};
     int r = token_subject_make(&c->in, user_id, &c->subject);
     r = r < 0 ? r
               : token_issue_join(api_keys_first(conf->config->keys), loop_wall(conf->loop),
-                                 &c->subject, &c->jwt);
+                                 &c->subject, &rights, &c->jwt);
     if (r < 0) {
         log_error(NULL, "token.mint_failed", KV_ERRNO("error", r),
                   KV_STR("request_id", c->request_id));

@@ -31,13 +31,13 @@ int token_subject_make(const struct token_request *t, const char *user_id,
 }
 
 int token_issue_join(const struct api_key *key, wall_t now, const struct token_subject *subject,
-                     char **ret)
+                     const struct token_rights *rights, char **ret)
 {
     int64_t const now_s = now.us / US_PER_S;
     struct access_claims const c = {
         .identity = subject->identity,
         .with_identity = true,
-        .exp = now_s + TOKEN_JOIN_LIFETIME_S,
+        .exp = now_s + rights->lifetime_s,
         .nbf = now_s - TOKEN_BACKDATE_S,
         .iat = now_s,
         .has_video = true,
@@ -45,15 +45,19 @@ int token_issue_join(const struct api_key *key, wall_t now, const struct token_s
             {
                 .room_join = true,
                 .room = subject->room,
-                .can_publish = TRISTATE_TRUE,
-                .can_subscribe = TRISTATE_TRUE,
-                .can_update_own_metadata = TRISTATE_TRUE,
+                // Written out also where they are false: absence means the default.
+                .can_publish = tristate_of(rights->publish),
+                .can_subscribe = tristate_of(rights->subscribe),
+                .can_update_own_metadata = tristate_of(rights->update_metadata),
+                .can_publish_sources = rights->sources,
             },
     };
     return access_token_mint(&c, key, ret);
 }
 
-int token_issue_room_create(const struct api_key *key, wall_t now, char **ret)
+// A token of ours for one call of the server API.
+static int issue_api(const struct api_key *key, wall_t now, const struct video_grant *grant,
+                     char **ret)
 {
     int64_t const now_s = now.us / US_PER_S;
     struct access_claims const c = {
@@ -61,7 +65,22 @@ int token_issue_room_create(const struct api_key *key, wall_t now, char **ret)
         .nbf = now_s - TOKEN_BACKDATE_S,
         .iat = now_s,
         .has_video = true,
-        .video = {.room_create = true},
+        .video = *grant,
     };
     return access_token_mint(&c, key, ret);
+}
+
+int token_issue_room_create(const struct api_key *key, wall_t now, char **ret)
+{
+    return issue_api(key, now, &(struct video_grant){.room_create = true}, ret);
+}
+
+int token_issue_room_admin(const struct api_key *key, wall_t now, const char *room, char **ret)
+{
+    return issue_api(key, now, &(struct video_grant){.room_admin = true, .room = room}, ret);
+}
+
+int token_issue_room_list(const struct api_key *key, wall_t now, char **ret)
+{
+    return issue_api(key, now, &(struct video_grant){.room_list = true}, ret);
 }

@@ -21,9 +21,24 @@ struct token_subject {
 int token_subject_make(const struct token_request *t, const char *user_id,
                        struct token_subject *ret) NODISCARD;
 
+// What the holder of a join token may do in the room.
+struct token_rights {
+    bool publish;
+    bool subscribe;
+    bool update_metadata; // own name, metadata, attributes
+    uint32_t sources;     // bit n: livekit.TrackSource n may be published; 0: everything
+    int64_t lifetime_s;
+};
+
 // The join token for it. To be freed with mem_free. Errors of access_token_mint.
 int token_issue_join(const struct api_key *key, wall_t now, const struct token_subject *subject,
-                     char **ret) NODISCARD;
+                     const struct token_rights *rights, char **ret) NODISCARD;
 
-// A token that may create rooms.
+// Tokens for calls of the SFU's API, valid for TOKEN_API_LIFETIME_S; to be freed with mem_free,
+// errors of access_token_mint. One that may create and delete rooms,
 int token_issue_room_create(const struct api_key *key, wall_t now, char **ret) NODISCARD;
+// one that may ask about this room's participants and put them out,
+int token_issue_room_admin(const struct api_key *key, wall_t now, const char *room,
+                           char **ret) NODISCARD;
+// one that may list rooms.
+int token_issue_room_list(const struct api_key *key, wall_t now, char **ret) NODISCARD;

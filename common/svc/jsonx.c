@@ -361,13 +361,8 @@ static int parse_decimal(struct bytes text, int64_t *ret)
     return 0;
 }
 
-int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret)
+int jsonx_int_lenient(const struct jsonx *j, int64_t *ret)
 {
-    const struct jsonx *j = NULL;
-    int const r = member(obj, key, &j);
-    if (r != 0) {
-        return r;
-    }
     struct bytes text;
     double real = 0;
     if (jsonx_str(j, &text) == 0) {
@@ -383,6 +378,13 @@ int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret
         return 0;
     }
     return jsonx_int(j, ret);
+}
+
+int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret)
+{
+    const struct jsonx *j = NULL;
+    int const r = member(obj, key, &j);
+    return r != 0 ? r : jsonx_int_lenient(j, ret);
 }
 
 // ---- walking --------------------------------------------------------------------------------
@@ -442,6 +444,31 @@ struct jsonx *jsonx_new_object(void)
 struct jsonx *jsonx_new_array(void)
 {
     return outer(json_array());
+}
+
+struct jsonx *jsonx_new_str(struct bytes v)
+{
+    return outer(json_stringn(v.p != NULL ? (const char *)v.p : "", v.n));
+}
+
+struct jsonx *jsonx_new_int(int64_t v)
+{
+    return outer(json_integer(v));
+}
+
+struct jsonx *jsonx_new_real(double v)
+{
+    return outer(json_real(v));
+}
+
+struct jsonx *jsonx_new_bool(bool v)
+{
+    return outer(json_boolean(v));
+}
+
+struct jsonx *jsonx_new_null(void)
+{
+    return outer(json_null());
 }
 
 // -1 of jansson's setters: no memory, a key that is not UTF-8, or a NULL value.

@@ -67,6 +67,7 @@ int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret
 
 int jsonx_str(const struct jsonx *j, struct bytes *ret) NODISCARD;
 int jsonx_int(const struct jsonx *j, int64_t *ret) NODISCARD;
+int jsonx_int_lenient(const struct jsonx *j, int64_t *ret) NODISCARD; // as jsonx_get_int_lenient
 int jsonx_bool(const struct jsonx *j, bool *ret) NODISCARD;
 int jsonx_real(const struct jsonx *j, double *ret) NODISCARD;
 
@@ -86,6 +87,13 @@ bool jsonx_only_keys(const struct jsonx *obj, const char *const *keys, const cha
 
 struct jsonx *jsonx_new_object(void) NODISCARD;
 struct jsonx *jsonx_new_array(void) NODISCARD;
+// Single values, to be put into an array or object. NULL: no memory, text that is not UTF-8, a real
+// that is not finite.
+struct jsonx *jsonx_new_str(struct bytes v) NODISCARD;
+struct jsonx *jsonx_new_int(int64_t v) NODISCARD;
+struct jsonx *jsonx_new_real(double v) NODISCARD;
+struct jsonx *jsonx_new_bool(bool v) NODISCARD;
+struct jsonx *jsonx_new_null(void) NODISCARD;
 int jsonx_set_str(struct jsonx *obj, const char *key, struct bytes v);
 int jsonx_set_cstr(struct jsonx *obj, const char *key, const char *v);
 int jsonx_set_int(struct jsonx *obj, const char *key, int64_t v);

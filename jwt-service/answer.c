@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jwt-service/answer.h"
+
+#include <stdio.h>
+
+#include "common/svc/proxy_addr.h"
+#include "common/sys/random.h"
+#include "jwt-service/auth_config.h"
+#include "jwt-service/ingress_limits.h"
+
+void answer_error(struct httpd_req *req, enum matrix_error e, int64_t retry_after_ms)
+{
+    struct dynbuf body;
+    dynbuf_init(&body, 1024);
+    matrix_error_write(e, retry_after_ms, &body);
+    if (retry_after_ms > 0) {
+        char seconds[24];
+        (void)snprintf(seconds, sizeof(seconds), "%lld",
+                       (long long)ingress_retry_after_s(retry_after_ms));
+        httpd_add_header(req, "Retry-After", seconds);
+    }
+    httpd_respond(req, matrix_error_status(e), ANSWER_JSON, dynbuf_view(&body));
+    dynbuf_done(&body);
+}
+
+bool answer_client(const struct auth_config *config, struct httpd_req *req, struct addr *ret)
+{
+    enum proxy_source const source = proxy_addr_of(&config->trusted_proxies, req, ret);
+    return source != PROXY_HEADER && addr_is_loopback(ret);
+}
+
+void answer_log_start(struct request_log *l, mono_t now, enum request_endpoint endpoint,
+                      struct httpd_req *req, const struct addr *client)
+{
+    char id[REQUEST_LOG_ID_SIZE]; // 16 hexadecimal digits
+    (void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)rand_u64());
+    httpd_add_header(req, "X-Request-Id", id);
+    request_log_start(l, now, id, endpoint, httpd_method(req), client);
+}
