@@ -319,7 +319,8 @@ static bool site_passes(struct log_site *site, uint32_t *ret_held)
         atomic_store(&site->passed, 0);
         *ret_held = atomic_exchange(&site->held, 0);
     }
-    if (atomic_fetch_add(&site->passed, 1) < LOG_SITE_BURST) {
+    uint32_t const burst = site->burst > 0 ? site->burst : LOG_SITE_BURST;
+    if (atomic_fetch_add(&site->passed, 1) < burst) {
         return true;
     }
     atomic_fetch_add(&site->held, 1);

@@ -113,6 +113,7 @@ struct log_site {
     _Atomic int64_t window_s;
     _Atomic uint32_t passed;
     _Atomic uint32_t held;
+    uint32_t burst; // lines a second, for lines that are records; 0: LOG_SITE_BURST
 };
 
 struct log_settings {

@@ -177,6 +177,18 @@ static void call_site_is_limited_and_tells_what_it_held_back(void **state)
     assert_true(sink.lines <= 2 * LOG_SITE_BURST + 1);
 }
 
+static void a_site_may_have_its_own_burst(void **state)
+{
+    (void)state;
+    start(LOG_FORMAT_JSON, LOG_REDACT_NONE);
+    static struct log_site site = {.burst = 3};
+    // Three lines a second, and the loop may meet two seconds.
+    for (int i = 0; i < 100; i++) {
+        log_write(&site, LOG_LEVEL_INFO, NULL, "test.record", NULL, 0);
+    }
+    assert_in_range(sink.lines, 3, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +201,7 @@ int main(void)
         cmocka_unit_test(long_values_are_cut_and_the_line_stays_closed),
         cmocka_unit_test(context_pairs_go_with_each_line_and_are_inherited),
         cmocka_unit_test(call_site_is_limited_and_tells_what_it_held_back),
+        cmocka_unit_test(a_site_may_have_its_own_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
