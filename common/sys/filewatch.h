@@ -18,7 +18,7 @@
 // and this long after the last write of someone who leaves it open.
 #define FILEWATCH_OPEN_WRITER_MS 1000
 // A file that never rests is told this often.
-#define FILEWATCH_MAX_DELAY_MS 5000
+#define FILEWATCH_MAX_DELAY_MS 3000
 
 struct filewatch;
 
