@@ -14,21 +14,21 @@
 // schema a repeated message named ...Entry with the fields key = 1 and value = 2, as protoc makes it.
 //
 // Upstream: google.golang.org/protobuf encoding/protojson. Deviations: no well-known types and no
-// extensions (LiveKit's messages have none); of two members of a oneof the last one counts, where
-// protojson refuses; Infinity and NaN are refused.
+// extensions (LiveKit's messages have none); fields are written in the order of their numbers, without
+// blanks; a zero byte in text is refused.
 
 #include "common/base/dynbuf.h"
 #include "common/svc/pbuf.h"
 
 enum {
     PBJSON_PROTO_NAMES = 1, // snake_case, as in the schema (Twirp answers)
-    PBJSON_DEFAULTS = 2, // also fields without presence: 0, "", false, [], {}; not messages (Twirp
-                         // answers). Members of a oneof and messages are left out then too
+    PBJSON_DEFAULTS = 2, // also what is not set: 0, "", false, [], {}, null for a message; but no
+                         // members of a oneof (Twirp answers)
 };
 
 // Appends m (the `base` of a message) to out as one JSON object without white space, UTF-8 unescaped,
-// fields in the order of their numbers. -EBADMSG text that is no UTF-8, -E2BIG deeper than
-// PBJSON_DEPTH_MAX, -ENOBUFS over out's cap; out is then not to be used.
+// fields in the order of their numbers. -EBADMSG text that is no UTF-8 or no memory, -E2BIG
+// deeper than PBJSON_DEPTH_MAX, -ENOBUFS over out's cap; out is then not to be used.
 int pbjson_write(const struct ProtobufCMessage *m, unsigned flags, struct dynbuf *out) NODISCARD;
 
 // Nesting of messages, both ways: the deepest of LiveKit's has 6.
@@ -44,9 +44,10 @@ struct pbjson_limits {
     ((struct pbjson_limits){.max_bytes = 1u << 20, .max_memory = PBUF_CAP_DEFAULT})
 
 // Reads an object as a message of `type`; *ret is the caller's (pbuf_free) and its msg is set.
-// Fields that we do not know and enum names that we do not know are skipped, null counts as absent,
-// "" and [] as any other value. A value that proto3 would omit (0, "", false) is left unset, as a
-// decoder of the wire would find it. Of a name given twice the last one counts.
-// -EBADMSG no JSON, no object, or a value of a wrong type or range; -E2BIG over a limit; -ENOMEM.
+// Fields that we do not know and enum names that we do not know are skipped, null counts as absent.
+// A number, bool or enum that is given is present, 0 too; an empty string leaves its field unset,
+// as proto3 does on the wire.
+// -EBADMSG no JSON, no object, a value of a wrong type or range, a name twice, two members of one
+// oneof, text with a zero byte; -E2BIG over a limit; -ENOMEM.
 int pbjson_read(const struct ProtobufCMessageDescriptor *type, struct bytes text,
                 const struct pbjson_limits *limits, struct pbuf **ret) NODISCARD;
