@@ -6,6 +6,7 @@
 // Where that API is comes from cs_discovery (the operator's override first). One attempt a call;
 // whoever wants more asks again.
 
+#include "common/base/dynbuf.h"
 #include "common/svc/httpc.h"
 #include "common/svc/jsonx.h"
 #include "jwt-service/cs_discovery.h"
@@ -58,3 +59,8 @@ void as_client_cancel(struct as_client_call *call);
 // True if the answer says that the homeserver does not know this endpoint at all (as opposed to
 // what was asked about in it): 404 or 405 with M_UNRECOGNIZED, or without any errcode.
 bool as_client_unrecognized(const struct as_client_result *r);
+
+// Appends text as (part of) one path segment or query value: every byte outside RFC 3986's
+// unreserved ones is escaped. "." and ".." stay what they are, so a segment must not be one of them
+// alone.
+void as_client_add_segment(struct dynbuf *out, const char *text);

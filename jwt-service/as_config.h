@@ -31,6 +31,9 @@ struct as_registration {
     char *hs_token;
     char *id;
     char *proxy_prefix;
+    unsigned as_token_line;
+    unsigned hs_token_line;
+    unsigned proxy_prefix_line;
     bool has_scopes;       // the key is there at all, under its stable or unstable name
     bool may_query_joined; // the scope of MSC4502's is_joined
     bool has_users;        // namespaces.users is not empty: we may act as users

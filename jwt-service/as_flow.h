@@ -13,12 +13,14 @@
 #include "jwt-service/delayed_event_client.h"
 #include "jwt-service/federation_relay.h"
 #include "jwt-service/membership.h"
+#include "jwt-service/request_log.h"
 #include "jwt-service/token_issuer.h"
 
 struct as_flow;
 struct as_flow_call;
 
 struct as_flow_conf {
+    struct loop *loop;
     struct membership *membership;
     struct federation_relay *relay;
     struct delayed_event_client *delayed; // with the as_token
@@ -29,16 +31,12 @@ struct as_flow_conf {
 // How a request ends here. Strings are valid during the callback only.
 struct as_outcome {
     enum matrix_error error;      // not MATRIX_OK: to be answered
-    const char *step;             // what failed, for the log
-    const char *text;             // one line for the operator
+    enum request_step failed;     // the step that failed; REQUEST_STEP_COUNT: none
+    const char *cause;            // what failed in it, for log and metric
+    const char *text;             // one line for the operator, NULL: none
     const char *relayed_jwt;      // MATRIX_OK and not NULL: to be answered as it is
-    const char *user_id;          // MATRIX_OK: for whom
-    const char *server_name;      // the user's
-    struct token_subject subject; // room and identity on our SFU
-    bool local;                   // a user of our homeserver: may publish
-    int64_t delay_ms;             // AS_CLIENT_DELEGATE: of the delayed event
-    int64_t membership_ms;        // how long the steps took; 0: not made
-    int64_t remote_ms;            // relay or look-up
+    struct token_subject subject; // MATRIX_OK: room and identity on our SFU
+    int64_t delay_ms;             // MATRIX_OK, AS_CLIENT_DELEGATE: of the delayed event
 };
 
 // NULL without memory. conf's objects must outlive it.
@@ -48,15 +46,19 @@ void as_flow_free(struct as_flow *f);
 DEFINE_CLEANUP(struct as_flow *, as_flow_free)
 
 // Checks what needs no call. caller: the value of AS_USER_HEADER or AS_ORIGIN_HEADER, may be NULL.
-// *ret_user_id: for whom it is, borrowed from caller or r. MATRIX_OK or what to answer.
+// *ret_user_id: for whom it is, borrowed from caller or r. MATRIX_OK or what to answer. Pure.
 enum matrix_error as_flow_admit(const struct as_flow *f, const struct as_request *r,
                                 const char *caller, const char **ret_user_id);
 
-// Goes through the steps for an admitted request; r and user_id must stay until fn. fn is called
-// once from the loop, never from inside this call; *ret is valid until then. -ENOMEM.
+// True if the request is for another site's SFU.
+bool as_flow_is_foreign(const struct as_flow *f, const struct as_request *r);
+
+// Goes through the steps for an admitted request; r, user_id and log (which gets the steps' times)
+// must stay until fn. fn is called once from the loop, never from inside this call; *ret is valid
+// until then. -ENOMEM.
 int as_flow_start(struct as_flow *f, const struct as_request *r, const char *user_id,
-                  void (*fn)(void *user, const struct as_outcome *outcome), void *user,
-                  struct as_flow_call **ret) NODISCARD;
+                  struct request_log *log, void (*fn)(void *user, const struct as_outcome *outcome),
+                  void *user, struct as_flow_call **ret) NODISCARD;
 
 // fn will not be called.
 void as_flow_cancel(struct as_flow_call *c);
