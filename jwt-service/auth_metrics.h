@@ -6,6 +6,7 @@
 // Functions accept a NULL registry. Causes, outcomes and the like must be constants of few values,
 // never text of clients or homeservers.
 
+#include "common/lk/keys.h"
 #include "common/svc/metrics.h"
 #include "jwt-service/request_log.h"
 
@@ -43,12 +44,9 @@ void auth_metrics_store(struct metrics *m, const char *backend, const char *outc
 // A webhook: "accepted", or why it was refused.
 void auth_metrics_webhook(struct metrics *m, const char *result);
 
-// The key set, to be told anew before each auth_metrics_write: forget, then one call for each key.
-// added, retires: unix seconds, 0 unknown or never. The name of a key is no secret (every token
-// carries it).
-void auth_metrics_keys_forget(struct metrics *m);
-void auth_metrics_key(struct metrics *m, const char *key, bool signs, int64_t added,
-                      int64_t retires, wall_t now);
+// The key set as it is now: to be called before each metrics_write, since
+// ages grow and keys retire by themselves. The name of a key is no secret: every token carries it.
+void auth_metrics_keys(struct metrics *m, const struct api_keys *keys, wall_t now);
 
 // A file was read again: what "keys", "policy" or "certificates".
 void auth_metrics_reload(struct metrics *m, const char *what, bool ok);
