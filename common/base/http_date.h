@@ -13,5 +13,5 @@ int http_date_parse(struct bytes text, int64_t *ret_s) NODISCARD;
 // Seconds for which an answer is fresh by its headers (RFC 9111 section 4.2.1), each NULL if it is
 // missing: max-age of Cache-Control, else Expires minus Date (minus `now` without a Date). 0 for
 // no-store, no-cache and for an Expires that is no date. -1: the headers say nothing. Not clamped.
-int64_t http_freshness_s(const char *cache_control, const char *expires, const char *date,
+int64_t http_date_freshness_s(const char *cache_control, const char *expires, const char *date,
                          wall_t now);
