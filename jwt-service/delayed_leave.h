@@ -104,14 +104,14 @@ struct leave_session {
 
 // Read the first four; the others are the module's own.
 struct delayed_leave {
-    uint8_t state;   // enum leave_state
-    uint8_t present; // identities that are in the room
-    bool calling;    // a call is under way
-    bool looking;    // a lookup is under way
-    uint8_t action;  // enum delayed_event_action of the call
-    uint8_t flags;
+    uint8_t state;    // enum leave_state
+    uint8_t present;  // identities that are in the room
+    bool calling;     // a call is under way
+    bool looking;     // a lookup is under way
+    uint8_t action;   // enum delayed_event_action of the call
     uint8_t absences; // confirmed in a row
     uint8_t absences_needed;
+    uint16_t flags;
     uint32_t delay_ms;
     uint32_t call_wait_ms;   // back-off: next wait before jitter, 0: the sequence begins
     uint32_t lookup_wait_ms; // same for lookups
@@ -127,27 +127,22 @@ struct delayed_leave {
 
 // What outlives the process.
 struct leave_saved {
-    enum leave_state state; // WAITING or CONNECTED; others count as WAITING
+    enum leave_state state; // WAITING, CONNECTED or DISCONNECTED; others count as WAITING
     int64_t left_ms;        // until the homeserver fires; > 0
     const char *sid;        // of the participant, NULL or "" unknown
 };
 
 // Begins a delegation. delay_ms > 0; more than LEAVE_DELAY_MAX_MS is clamped.
-struct leave_todo delayed_leave_begin(struct delayed_leave *j, int64_t delay_ms,
-                                      const struct leave_rules *rules, mono_t now, struct rng *rng);
+struct leave_todo delayed_leave_begin(struct delayed_leave *j, int64_t delay_ms, mono_t now);
 
 // Begins a delegation that takes the place of `old`, which must not have got LEAVE_EVENT_REPLACED
 // yet: what is known of the participant is kept, and verified.
 struct leave_todo delayed_leave_inherit(struct delayed_leave *j, int64_t delay_ms,
-                                        const struct delayed_leave *old,
-                                        const struct leave_rules *rules, mono_t now,
-                                        struct rng *rng);
+                                        const struct delayed_leave *old, mono_t now);
 
 // Goes on with a delegation of an earlier process (7.10).
 struct leave_todo delayed_leave_restore(struct delayed_leave *j, int64_t delay_ms,
-                                        const struct leave_saved *saved,
-                                        const struct leave_rules *rules, mono_t now,
-                                        struct rng *rng);
+                                        const struct leave_saved *saved, mono_t now);
 
 // Takes one event. After LEAVE_DO_DONE nothing may be fed any more except by tests: it has no
 // effect.
@@ -165,8 +160,6 @@ bool delayed_leave_is_done(const struct delayed_leave *j);
 // The session to be saved: "" if none is known.
 const char *delayed_leave_sid(const struct delayed_leave *j);
 
-// For logs, metrics and the store: "Waiting", "Connected", ... and "sent", "gone", ...
+// For logs and metrics: "waiting", "connected", ... and "sent", "gone", ...
 const char *leave_state_name(enum leave_state s);
 const char *leave_outcome_name(enum leave_outcome o);
-// The state of that name; WAITING for any other.
-enum leave_state leave_state_parse(struct bytes name);
