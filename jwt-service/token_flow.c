@@ -74,8 +74,10 @@ void token_flow_cancel(struct token_flow_call *c)
 // Tells the outcome; c is gone afterwards.
 static void end(struct token_flow_call *c, enum matrix_error e, int64_t retry_after_ms)
 {
-    struct token_outcome const o = {
-        .error = e, .retry_after_ms = retry_after_ms, .jwt = e == MATRIX_OK ? c->jwt : NULL};
+    struct token_outcome const o = {.error = e,
+                                    .retry_after_ms = retry_after_ms,
+                                    .jwt = e == MATRIX_OK ? c->jwt : NULL,
+                                    .lifetime_s = c->may.token_lifetime_s};
     c->fn(c->user, &o);
     call_free(c);
 }

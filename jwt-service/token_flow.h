@@ -51,6 +51,7 @@ struct token_outcome {
     enum matrix_error error;
     int64_t retry_after_ms; // MATRIX_LIMITED
     const char *jwt;        // MATRIX_OK and not only_delegate
+    int64_t lifetime_s;     // MATRIX_OK: of such a token
 };
 
 // NULL without memory. conf's objects must outlive it.
