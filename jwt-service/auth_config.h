@@ -43,6 +43,7 @@ enum auth_item {
     AUTH_BLOCKED_SERVERS,
     AUTH_DELEGATION,
     AUTH_STATE_DIR,
+    AUTH_INSTANCE,
     AUTH_REDIS_PASSWORD,
     AUTH_TRUSTED_PROXIES,
     AUTH_PATH_PREFIXES,
@@ -127,6 +128,12 @@ bool auth_config_full_access(const struct auth_config *c, const char *server_nam
 
 // True if the operator named this server, so that it may be on a private address.
 bool auth_config_names_server(const struct auth_config *c, const char *server_name);
+
+// Where the journal of delegated leaves is to be, NULL: nowhere (development without the setting).
+const char *auth_config_state_dir(const struct auth_config *c);
+
+// Loopback and the trusted proxies, which stand for many.
+bool auth_config_exempt_address(const struct auth_config *c, const struct addr *a);
 
 // Writes what the operator should know at start to the log.
 void auth_config_log(const struct auth_config *c);

@@ -112,3 +112,14 @@ void auth_config_free_edges(struct auth_config *c)
     address_policy_done(&c->addresses);
     as_config_free(c->as);
 }
+
+const char *auth_config_state_dir(const struct auth_config *c)
+{
+    bool const wanted = conf_is_set(c->conf, AUTH_STATE_DIR) || !c->dev;
+    return wanted ? conf_str(c->conf, AUTH_STATE_DIR) : NULL;
+}
+
+bool auth_config_exempt_address(const struct auth_config *c, const struct addr *a)
+{
+    return addr_is_loopback(a) || cidr_set_match(&c->trusted_proxies, a);
+}

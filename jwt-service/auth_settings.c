@@ -193,6 +193,12 @@ static const struct conf_item items[AUTH_ITEM_COUNT] = {
                         .arg = "PATH",
                         .help = "Folder of the journal of delegated leaves, unless redis_url is "
                                 "set."},
+    [AUTH_INSTANCE] = {.name = "instance",
+                       .env = {"FOCI_JWT_INSTANCE"},
+                       .flag = {"instance"},
+                       .arg = "NAME",
+                       .help = "Name of this instance among those that share a Redis; the host "
+                               "name without it."},
     [AUTH_REDIS_PASSWORD] = {.name = "redis_password",
                              .type = CONF_SECRET,
                              .flags = CONF_FROM_FILE,
