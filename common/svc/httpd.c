@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/svc/httpd_conn.h"
 #include "common/svc/httpd_internal.h"
 #include "common/sys/log.h"
 #include "common/sys/udp.h"
@@ -89,6 +90,38 @@ static int listen_on(struct httpd_listener *li, const struct addr *a)
     return addr_from_sockaddr((struct sockaddr *)&ss, &li->addr);
 }
 
+static enum MHD_Result on_accept(void *cls, const struct sockaddr *sa, socklen_t len)
+{
+    const struct httpd_listener *const li = cls;
+    struct addr a;
+    (void)len;
+    return addr_from_sockaddr(sa, &a) < 0 || httpd_conn_admit(li->owner, &a) ? MHD_YES : MHD_NO;
+}
+
+// The connection is there, or is about to be closed.
+static void on_connection(void *cls, struct MHD_Connection *conn, void **slot,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    const struct httpd_listener *const li = cls;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        httpd_conn_close(*slot);
+        *slot = NULL;
+        return;
+    }
+    struct addr a = {0};
+    const union MHD_ConnectionInfo *const at =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (at != NULL && addr_from_sockaddr(at->client_addr, &a) < 0) {
+        a = (struct addr){0};
+    }
+    const union MHD_ConnectionInfo *const fd =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *slot = fd != NULL ? httpd_conn_open(li->owner, &a, fd->connect_fd) : NULL;
+    if (*slot == NULL && fd != NULL) {
+        (void)shutdown(fd->connect_fd, SHUT_RDWR); // no memory: better none than one without end
+    }
+}
+
 static int start_daemon(struct httpd_listener *li)
 {
     const struct httpd_conf *const c = &li->owner->conf;
@@ -99,16 +132,17 @@ static int start_daemon(struct httpd_listener *li)
         {MHD_OPTION_LISTEN_SOCKET, li->fd, NULL},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)cb.completed, li},
         {MHD_OPTION_CONNECTION_LIMIT, c->max_connections, NULL},
-        {MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL}, // httpd_conn sees to that
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, li},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)cb.request_line, li},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)c->header_max, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_INCREMENT, 8192, NULL},
-        {c->max_per_ip > 0 ? MHD_OPTION_PER_IP_CONNECTION_LIMIT : MHD_OPTION_END, c->max_per_ip,
-         NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    li->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0, NULL,
-        NULL, (MHD_AccessHandlerCallback)cb.access, li, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    li->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+                                      MHD_USE_ERROR_LOG,
+                                  0, on_accept, li, (MHD_AccessHandlerCallback)cb.access, li,
+                                  MHD_OPTION_ARRAY, options, MHD_OPTION_END);
     if (li->daemon == NULL) {
         return -ENOMEM;
     }
@@ -167,7 +201,7 @@ int httpd_new(struct loop *l, const struct httpd_conf *conf, struct httpd **ret,
     size_t failed = 0;
     int r = -ENOMEM;
     h->trim = loop_timer_new(l, httpd_req_trim_pools, h);
-    if (h->routes != NULL && h->listeners != NULL && h->trim != NULL) {
+    if (httpd_conn_setup(h) == 0 && h->routes != NULL && h->listeners != NULL && h->trim != NULL) {
         memcpy(h->routes, conf->routes, conf->route_count * sizeof(*h->routes));
         r = open_listeners(h, conf, &failed);
     }
@@ -231,6 +265,7 @@ void httpd_free(struct httpd *h)
             (void)close(li->fd);
         }
     }
+    httpd_conn_teardown(h);
     loop_timer_free(h->trim);
     mem_free(h->listeners);
     mem_free(h->routes);

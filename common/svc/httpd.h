@@ -52,7 +52,8 @@ struct httpd_conf {
     unsigned header_timeout_ms; // from connecting, or from a later request line, to the end of the
                                 // headers, 0: 10000
     unsigned body_timeout_ms;   // from there to the end of the body, 0: 10000
-    unsigned send_timeout_ms; // for taking an answer, and a second more per 16 KiB of it, 0: 10000
+    unsigned send_timeout_ms;   // for taking an answer, 0: 10000, and beside that
+    unsigned send_rate;         // a second for this many bytes of it, 0: 16384 (128 kbit/s)
     size_t
         header_max; // request line and headers, 0: 256 KiB (an offer is inside the URL of /rtc/v1)
     const char *server_name; // value of Server, NULL: none

@@ -5,6 +5,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/dynbuf.h"
+#include "common/base/timer_heap.h"
 #include "common/svc/httpd.h"
 
 struct MHD_Connection;
@@ -13,6 +14,9 @@ struct MHD_Response;
 struct MHD_UpgradeResponseHandle;
 
 #define HTTPD_HEADERS_OUT_MAX 24
+
+struct httpd_conn;
+struct httpd_peer;
 
 struct httpd_header {
     const char *name;
@@ -44,6 +48,7 @@ struct httpd_req {
     struct httpd *owner;
     struct httpd_listener *listener;
     struct MHD_Connection *conn;
+    struct httpd_conn *deadlines; // of its connection; NULL: none
     const struct httpd_route *route;
     const char *allow; // methods of a route whose path matched, but not its method
     const void *pool;  // where libmicrohttpd put the request line
@@ -78,9 +83,14 @@ struct httpd {
     size_t open_count;
     struct httpd_upgrade *upgrades;
     size_t upgrade_count;
-    struct loop_timer *trim; // runs while an upgraded connection's pool waits to be trimmed
-    bool quiet;              // accepts no more connections
-    bool stopping;           // no handler is called any more
+    struct loop_timer *trim;     // runs while an upgraded connection's pool waits to be trimmed
+    struct timer_heap deadlines; // of connections (httpd_conn.c)
+    struct loop_timer *deadline_timer;
+    mono_t deadline_at;       // what it is set to
+    struct httpd_peer *peers; // connections by address
+    uint32_t conn_count;
+    bool quiet;    // accepts no more connections
+    bool stopping; // no handler is called any more
 };
 
 // Makes libmicrohttpd look at its connections in the next turn: it has work that its epoll
@@ -90,11 +100,12 @@ void httpd_listener_kick(struct httpd_listener *li);
 // libmicrohttpd's callbacks for requests, with their generic signatures.
 struct httpd_callbacks {
     void (*access)(void);
+    void (*request_line)(void);
     void (*completed)(void);
 };
 
-// The access handler and the completion handler (see httpd_req.c), to be cast by the file that
-// starts the daemon.
+// The access handler, the one for request lines and the completion handler (see httpd_req.c), to be
+// cast by the file that starts the daemon.
 struct httpd_callbacks httpd_req_callbacks(void);
 
 // The trim timer's function: httpd_pool_trim for the upgrades that wait for it.

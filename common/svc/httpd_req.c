@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <microhttpd.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/svc/httpd_conn.h"
 #include "common/svc/httpd_internal.h"
 #include "common/svc/httpd_pool.h"
 #include "common/svc/httpd_route.h"
@@ -72,6 +74,13 @@ static void find_route(struct httpd_req *r)
     }
 }
 
+static struct httpd_conn *conn_of(struct MHD_Connection *conn)
+{
+    const union MHD_ConnectionInfo *const info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
 static struct httpd_req *req_new(struct httpd_listener *li, struct MHD_Connection *conn,
                                  const char *method, const char *url)
 {
@@ -82,6 +91,7 @@ static struct httpd_req *req_new(struct httpd_listener *li, struct MHD_Connectio
     r->owner = li->owner;
     r->listener = li;
     r->conn = conn;
+    r->deadlines = conn_of(conn);
     // The URL may be as long as all headers together.
     arena_init(&r->arena, 256, REQUEST_TEXT_MAX + li->owner->conf.header_max);
     char *const path = arena_alloc(&r->arena, strlen(url) + 2);
@@ -149,6 +159,7 @@ static void unavailable(struct httpd_req *r)
 static void dispatch(struct httpd_req *r)
 {
     r->dispatched = true;
+    httpd_conn_enter(r->deadlines, HTTPD_WORKING, 0);
     if (r->owner->stopping) {
         unavailable(r);
     } else if (r->too_large) {
@@ -168,6 +179,15 @@ static enum MHD_Result queue_answer(struct httpd_req *r)
     return MHD_queue_response(r->conn, r->status, r->response);
 }
 
+// The first thing heard of a request. What it returns is on_access' *req_cls.
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *conn)
+{
+    (void)cls;
+    (void)uri;
+    httpd_conn_enter(conn_of(conn), HTTPD_HEADERS, 0);
+    return NULL;
+}
+
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
                                  const char *method, const char *version, const char *data,
                                  size_t *data_size, void **req_cls)
@@ -182,6 +202,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
             return MHD_NO;
         }
         if (!r->too_large) {
+            httpd_conn_enter(r->deadlines, HTTPD_BODY, 0);
             return MHD_YES;
         }
         // Refused before the body is read; the library then closes the connection.
@@ -215,6 +236,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
     if (r == NULL) {
         return;
     }
+    httpd_conn_enter(r->deadlines, HTTPD_IDLE, 0);
     if (r->upgrade != NULL) {
         // The connection broke before it could be handed over.
         struct httpd_upgrade *const u = r->upgrade;
@@ -268,6 +290,47 @@ const char *httpd_query(const struct httpd_req *r, const char *name)
     return value != NULL ? value : "";
 }
 
+struct joined {
+    const char *name;
+    size_t n; // length of what is joined so far
+    char *to; // NULL: only count
+};
+
+static enum MHD_Result join_one(void *cls, enum MHD_ValueKind kind, const char *name,
+                                const char *value)
+{
+    struct joined *const j = cls;
+    (void)kind;
+    if (strcasecmp(name, j->name) != 0 || value == NULL) {
+        return MHD_YES;
+    }
+    size_t const gap = j->n > 0 ? 2 : 0;
+    size_t const len = strlen(value);
+    if (j->to != NULL) {
+        memcpy(j->to + j->n, ", ", gap);
+        memcpy(j->to + j->n + gap, value, len);
+    }
+    j->n += gap + len;
+    return MHD_YES;
+}
+
+const char *httpd_header_all(struct httpd_req *r, const char *name)
+{
+    if (httpd_header(r, name) == NULL) {
+        return NULL;
+    }
+    struct joined j = {.name = name};
+    (void)MHD_get_connection_values(r->conn, MHD_HEADER_KIND, join_one, &j);
+    j.to = arena_alloc(&r->arena, j.n + 1);
+    if (j.to == NULL) {
+        return ""; // not a part of it: the last line may be the one that counts
+    }
+    j.n = 0;
+    (void)MHD_get_connection_values(r->conn, MHD_HEADER_KIND, join_one, &j);
+    j.to[j.n] = '\0';
+    return j.to;
+}
+
 struct bytes httpd_body(const struct httpd_req *r)
 {
     return dynbuf_view(&r->body);
@@ -305,8 +368,10 @@ void httpd_add_header(struct httpd_req *r, const char *name, const char *value)
 
 // Consumes the request as far as its owner is concerned; r itself lives until libmicrohttpd is done
 // with it.
-static void answer(struct httpd_req *r, unsigned status, struct MHD_Response *response)
+static void answer(struct httpd_req *r, unsigned status, struct MHD_Response *response,
+                   enum httpd_phase phase, size_t size)
 {
+    httpd_conn_enter(r->deadlines, phase, size);
     if (r->owner->conf.decorate != NULL) {
         r->owner->conf.decorate(r->owner->conf.user, r, status);
     }
@@ -336,7 +401,8 @@ void httpd_respond(struct httpd_req *r, unsigned status, const char *content_typ
     }
     // MHD_RESPMEM_MUST_COPY does not write through the pointer.
     void *const p = body.n > 0 ? (void *)(uintptr_t)body.p : (void *)(uintptr_t) "";
-    answer(r, status, MHD_create_response_from_buffer(body.n, p, MHD_RESPMEM_MUST_COPY));
+    answer(r, status, MHD_create_response_from_buffer(body.n, p, MHD_RESPMEM_MUST_COPY),
+           HTTPD_SENDING, body.n);
 }
 
 static void on_upgrade(void *cls, struct MHD_Connection *conn, void *req_cls, const char *extra,
@@ -382,7 +448,7 @@ void httpd_upgrade(struct httpd_req *r, const char *protocol,
         fn(user, &up);
     }
     httpd_add_header(r, "Upgrade", protocol);
-    answer(r, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+    answer(r, MHD_HTTP_SWITCHING_PROTOCOLS, response, HTTPD_WORKING, 0);
 }
 
 void httpd_release(struct httpd_upgrade *u)
@@ -413,6 +479,7 @@ void httpd_req_trim_pools(void *h)
 struct httpd_callbacks httpd_req_callbacks(void)
 {
     return (struct httpd_callbacks){.access = (void (*)(void))on_access,
+                                    .request_line = (void (*)(void))on_request_line,
                                     .completed = (void (*)(void))on_completed};
 }
 
