@@ -45,6 +45,7 @@ static const struct {
     [MATRIX_NO_ROOM] = {500, "M_UNKNOWN", "Unable to create room on SFU"},
     [MATRIX_INTERNAL] = {500, "M_UNKNOWN", "Internal Server Error"},
     [MATRIX_SHUTTING_DOWN] = {503, "M_UNKNOWN", "Service is shutting down"},
+    [MATRIX_UNRECOGNIZED] = {404, "M_UNRECOGNIZED", "Unrecognized request"},
     [MATRIX_MISSING_TOKEN] = {401, "M_MISSING_TOKEN", "Missing access token"},
     [MATRIX_UNKNOWN_TOKEN] = {401, "M_UNKNOWN_TOKEN", "Unknown access token"},
     [MATRIX_MISSING_CALLER] = {401, "M_UNAUTHORIZED", "The request could not be authorised."},

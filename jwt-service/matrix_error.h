@@ -33,6 +33,7 @@ enum matrix_error {
     MATRIX_INTERNAL,
     MATRIX_SHUTTING_DOWN,
     // Application-service mode (11.3).
+    MATRIX_UNRECOGNIZED,      // 404: no such endpoint here
     MATRIX_MISSING_TOKEN,     // no hs_token
     MATRIX_UNKNOWN_TOKEN,     // not ours
     MATRIX_MISSING_CALLER,    // the homeserver did not say for whom it calls
