@@ -150,6 +150,11 @@ int conf_parse_bind(const char *text, struct addr ret[static CONF_BIND_MAX],
 // Negative errno.
 int conf_read_file(const char *path, size_t max, char **ret, size_t *ret_n) NODISCARD;
 
+// The same without trimming, for files whose lines are counted. *ret_mode: the permission bits, 0
+// if it is no regular file. The caller wipes what is secret.
+int conf_read_whole(const char *path, size_t max, char **ret, size_t *ret_n,
+                    unsigned *ret_mode) NODISCARD;
+
 // Parses text as a configuration file and matches it with the table; what conf_load does with the
 // file's content. For the fuzzer.
 int conf_check_text(const struct conf_spec *spec, const char *text,

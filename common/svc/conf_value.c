@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -306,19 +307,20 @@ int conf_slot_set(struct conf_slot *s, const struct conf_item *item, const char 
     return s->text != NULL ? parse_typed(s, item, why) : -ENOMEM;
 }
 
-int conf_read_file(const char *path, size_t max, char **ret, size_t *ret_n)
+int conf_read_whole(const char *path, size_t max, char **ret, size_t *ret_n, unsigned *ret_mode)
 {
     int const fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
+    struct stat st;
     char *const buf = mem_alloc(max + 1);
     size_t n = 0;
-    int rc = buf != NULL ? 0 : -ENOMEM;
+    int rc = buf == NULL ? -ENOMEM : fstat(fd, &st) < 0 ? -errno : 0;
     while (rc == 0) {
         ssize_t const got = read(fd, buf + n, max + 1 - n);
         if (got < 0) {
-            rc = -errno;
+            rc = errno == EINTR ? 0 : -errno;
         } else if (got == 0) {
             break;
         } else if ((n += (size_t)got) > max) {
@@ -326,17 +328,35 @@ int conf_read_file(const char *path, size_t max, char **ret, size_t *ret_n)
         }
     }
     (void)close(fd);
-    if (rc == 0) {
-        buf[n] = '\0';
-        *ret = dup_trimmed(buf);
-        rc = *ret != NULL ? 0 : -ENOMEM;
-        if (rc == 0 && ret_n != NULL) {
-            *ret_n = strlen(*ret);
+    if (rc < 0) {
+        if (buf != NULL) {
+            explicit_bzero(buf, max + 1);
         }
+        mem_free(buf);
+        return rc;
     }
-    if (buf != NULL) {
-        explicit_bzero(buf, max + 1);
+    buf[n] = '\0';
+    *ret = buf;
+    *ret_n = n;
+    // Permissions of what is no file (a pipe, a terminal) protect nothing.
+    *ret_mode = S_ISREG(st.st_mode) ? st.st_mode & 0777u : 0;
+    return 0;
+}
+
+int conf_read_file(const char *path, size_t max, char **ret, size_t *ret_n)
+{
+    char *whole = NULL;
+    size_t n = 0;
+    unsigned mode = 0;
+    int const rc = conf_read_whole(path, max, &whole, &n, &mode);
+    if (rc < 0) {
+        return rc;
     }
-    mem_free(buf);
-    return rc;
+    *ret = dup_trimmed(whole);
+    if (*ret != NULL && ret_n != NULL) {
+        *ret_n = strlen(*ret);
+    }
+    explicit_bzero(whole, n);
+    mem_free(whole);
+    return *ret != NULL ? 0 : -ENOMEM;
 }
