@@ -8,6 +8,7 @@
 // One of the forms. Strings are borrowed (of the settings) and NULL or "" where unused.
 struct key_source {
     const char *file; // key file: lines "key: secret"
+    const char *text; // or the lines themselves
     // or a pair: each as it is or in a file of its own (which outranks it)
     const char *key;
     const char *key_file;
@@ -17,7 +18,7 @@ struct key_source {
 };
 
 enum key_source_part {
-    KEY_SOURCE_FILE,
+    KEY_SOURCE_LINES,
     KEY_SOURCE_KEY,
     KEY_SOURCE_SECRET,
     KEY_SOURCE_PART_COUNT,
@@ -35,7 +36,7 @@ struct key_source_result {
     size_t finding_count; // their names point into keys
 };
 
-// Reads and judges. -EINVAL or the errno of a file that cannot be read: *ret_error; -ENOMEM.
+// Reads and judges. -EINVAL or the errno of a file that cannot be read: *ret_error is set; -ENOMEM.
 int key_source_read(const struct key_source *s, wall_t now, struct key_source_result *ret,
                     struct key_source_error *ret_error) NODISCARD;
 

@@ -22,7 +22,7 @@ struct key_watch_conf {
     struct loop *loop;
     struct key_source source; // its strings must outlive the watch
     struct api_keys *keys;    // in force, read from the source before; is changed in place
-    // Told after each reading, for a counter; may be NULL.
+    // Told after each reading but the first, for a counter; may be NULL.
     void (*on_read)(void *user, bool ok);
     void *user;
 };
