@@ -72,7 +72,9 @@ void cs_discovery_cancel(struct cs_query *q);
 // minute. The old one serves on meanwhile.
 void cs_discovery_forget(struct cs_discovery *d, const char *server_name);
 
-// ---- the pure part --------------------------------------------------------------------------
+// ---- the pure part (cs_well_known.c) --------------------------------------------------------
+
+#define CS_WELL_KNOWN_MAX (64u << 10) // authorization-service 7.6
 
 // A base URL as it may be used: http or https, a host, no user info, query or fragment, no
 // characters that do not belong into a URL. Slashes at the end are cut off. -EINVAL.

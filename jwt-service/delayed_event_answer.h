@@ -49,6 +49,10 @@ struct delayed_event_class {
 struct delayed_event_class delayed_event_classify(enum delayed_event_action action, wall_t now,
                                                   const struct delayed_event_http *answer);
 
+// True if the body of an error says M_NOT_FOUND: a homeserver that knows the endpoint. (Any other
+// 404 at a path that is only tried may be a proxy's.)
+bool delayed_event_says_not_found(struct bytes body);
+
 // The room in the answer to a look-up, zero-terminated. -EINVAL: there is none.
 #define DELAYED_EVENT_ROOM_MAX 255 // matrix-spec appendices: room ids
 int delayed_event_room(struct bytes body, char ret[static DELAYED_EVENT_ROOM_MAX + 1]) NODISCARD;

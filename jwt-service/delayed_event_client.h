@@ -34,7 +34,7 @@ struct delayed_event_ask {
     enum delayed_event_action action;
     const char *as_user; // NULL: without authentication, by the bare id
     int64_t timeout_ms;  // of the exchange, without waiting for its turn; 0: 5 s
-    mono_t deadline;     // later it is of no use: it is not begun any more. MONO_NEVER: none
+    mono_t deadline;     // later it is of no use: it is not begun any more. 0, MONO_NEVER: none
 };
 
 struct delayed_event_result {
