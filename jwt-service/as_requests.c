@@ -101,7 +101,8 @@ static enum matrix_error read_request(enum as_endpoint endpoint, const struct js
     }
     for (const struct field *f = fields[endpoint]; f < fields[endpoint] + FIELDS_MAX && f->key;
          f++) {
-        *(const char **)((char *)r + f->to) = read_text(top, f, arena, &faults);
+        const char *const text = read_text(top, f, arena, &faults);
+        memcpy((char *)r + f->to, &text, sizeof(text));
     }
     if (faults.not_json) {
         return MATRIX_NOT_JSON;
