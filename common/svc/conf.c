@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/mem.h"
 #include "common/svc/conf_internal.h"
@@ -110,6 +111,17 @@ static int assign(struct conf *c, size_t i, enum conf_source source, const char 
     return 0;
 }
 
+// The value that has just been assigned from this source is the content of a file.
+static int note_path(struct conf *c, size_t i, enum conf_source source, const char *path)
+{
+    struct conf_slot *const s = &c->slots[i];
+    if (s->source != source) {
+        return 0; // a stronger one stayed
+    }
+    s->path = mem_strdup(path);
+    return s->path != NULL ? 0 : -ENOMEM;
+}
+
 static int assign_from_file(struct conf *c, size_t i, enum conf_source source, const char *origin,
                             const char *path)
 {
@@ -126,7 +138,7 @@ static int assign_from_file(struct conf *c, size_t i, enum conf_source source, c
                : fail(c, "%s (%s): the file %s is empty", c->spec->items[i].name, origin, path);
     explicit_bzero(text, n);
     mem_free(text);
-    return rc;
+    return rc == 0 ? note_path(c, i, source, path) : rc;
 }
 
 // True if written is name + suffix of the FROM_FILE form, by the given joint ("_" or "-").
@@ -137,83 +149,6 @@ static bool is_from_file(const char *written, const char *name, const char *suff
 }
 
 // ---- near misses ----------------------------------------------------------------------------
-
-static char fold(char c)
-{
-    if (c == '-' || c == '.') {
-        return '_';
-    }
-    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
-
-// Edit distance, rows of at most 64 characters.
-static size_t distance(const char *a, const char *b)
-{
-    enum { CAP = 64 };
-    size_t row[CAP + 1];
-    size_t const n = MIN(strlen(b), (size_t)CAP);
-    for (size_t j = 0; j <= n; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t const substitute = diagonal + (fold(a[i - 1]) != fold(b[j - 1]));
-            diagonal = row[j];
-            row[j] = MIN(substitute, MIN(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[n];
-}
-
-// Every word of `part` is a word of `whole`: LIVEKIT_API_KEY means LIVEKIT_KEY.
-static bool words_within(const char *part, const char *whole)
-{
-    while (*part != '\0') {
-        size_t n = 0;
-        while (part[n] != '\0' && fold(part[n]) != '_') {
-            n++;
-        }
-        bool found = false;
-        for (const char *w = whole; *w != '\0' && !found;) {
-            size_t m = 0;
-            while (w[m] != '\0' && fold(w[m]) != '_') {
-                m++;
-            }
-            found = m == n;
-            for (size_t k = 0; k < n && found; k++) {
-                found = fold(w[k]) == fold(part[k]);
-            }
-            w += m + (w[m] != '\0');
-        }
-        if (!found) {
-            return false;
-        }
-        part += n + (part[n] != '\0');
-    }
-    return true;
-}
-
-const char *conf_nearest(const char *written, const char *const *names)
-{
-    const char *best = NULL;
-    // A third of the letters wrong is no misspelling any more.
-    size_t best_distance = MAX(strlen(written) / 3, (size_t)2) + 1;
-    for (size_t i = 0; names[i] != NULL; i++) {
-        size_t const d = distance(written, names[i]);
-        if (d < best_distance) {
-            best = names[i];
-            best_distance = d;
-        }
-    }
-    for (size_t i = 0; best == NULL && names[i] != NULL; i++) {
-        if (words_within(names[i], written) || words_within(written, names[i])) {
-            best = names[i];
-        }
-    }
-    return best;
-}
 
 enum name_kind {
     NAME_FILE,
@@ -386,6 +321,56 @@ static const char *env_value(const char *const *envp, const char *name)
         }
     }
     return NULL;
+}
+
+// ---- credentials ----------------------------------------------------------------------------
+
+static int read_credential(struct conf *c, size_t i, const char *path)
+{
+    const struct conf_item *const item = &c->spec->items[i];
+    char origin[CONF_ORIGIN_MAX];
+    (void)snprintf(origin, sizeof(origin), "credential %.250s", path);
+    if (c->slots[i].source > CONF_SOURCE_CREDENTIAL) {
+        warn(c, "%s (%s) is not used: %s outranks it; keep one", item->name, origin,
+             c->slots[i].origin);
+        return 0;
+    }
+    if (item->flags & CONF_CREDENTIAL_PATH) {
+        return assign(c, i, CONF_SOURCE_CREDENTIAL, origin, path);
+    }
+    char *text = NULL;
+    size_t n = 0;
+    int rc = conf_read_file(path, FROM_FILE_MAX, &text, &n);
+    if (rc < 0) {
+        return fail(c, "%s (%s): cannot read it: %s", item->name, origin, strerror(-rc));
+    }
+    rc = n > 0 ? assign(c, i, CONF_SOURCE_CREDENTIAL, origin, text)
+               : fail(c, "%s (%s): it is empty", item->name, origin);
+    explicit_bzero(text, n);
+    mem_free(text);
+    return rc == 0 ? note_path(c, i, CONF_SOURCE_CREDENTIAL, path) : rc;
+}
+
+// systemd.exec(5), "Credentials": files in a folder that only the service sees. Last, to tell which
+// of them are outranked.
+static int read_credentials(struct conf *c, const char *const *envp)
+{
+    const char *const folder = env_value(envp, "CREDENTIALS_DIRECTORY");
+    for (size_t i = 0; folder != NULL && i < c->spec->count; i++) {
+        const struct conf_item *const item = &c->spec->items[i];
+        char path[CONF_ORIGIN_MAX];
+        int const n = snprintf(path, sizeof(path), "%s/%s", folder, item->name);
+        bool const wanted = item->type == CONF_SECRET ||
+                            (item->flags & (CONF_CREDENTIAL | CONF_CREDENTIAL_PATH)) != 0;
+        if (!wanted || n < 0 || (size_t)n >= sizeof(path) || access(path, F_OK) != 0) {
+            continue;
+        }
+        int const rc = read_credential(c, i, path);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
 }
 
 // ---- flags ----------------------------------------------------------------------------------
@@ -576,6 +561,7 @@ static int load(struct conf *c, int argc, const char *const *argv, const char *c
     }
     rc = rc == 0 ? read_env(c, envp) : rc;
     rc = rc == 0 ? read_flags(c, argc, argv, false) : rc;
+    rc = rc == 0 ? read_credentials(c, envp) : rc;
     return rc == 0 ? check_whole(c) : rc;
 }
 
@@ -694,6 +680,11 @@ size_t conf_bind(const struct conf *c, size_t item, struct addr ret[static CONF_
     const struct conf_slot *const s = slot(c, item, CONF_BIND);
     memcpy(ret, s->binds, sizeof(s->binds));
     return s->bind_len;
+}
+
+const char *conf_path(const struct conf *c, size_t item)
+{
+    return c->slots[item].path;
 }
 
 const char *conf_origin(const struct conf *c, size_t item)

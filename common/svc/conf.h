@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Settings from one table: flags, environment, configuration file (libconfig), defaults, in this
-// order of precedence.
+// Settings from one table: flags, environment, configuration file (libconfig), credentials of
+// systemd, defaults, in this order of precedence.
 //
 // Every value knows where it came from. Whatever is wrong (unknown flag, unknown name in the file,
 // bad value, missing or contradictory setting) becomes ONE line that names the setting, the place
@@ -29,6 +29,11 @@ enum {
     CONF_DEPRECATED = 4, // accepted with a warning that quotes `instead`
     CONF_HIDDEN = 8,     // value is never printed (lists that hold secrets)
     CONF_NO_DUMP = 16,   // not in --help
+    // $CREDENTIALS_DIRECTORY/<name> (systemd's LoadCredential=, SetCredentialEncrypted= ...) holds
+    // the value; always so for CONF_SECRET,
+    CONF_CREDENTIAL = 32,
+    // or is the file that the value names.
+    CONF_CREDENTIAL_PATH = 64,
 };
 
 #define CONF_ALIASES 3
@@ -118,9 +123,13 @@ const char *conf_list_at(const struct conf *c, size_t item, size_t i);
 size_t conf_bind(const struct conf *c, size_t item, struct addr ret[static CONF_BIND_MAX]);
 
 // Where the value comes from: "flag --port", "environment LIVEKIT_KEY", "file /etc/foci.conf:12",
-// "default", "unset";
+// "credential /run/credentials/foci-jwt.service/secret", "default", "unset";
 // "..., read from /run/secrets/key" is added for CONF_FROM_FILE.
 const char *conf_origin(const struct conf *c, size_t item);
+
+// The file that the value was read from by CONF_FROM_FILE or as a credential, NULL if it was given
+// otherwise: it may be read again when it changes.
+const char *conf_path(const struct conf *c, size_t item);
 
 // For checks of the program's own: "rtc.udp_port (environment UDP_PORT): <text>" into err; returns
 // -EINVAL.
@@ -140,6 +149,12 @@ void conf_help(const struct conf_spec *spec, struct dynbuf *out);
 
 // Appends one line per setting: name = value  (origin). Secrets as ***.
 void conf_dump(const struct conf *c, struct dynbuf *out);
+
+// Overwrites the values of secret settings (CONF_SECRET, CONF_HIDDEN) where the process was given
+// them, so that /proc/PID/cmdline and environ, which outlive the start, do not show them. The
+// settings must have been loaded; argv and envp those of main.
+void conf_hide_secrets(const struct conf_spec *spec, int argc, char *const *argv,
+                       char *const *envp);
 
 // Parsers of single values, for settings that have structure of their own. -EINVAL.
 int conf_parse_duration_ms(const char *text, int64_t *ret) NODISCARD;

@@ -7,6 +7,7 @@
 enum conf_source {
     CONF_SOURCE_NONE,
     CONF_SOURCE_DEFAULT,
+    CONF_SOURCE_CREDENTIAL,
     CONF_SOURCE_FILE,
     CONF_SOURCE_ENV,
     CONF_SOURCE_FLAG,
@@ -18,6 +19,7 @@ enum conf_source {
 struct conf_slot {
     enum conf_source source;
     char *text; // as given, trimmed
+    char *path; // the file that text was read from, or NULL
     char origin[CONF_ORIGIN_MAX];
     int64_t num; // CONF_INT, CONF_BOOL, CONF_DURATION (milliseconds)
     char **list; // CONF_LIST
@@ -51,6 +53,7 @@ int conf_file_read(const char *path, const char *text,
 // enough to be meant. "_", "-" and "." are the same, and so are cases.
 const char *conf_nearest(const char *written, const char *const *names);
 
-// Looks for what libconfig 1.5 accepts and we do not: @include (it would read any file) and integers
-// that it would cut to 32 bits. Returns the line and sets *ret_what (a constant), or 0.
+// Looks for what libconfig 1.5 gets wrong: @include (it would read any file), integers that it would
+// cut to 32 bits, strings without an end (it forgets their memory), comments without one (it drops
+// the rest of the file silently). Returns the line and sets *ret_what (a constant), or 0.
 unsigned conf_tree_scan(const char *text, const char **ret_what);

@@ -20,6 +20,7 @@ void conf_slot_done(struct conf_slot *s)
         explicit_bzero(s->text, strlen(s->text));
     }
     mem_free(s->text);
+    mem_free(s->path);
     for (size_t i = 0; i < s->list_len; i++) {
         mem_free(s->list[i]);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: svc
-// COVERS: conf conf_file conf_value
+// COVERS: conf conf_file conf_value conf_names
 
 #include <setjmp.h>
 #include <stdarg.h>
