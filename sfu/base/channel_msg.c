@@ -55,6 +55,9 @@ void channel_msg_free(struct channel_msg *m)
         mem_free(m->u.api_reply.error_msg);
         shared_buf_unref(m->u.api_reply.body);
         break;
+    case CHANNEL_EVENT:
+        shared_buf_unref(m->u.event.data);
+        break;
     case CHANNEL_ROOM_INFO:
     case CHANNEL_ROOM_ENDED:
         room_info_done(&m->u.room_info);

@@ -34,6 +34,7 @@ enum channel_msg_type {
     CHANNEL_API_REPLY,     // answer of a room service call
     CHANNEL_ROOM_ENDED,    // the room is gone from this worker
     CHANNEL_ROOM_INFO,     // who is in it, for ListRooms and placement
+    CHANNEL_EVENT,         // something that webhooks tell
     CHANNEL_SHUTDOWN_DONE, // this worker holds no room any more
 
     CHANNEL_MSG_COUNT,
@@ -109,6 +110,9 @@ struct channel_msg {
             struct access_token *token; // claims as they are now
         } claims;
         struct channel_api_reply api_reply;
+        struct {
+            struct shared_buf *data; // an encoded WebhookEvent
+        } event;
         struct channel_room_info room_info; // also CHANNEL_ROOM_ENDED: only the name
     } u;
 };

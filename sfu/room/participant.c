@@ -6,6 +6,7 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
+#include "sfu/room/room_event.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 
@@ -153,10 +154,12 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     active_speaker_gone(p);
 
     bool const told = p->state != PARTICIPANT_JOINING;
+    bool const was_active = p->state == PARTICIPANT_ACTIVE;
     p->state = PARTICIPANT_DISCONNECTED;
     p->reason = reason;
     p->version++;
     p->update_pending = false;
+    room_event_participant(p, was_active);
     // A session that the same identity replaces is no departure: others see the new sid
     // (livekit-protocol 4.12).
     if (told && reason != DISCONNECT_DUPLICATE_IDENTITY) {
@@ -338,8 +341,10 @@ static void publish_matched(struct participant *p)
 void participant_transport_connected(struct participant *p, struct pc_transport *t)
 {
     struct room_env *const env = p->room->env;
-    if (t == participant_primary(p)) {
+    // Once: a transport that comes back after a resume finds it ACTIVE.
+    if (t == participant_primary(p) && p->state < PARTICIPANT_ACTIVE) {
         participant_set_state(p, PARTICIPANT_ACTIVE);
+        room_event_participant(p, true);
     }
     if (p->state == PARTICIPANT_ACTIVE && !participant_is_cut_off(p)) {
         timer_heap_cancel(env->timers, &p->timer);

@@ -8,6 +8,7 @@
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
+#include "sfu/room/room_event.h"
 #include "sfu/room/router.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
@@ -55,6 +56,9 @@ void published_track_close(struct published_track *t)
     struct participant *const p = t->publisher;
     struct room_env *const env = p->room->env;
     bool const published = t->state == TRACK_PUBLISHED;
+    if (published) {
+        room_event_track(t, false);
+    }
     DL_DELETE(p->tracks, t);
     HASH_DELETE(hh_sid, p->room->tracks, t);
     p->track_count--;
@@ -232,6 +236,7 @@ int published_track_publish(struct published_track *t)
         p->room->publisher_count++;
     }
     participant_changed(p, true);
+    room_event_track(t, true);
     subscription_reconcile_track(t);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
+#include "sfu/room/room_event.h"
 #include "sfu/room/signal_send.h"
 
 // Timers of a room: life, updates, speakers.
@@ -69,6 +70,7 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     }
     timer_heap_set(env->timers, &r->timer,
                    mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
+    room_event_room(r, ROOM_EVENT_STARTED);
     *ret = r;
     return 0;
 fail:
@@ -123,6 +125,7 @@ void room_close(struct room *r, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &r->speakers);
     room_env_release_timers(env, ROOM_TIMERS);
     tell_registry(r, CHANNEL_ROOM_ENDED);
+    room_event_room(r, ROOM_EVENT_FINISHED);
     HASH_DEL(env->rooms, r);
     room_free(r);
 }

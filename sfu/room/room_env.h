@@ -33,6 +33,7 @@ struct room_conf {
     size_t candidate_count;
     const char *const *candidates_one; // the same with one address a family: what Firefox gets
     size_t candidate_one_count;
+    bool events; // somebody wants to know what happens in rooms: room_event.h
 };
 
 // Timers of the room layer in the worker's heap.

@@ -38,12 +38,13 @@ THIRD_PARTY = {
     "libconfig.h": ["common/svc/conf_file.c"],
     "protobuf-c/": ["common/svc/pbuf.c", "common/svc/pbjson_internal.h"],
     "zlib.h": ["common/svc/gzip.c"],
+    "hiredis/": ["common/svc/redis.c"],
     "yaml.h": ["common/svc/yamlx.c"],
     "jwt.h": ["common/lk/access_token.c"],
     "mbedtls/": ["common/svc/digest.c", "sfu/transport/dtls_handshake.c", "sfu/transport/dtls_cert.c"],
     "srtp2/": ["sfu/transport/srtp_transport.c"],
     "usrsctp.h": ["sfu/transport/usrsctp_glue.c"],
-    "openssl/": ["sfu/transport/crypto_glue.c"],
+    "openssl/": ["sfu/transport/crypto_glue.c", "common/svc/stream_conn.c"],
     "intel-ipsec-mb.h": ["sfu/transport/srtp_ipsec_mb.c"],
     "uthash.h": ["common/base/hash.h"],
     "utlist.h": ["common/base/hash.h"],
@@ -51,7 +52,7 @@ THIRD_PARTY = {
 # Who may see the generated protocol types.
 GENERATED = re.compile(
     r"^(common/lk/|common/svc/pb|sfu/signal/|sfu/base/channel_msg\.c$|jwt-service/(sfu_client|webhook_receiver)\.c$"
-    r"|sfu/room/(signal_dispatch|room_api|join|proto_map|signal_send|track_info)\.[ch]$)"
+    r"|sfu/room/(signal_dispatch|room_api|join|proto_map|signal_send|track_info|room_event)\.[ch]$)"
 )
 # Layers that must not touch the outside world: no sockets, clocks, threads or files.
 PURE = ("common/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room", "common/lk")
