@@ -14,6 +14,7 @@
 #include "common/sys/random.h"
 #include "sfu/sfu_config.h"
 #include "sfu/signal/signal_server.h"
+#include "sfu/signal/webhook_notifier.h"
 #include "sfu/transport/dtls_transport.h"
 #include "sfu/wire/codec.h"
 #include "sfu/worker/worker.h"
@@ -28,6 +29,10 @@
 // Clients are told to leave, their sockets get this long to take it.
 #define SHUTDOWN_MS 2000
 #define SHUTDOWN_POLL_MS 20
+
+// Who listens to events is told that everybody has left: time for the first two repetitions of a
+// webhook (1 s, 2 s) if it is not taken at once.
+#define SHUTDOWN_EVENTS_MS 5000
 
 // All that can be forwarded; RED is not among them because it cannot be converted for subscribers
 // without it.
@@ -47,9 +52,11 @@ struct app {
     uint32_t worker_count;
     uint32_t workers_ended;
     struct signal_server *server;
+    struct webhook_notifier *notifier; // NULL: nobody wants events
     struct loop_signal *signals[3];
     struct loop_timer *shutdown_timer;
     mono_t shutdown_at;
+    mono_t events_at; // until then events are delivered
     bool stopping;
 };
 
@@ -74,6 +81,9 @@ static void on_mail(void *user, void *msg)
     if (m->type == CHANNEL_SHUTDOWN_DONE) {
         a->workers_ended++;
         channel_msg_free(m);
+    } else if (m->type == CHANNEL_EVENT && a->notifier != NULL) {
+        webhook_notifier_event(a->notifier, m->u.event.data);
+        channel_msg_free(m);
     } else if (a->server != NULL) {
         signal_server_deliver(a->server, m);
     } else {
@@ -92,8 +102,10 @@ static void drop_mail(void *user, void *msg)
 static void on_shutdown_timer(void *user)
 {
     struct app *const a = user;
-    bool const told = a->workers_ended == a->worker_count && signal_server_sessions(a->server) == 0;
-    if (told || mono_reached(a->shutdown_at, loop_now(a->loop))) {
+    mono_t const now = loop_now(a->loop);
+    bool const gone = a->workers_ended == a->worker_count && signal_server_sessions(a->server) == 0;
+    bool const told = a->notifier == NULL || webhook_notifier_pending(a->notifier) == 0;
+    if ((gone || mono_reached(a->shutdown_at, now)) && (told || mono_reached(a->events_at, now))) {
         loop_stop(a->loop);
     } else {
         loop_timer_set_ms(a->shutdown_timer, SHUTDOWN_POLL_MS);
@@ -118,6 +130,7 @@ static void on_signal(void *user, int signum)
         }
     }
     a->shutdown_at = mono_add_ms(loop_now(a->loop), SHUTDOWN_MS);
+    a->events_at = mono_add_ms(loop_now(a->loop), SHUTDOWN_EVENTS_MS);
     loop_timer_set_ms(a->shutdown_timer, 0);
 }
 
@@ -144,6 +157,7 @@ static void app_free(struct app *a)
         worker_free(a->workers[i]);
     }
     signal_server_free(a->server);
+    webhook_notifier_free(a->notifier);
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++) {
         if (a->signals[i] != NULL) {
             loop_signal_free(a->signals[i]);
@@ -217,6 +231,7 @@ static int start_workers(struct app *a)
                 .departure_timeout_s = (uint32_t)(conf_ms(c->conf, SFU_DEPARTURE_TIMEOUT) / 1000),
                 .max_participants = (uint32_t)conf_int(c->conf, SFU_MAX_PARTICIPANTS),
                 .codecs = CODECS,
+                .events = c->webhook_count > 0,
             },
         .cert = a->cert,
         .fingerprint = a->fingerprint,
@@ -278,6 +293,29 @@ static int start_server(struct app *a)
     return complain(err);
 }
 
+static int start_notifier(struct app *a)
+{
+    const struct sfu_config *const c = a->config;
+    struct webhook_target targets[ARRAY_LEN(c->webhooks)];
+    for (size_t i = 0; i < c->webhook_count; i++) {
+        // foci-jwt has no use for tracks.
+        bool const auth = c->auth_hook && i + 1 == c->webhook_count;
+        targets[i] = (struct webhook_target){.url = c->webhooks[i], .no_tracks = auth};
+    }
+    struct webhook_notifier_conf const nc = {
+        .loop = a->loop,
+        .keys = c->keys,
+        .key = conf_str(c->conf, SFU_WEBHOOK_API_KEY),
+        .targets = targets,
+        .target_count = c->webhook_count,
+        .user_agent = "foci-sfu",
+    };
+    if (c->webhook_count > 0 && webhook_notifier_new(&nc, &a->notifier) < 0) {
+        return complain("cannot start what delivers events: out of memory");
+    }
+    return 0;
+}
+
 static int make_identity(struct app *a)
 {
     if (dtls_cert_new(clock_wall().us / US_PER_S, &a->cert) < 0) {
@@ -335,7 +373,7 @@ static int app_start(struct app *a)
     if (dtls_pool_new(a->config->dtls_threads, &a->pool) < 0) {
         return complain("cannot start the handshake threads");
     }
-    if (start_workers(a) != 0 || start_server(a) != 0) {
+    if (start_notifier(a) != 0 || start_workers(a) != 0 || start_server(a) != 0) {
         return 1;
     }
     announce(a);

@@ -29,6 +29,9 @@ enum sfu_item {
     SFU_DEPARTURE_TIMEOUT,
     SFU_MAX_PARTICIPANTS,
     SFU_REGION,
+    SFU_WEBHOOK_URLS,
+    SFU_WEBHOOK_API_KEY,
+    SFU_AUTH_SERVICE,
     SFU_LOG_LEVEL,
     SFU_LOG_FORMAT,
     SFU_DEV,
@@ -37,6 +40,7 @@ enum sfu_item {
 
 #define SFU_LISTEN_MAX 8
 #define SFU_NODE_IPS_MAX 8
+#define SFU_WEBHOOKS_MAX 8
 
 struct sfu_config {
     struct conf *conf;
@@ -49,7 +53,10 @@ struct sfu_config {
     size_t node_ip_count;
     uint32_t workers;
     uint32_t dtls_threads;
-    uint16_t udp_port; // of worker 0; 0: any
+    uint16_t udp_port;                    // of worker 0; 0: any
+    char *webhooks[SFU_WEBHOOKS_MAX + 1]; // URLs; that of the authorization service is the last one
+    size_t webhook_count;
+    bool auth_hook; // the last one is that of auth_service
     bool dev;
     bool dev_keys; // generated or built in, to be shown
     struct log_settings log;

@@ -169,6 +169,40 @@ static void numbers_have_limits(void **state)
     assert_refused(ENV(KEYS), ARGS("--empty-timeout", "10ms"), "room.empty_timeout (flag", "1000");
 }
 
+static void events_go_to_urls_and_to_the_authorization_service(void **state)
+{
+    (void)state;
+    struct sfu_config *c = accepted(ENV(KEYS), ARGS(NULL));
+    assert_int_equal(c->webhook_count, 0);
+    sfu_config_free(c);
+    c = accepted(
+        ENV(KEYS, "FOCI_AUTH_SERVICE=http://127.0.0.1:8080/jwt//"),
+        ARGS("--webhook-urls", "https://a.example/x,http://[::1]:9/", "--webhook-api-key", "k"));
+    assert_int_equal(c->webhook_count, 3);
+    assert_string_equal(c->webhooks[0], "https://a.example/x");
+    assert_string_equal(c->webhooks[1], "http://[::1]:9/");
+    assert_string_equal(c->webhooks[2], "http://127.0.0.1:8080/jwt/sfu_webhook");
+    assert_true(c->auth_hook);
+    sfu_config_free(c);
+    // Named twice, told once, and then in full.
+    c = accepted(ENV(KEYS), ARGS("--auth-service", "http://h/sfu_webhook", "--webhook-urls",
+                                 "http://h/sfu_webhook"));
+    assert_int_equal(c->webhook_count, 1);
+    assert_false(c->auth_hook);
+    sfu_config_free(c);
+    assert_refused(ENV(KEYS), ARGS("--auth-service", "127.0.0.1:8080"),
+                   "auth_service (flag --auth-service)", "http://");
+    assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http://a,wss://b"),
+                   "webhook.urls (flag --webhook-urls)", "\"wss://b\"");
+    assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http:///x"), "webhook.urls (flag", "http://");
+    assert_refused(ENV(KEYS),
+                   ARGS("--webhook-urls", "http://1,http://2,http://3,http://4,http://5,"
+                                          "http://6,http://7,http://8,http://9"),
+                   "webhook.urls (flag", "at most 8");
+    assert_refused(ENV(KEYS, "FOCI_WEBHOOK_API_KEY=other"), ARGS(NULL),
+                   "webhook.api_key (environment FOCI_WEBHOOK_API_KEY)", "leave it out");
+}
+
 static void help_needs_no_key(void **state)
 {
     (void)state;
@@ -188,6 +222,7 @@ int main(void)
         cmocka_unit_test(addresses_are_ip_addresses),
         cmocka_unit_test(families_that_contradict_each_other_name_both_places),
         cmocka_unit_test(numbers_have_limits),
+        cmocka_unit_test(events_go_to_urls_and_to_the_authorization_service),
         cmocka_unit_test(help_needs_no_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
