@@ -117,7 +117,7 @@ static int read_patterns(struct reading *r, const struct conf_tree *n, enum acce
     bool const is_list = n->type == CONF_TREE_LIST;
     size_t const count = is_list ? n->count : 1;
     if (count == 0) {
-        return FAIL(r, n, "%s is an empty list; take it out or write \"*\"", n->name);
+        return FAIL(r, n, "%s is an empty list; put something in or take it out", n->name);
     }
     const char **const list = arena_array(&r->policy->arena, count, sizeof(*list));
     if (list == NULL) {
@@ -302,8 +302,7 @@ static int read_rule(struct reading *r, const struct conf_tree *group, size_t in
     if (group->type != CONF_TREE_GROUP) {
         return wrong_type(r, group, "a group { }");
     }
-    // A rule has no name for libconfig and gets its line from its first entry.
-    rule->line = group->first != NULL ? group->first->line : group->line;
+    rule->line = group->line;
     if (!conf_tree_names_known(group, rule_names, r->path, r->err)) {
         return -EINVAL;
     }

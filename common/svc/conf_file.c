@@ -306,7 +306,7 @@ int conf_tree_read(const char *path, const char *text, struct arena *arena,
         if (rc < 0) {
             (void)snprintf(err, CONF_ERROR_MAX,
                            "%s: cannot be read: %s; check path and permissions", path,
-                           strerror(-rc));
+                           rc == -EILSEQ ? "a zero byte in a text" : strerror(-rc));
             return rc;
         }
     }

@@ -81,7 +81,7 @@ bool conf_tree_names_known(const struct conf_tree *group, const char *const *nam
 
 // ---- what libconfig lets pass ---------------------------------------------------------------
 
-// Behind the string that begins at p; counts its lines.
+// Behind the string that begins at p, NULL if it has no end; counts its lines.
 static const char *skip_string(const char *p, unsigned *line)
 {
     for (p++; *p != '\0' && *p != '"'; p++) {
@@ -91,10 +91,10 @@ static const char *skip_string(const char *p, unsigned *line)
             *line += *p == '\n';
         }
     }
-    return *p == '"' ? p + 1 : p;
+    return *p == '"' ? p + 1 : NULL;
 }
 
-// Behind the comment that begins at p, or p itself if none does.
+// Behind the comment that begins at p, p itself if none does, NULL if it has no end.
 static const char *skip_comment(const char *p, unsigned *line)
 {
     if (*p == '#' || (p[0] == '/' && p[1] == '/')) {
@@ -104,7 +104,7 @@ static const char *skip_comment(const char *p, unsigned *line)
         for (p += 2; *p != '\0' && !(p[0] == '*' && p[1] == '/'); p++) {
             *line += *p == '\n';
         }
-        return *p != '\0' ? p + 2 : p;
+        return *p != '\0' ? p + 2 : NULL;
     }
     return p;
 }
@@ -146,11 +146,15 @@ unsigned conf_tree_scan(const char *text, const char **ret_what)
     unsigned line = 1;
     const char *p = text;
     while (*p != '\0') {
-        const char *const behind = skip_comment(p, &line);
+        unsigned const begin = line;
+        const char *const behind = *p == '"' ? skip_string(p, &line) : skip_comment(p, &line);
+        if (behind == NULL) {
+            *ret_what = *p == '"' ? "the text that begins here has no closing quote"
+                                  : "the comment that begins here has no end: close it with */";
+            return begin;
+        }
         if (behind != p) {
             p = behind;
-        } else if (*p == '"') {
-            p = skip_string(p, &line);
         } else if (*p == '@') {
             *ret_what = "@include is not followed; put everything into one file";
             return line;
