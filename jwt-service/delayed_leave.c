@@ -60,6 +60,7 @@ void leave_finish(struct delayed_leave *j, enum leave_outcome outcome, struct le
         todo->bits |= LEAVE_DO_CANCEL;
         j->calling = false;
     }
+    j->looking = false;
     leave_flag_set(j, LEAVE_FLAG_DONE);
     todo->bits = (todo->bits & ~(unsigned)LEAVE_DO_SAVE) | LEAVE_DO_DONE;
     todo->outcome = outcome;
@@ -103,6 +104,7 @@ static void disconnect_job(struct delayed_leave *j, mono_t now, struct leave_tod
     j->call_wait_ms = 0;
     leave_flag_clear(j, LEAVE_FLAG_LAST_CALL | LEAVE_FLAG_NO_URL);
     j->call_at = now;
+    j->looking = false; // whatever it says
     j->lookup_at = MONO_NEVER;
 }
 

@@ -9,6 +9,7 @@
 
 #include "jwt-service/delayed_event_client.h"
 #include "jwt-service/delayed_leave.h"
+#include "jwt-service/job_store.h"
 #include "jwt-service/sfu_client.h"
 #include "jwt-service/webhook_receiver.h"
 
@@ -17,11 +18,10 @@
 #define LEAVE_JOBS_PER_SERVER 10000
 #define LEAVE_JOBS_MAX 100000
 
-#define LEAVE_STORE_WAIT_MS 2000  // 7.9: how long an answer waits for the store
 #define LEAVE_SHUTDOWN_MS 5000    // 7.11: last calls
+#define LEAVE_FLUSH_MS 3000       // ours: then the store's part of the shutdown
 #define LEAVE_WEBHOOK_GRACE_S 300 // 8.6: participants for so long and no webhook: it is not wired
 
-struct job_store;
 struct leave_manager;
 struct leave_call;
 
@@ -53,7 +53,6 @@ enum leave_verdict {
     LEAVE_SHUTTING_DOWN,     // 503
     LEAVE_LIMIT,             // 429: too many of this user, this server or all
     LEAVE_REFUSED_BY_SERVER, // its homeserver demands authentication: no delegation (11.4)
-    LEAVE_NO_MEMORY,         // 500
     LEAVE_VERDICT_COUNT,
 };
 
@@ -83,13 +82,17 @@ void leave_manager_free(struct leave_manager *m);
 DEFINE_CLEANUP(struct leave_manager *, leave_manager_free)
 
 // Reads the store and goes on with what is in it; call it once, before the service listens. done is
-// called once from the loop, never from inside this call, with 0 or the store's error (then there
-// are no old jobs, new ones work).
-void leave_manager_recover(struct leave_manager *m, void (*done)(void *user, int error),
-                           void *user);
+// called once from the loop, never from inside this call, with what job_store_load said, valid until
+// then. If it could not be read there are no old jobs, new ones work.
+void leave_manager_recover(struct leave_manager *m,
+                           void (*done)(void *user, const struct job_load *load), void *user);
+
+// Goes on with one job of the store: for job_store_conf.on_takeover, when another instance has died.
+// One that is known already is left alone, one past its time removed.
+void leave_manager_adopt(struct leave_manager *m, const struct job_record *r);
 
 // Takes a delegation over; strings are copied. fn is called once from the loop, never from inside
-// this call, when the job is in the store (or LEAVE_STORE_WAIT_MS later); *ret is valid until then.
+// this call, when the job is in the store (or JOB_STORE_WAIT_MS later); *ret is valid until then.
 // A job of the same room and identity is replaced. -ENOMEM.
 int leave_manager_delegate(struct leave_manager *m, const struct leave_request *q,
                            void (*fn)(void *user, enum leave_verdict verdict), void *user,
@@ -106,7 +109,7 @@ bool leave_manager_supported(struct leave_manager *m);
 
 // Nothing new is taken over; sends that are under way are finished, connected participants' events
 // restarted once more, the store flushed. done is called once from the loop, never from inside this
-// call, some LEAVE_SHUTDOWN_MS later at most plus the store's time.
+// call, LEAVE_SHUTDOWN_MS + LEAVE_FLUSH_MS later at most.
 void leave_manager_shutdown(struct leave_manager *m, void (*done)(void *user), void *user);
 
 void leave_manager_counts(const struct leave_manager *m, struct leave_counts *ret);
