@@ -3,6 +3,7 @@
 // The settings of foci-jwt: names and meaning of authorization-service section 2, and ours beside
 // them. Start-up only; read-only afterwards.
 
+#include "common/app/key_source.h"
 #include "common/base/arena.h"
 #include "common/lk/keys.h"
 #include "common/svc/conf.h"
@@ -85,8 +86,9 @@ struct auth_config {
     enum auth_command command;
     struct conf *conf;
     struct api_keys *keys;
-    const char *livekit_url; // for clients, exactly as configured
-    const char *api_url;     // for our own calls
+    struct key_source key_source; // where they are from, to be read again
+    const char *livekit_url;      // for clients, exactly as configured
+    const char *api_url;          // for our own calls
     struct addr bind[CONF_BIND_MAX];
     size_t bind_count;
     size_t bind_item; // which setting gave it

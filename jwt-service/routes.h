@@ -1,40 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The HTTP face of foci-jwt: /sfu/get, /get_token, /healthz, with CORS on every status
-// (authorization-service section 1). Owner thread: the loop's.
+// The HTTP face of foci-jwt (authorization-service section 1): which path is whose, CORS on every
+// status that browsers see, and the small endpoints themselves. Owner thread: the loop's.
 //
-// A token request goes: parsed ─► OpenID token checked ─► JWT minted ─► room created (full access)
-// ─► answered; the first failure answers. Nothing here waits: each step ends in a callback.
+//   /sfu/get /get_token /delegate_delayed_leave   token_call.h
+//   /_matrix/...                                  as_routes.h, with application-service mode only
+//   /sfu_webhook                                  events of the SFU, for delegated leaves
+//   /healthz /readyz /metrics                     for operators
 //
-// Other paths are 404, /delegate_delayed_leave among them on purpose: to clients anything else
-// would mean that leaves are taken over (authorization-service 8.6).
+// Everything else is 404. So is /delegate_delayed_leave where leaves are not taken over: clients
+// take any other answer for a promise to do so (authorization-service 8.6).
 
 #include "common/svc/httpd.h"
-#include "jwt-service/auth_config.h"
-#include "jwt-service/openid_verifier.h"
-#include "jwt-service/sfu_client.h"
-
-// Token requests at once. Each holds about 20 KiB and a connection; more get 429.
-#define ROUTES_IN_FLIGHT_MAX 4096
+#include "jwt-service/as_routes.h"
+#include "jwt-service/membership_monitor.h"
+#include "jwt-service/readiness.h"
+#include "jwt-service/token_call.h"
 
 struct routes;
 
 struct routes_conf {
     struct loop *loop;
     const struct auth_config *config;
-    struct openid_verifier *openid;
-    struct sfu_client *sfu;
+    struct token_calls *calls;
+    struct leave_manager *leaves;       // NULL: nothing is delegated
+    struct membership_monitor *monitor; // NULL: nobody is
+    struct as_routes *as;
+    struct readiness *readiness;
+    struct metrics *metrics;
+    // Called before the metrics are written, to set what is known only when asked.
+    void (*refresh_metrics)(void *user);
+    void *user;
 };
 
 // NULL without memory. conf's objects must outlive it.
 struct routes *routes_new(const struct routes_conf *conf) NODISCARD;
-
 // Every request must have been answered (httpd_free sees to that). Accepts NULL.
 void routes_free(struct routes *r);
 DEFINE_CLEANUP(struct routes *, routes_free)
 
-// Opens the listeners of the configuration; errors of httpd_new.
-int routes_listen(struct routes *r, struct httpd **ret, size_t *ret_failed) NODISCARD;
+// Opens the listeners of the configuration; errors of httpd_new. *ret_metrics: the second one, NULL
+// if none is configured. *ret_item: the setting whose address *ret_failed could not be opened.
+int routes_listen(struct routes *r, struct httpd **ret, struct httpd **ret_metrics,
+                  size_t *ret_failed, size_t *ret_item) NODISCARD;
 
-// Token requests under way.
-size_t routes_in_flight(const struct routes *r);
+// From now on webhooks are answered 503, so that the SFU repeats them to whoever comes after us.
+void routes_stopping(struct routes *r);

@@ -244,8 +244,11 @@ static void on_answer(void *user, const struct httpc_result *r)
 
 static int make_token(const struct sfu_call *call, char **ret)
 {
-    const struct api_key *const key = api_keys_first(call->client->keys);
     wall_t const now = loop_wall(call->client->loop);
+    const struct api_key *const key = api_keys_signer(call->client->keys, now);
+    if (!key) {
+        return -ENOKEY; // all are retired
+    }
     switch (call->method) {
     case SFU_CREATE_ROOM:
     case SFU_DELETE_ROOM:

@@ -100,11 +100,10 @@ static void on_leave(void *user, enum leave_verdict v)
         end(c, MATRIX_OK, 0);
         return;
     }
-    static const char *const causes[LEAVE_VERDICT_COUNT] = {
-        [LEAVE_SHUTTING_DOWN] = "shutting_down",
-        [LEAVE_LIMIT] = "limit",
-        [LEAVE_REFUSED_BY_SERVER] = "homeserver_demands_token",
-        [LEAVE_NO_MEMORY] = "no_memory"};
+    static const char *const causes[LEAVE_VERDICT_COUNT] = {[LEAVE_SHUTTING_DOWN] = "shutting_down",
+                                                            [LEAVE_LIMIT] = "limit",
+                                                            [LEAVE_REFUSED_BY_SERVER] =
+                                                                "homeserver_demands_token"};
     request_log_fail(c->log, REQUEST_STEP_DELEGATE, now(c), causes[v], NULL);
     if (v == LEAVE_SHUTTING_DOWN) {
         end(c, MATRIX_SHUTTING_DOWN, 0);
@@ -219,7 +218,7 @@ static int mint(struct token_flow_call *c)
         .lifetime_s = c->may.token_lifetime_s,
     };
     wall_t const wall = loop_wall(conf->loop);
-    const struct api_key *const key = api_keys_first(conf->keys);
+    const struct api_key *const key = api_keys_signer(conf->keys, wall);
     return key ? token_issue_join(key, wall, &c->grant.subject, &rights, &c->jwt) : -ENOKEY;
 }
 

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jwt-service/as_service.h"
+
+#include "common/base/mem.h"
+
+struct as_service {
+    struct as_client *client;
+    struct membership *membership;
+    struct federation_relay *relay;
+    struct membership_monitor *monitor;
+    struct as_flow *flow;
+    struct as_routes *routes;
+};
+
+// The parts that exist only with tokens.
+static bool make_mode(struct as_service *s, const struct as_service_conf *conf)
+{
+    const struct as_config *const as = conf->config->as;
+    s->client = as_client_new(&(struct as_client_conf){.loop = conf->loop,
+                                                       .http = conf->http,
+                                                       .discovery = conf->discovery,
+                                                       .server_name = as->server_name,
+                                                       .as_token = as->as_token});
+    s->membership = s->client ? membership_new(s->client) : NULL;
+    s->relay = s->membership ? federation_relay_new(s->client) : NULL;
+    if (!s->relay) {
+        return false;
+    }
+    int64_t const interval_s = conf_int(conf->config->conf, AUTH_MEMBERSHIP_INTERVAL);
+    s->monitor =
+        membership_monitor_new(&(struct membership_monitor_conf){.loop = conf->loop,
+                                                                 .membership = s->membership,
+                                                                 .sfu = conf->sfu,
+                                                                 .interval_ms = interval_s * 1000});
+    s->flow = as_flow_new(&(struct as_flow_conf){.membership = s->membership,
+                                                 .relay = s->relay,
+                                                 .delayed = conf->delayed,
+                                                 .server_name = as->server_name,
+                                                 .livekit_url = conf->config->livekit_url});
+    return s->monitor && s->flow;
+}
+
+struct as_service *as_service_new(const struct as_service_conf *conf)
+{
+    CLEANUP(as_service_free) struct as_service *s = NEW(struct as_service);
+    if (!s || (conf->config->as && !make_mode(s, conf))) {
+        return NULL;
+    }
+    s->routes = as_routes_new(&(struct as_routes_conf){.loop = conf->loop,
+                                                       .config = conf->config,
+                                                       .flow = s->flow,
+                                                       .tokens = conf->tokens,
+                                                       .limits = conf->limits,
+                                                       .monitor = s->monitor,
+                                                       .metrics = conf->metrics,
+                                                       .delegate = conf->delegate});
+    return s->routes ? STEAL(s) : NULL;
+}
+
+void as_service_free(struct as_service *s)
+{
+    if (!s) {
+        return;
+    }
+    as_routes_free(s->routes);
+    as_flow_free(s->flow);
+    membership_monitor_free(s->monitor);
+    federation_relay_free(s->relay);
+    membership_free(s->membership);
+    as_client_free(s->client);
+    mem_free(s);
+}
+
+struct as_routes *as_service_routes(struct as_service *s)
+{
+    return s->routes;
+}
+
+struct membership_monitor *as_service_monitor(struct as_service *s)
+{
+    return s->monitor;
+}

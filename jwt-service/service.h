@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// foci-jwt as a whole: its parts, in which order they start, reload and stop. One thread, one loop.
+//
+// Start: everything is made ─► stored leaves are read and go on ─► the listeners open. SIGHUP reads
+// keys and policy again (as a change of their files does). SIGTERM and SIGINT: no more connections;
+// what is in flight is answered, leaves are brought to safety, then the end, after SERVICE_STOP_MS at
+// the latest. A second signal ends at once.
+
+#include "jwt-service/auth_config.h"
+
+// Docker kills after 10 s; a homeserver that does not answer by then would not have by 10 either.
+#define SERVICE_STOP_MS 9000
+
+// Runs until it is told to end. Exit status: 0, or 1 when it could not start, which one line on
+// stderr explains. config stays the caller's.
+int service_run(struct auth_config *config);
+
+// The operator's line: also when the log level hides errors. Returns 1.
+int service_complain(const char *text);
