@@ -61,7 +61,8 @@ LIBS_base :=
 LIBS_sys := $(call pc,libuv,-luv) -pthread
 LIBS_svc := $(call pc,libmicrohttpd,-lmicrohttpd) $(call pc,libcurl,-lcurl) $(call pc,libcares,-lcares) \
            $(call pc,jansson,-ljansson) $(call pc,libconfig,-lconfig) $(call pc,libprotobuf-c,-lprotobuf-c) \
-           -lwslay -lmbedcrypto $(call pc,zlib,-lz) $(call pc,yaml-0.1,-lyaml)
+           -lwslay -lmbedcrypto $(call pc,zlib,-lz) $(call pc,yaml-0.1,-lyaml) $(call pc,hiredis,-lhiredis) \
+           $(call pc,libssl libcrypto,-lssl -lcrypto)
 LIBS_lk := $(call pc,libjwt,-ljwt)
 LIBS_app :=
 LIBS_wire :=

@@ -10,14 +10,14 @@ set -eu
 
 build='gcc libc6-dev make pkg-config protobuf-c-compiler libmbedtls-dev libsrtp2-dev libusrsctp-dev libwslay-dev
 libmicrohttpd-dev libjwt-dev libjansson-dev libprotobuf-c-dev libuv1-dev libc-ares-dev uthash-dev libconfig-dev
-libcurl4-openssl-dev libssl-dev zlib1g-dev libyaml-dev'
+libcurl4-openssl-dev libssl-dev libhiredis-dev zlib1g-dev libyaml-dev'
 # ipsec-mb is x86 code; elsewhere libcrypto does its work.
 [ "$(uname -m)" != x86_64 ] || build="$build libipsec-mb-dev"
 
 # Programs count as there when they can be called, wherever they are from; libraries when dpkg knows them.
 tool_of() {
     case "$1" in
-    gcc | make | curl | cppcheck) echo "$1" ;;
+    gcc | make | curl | cppcheck | redis-server) echo "$1" ;;
     pkg-config) echo pkg-config ;;
     protobuf-c-compiler) echo protoc-c ;;
     nodejs) echo node ;;
@@ -33,7 +33,7 @@ packages_of() {
     case "$1" in
     build) echo "$build" ;;
     demo) echo nodejs npm ca-certificates ;;
-    check) echo libcmocka-dev python3 python3-venv ca-certificates openssl cppcheck clang-format-14 ;;
+    check) echo redis-server libcmocka-dev python3 python3-venv ca-certificates openssl cppcheck clang-format-14 ;;
     bench) echo python3 ;;
     fuzz) echo clang-14 libclang-rt-14-dev llvm-14 ;;
     format) echo clang-format-14 ;;
