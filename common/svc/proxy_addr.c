@@ -110,7 +110,10 @@ static void read_forwarded_for(struct chain *c, const char *text)
     while (rest.n > 0) {
         const uint8_t *const comma = memchr(rest.p, ',', rest.n);
         size_t const n = comma ? (size_t)(comma - rest.p) : rest.n;
-        chain_add(c, trim(bytes_of(rest.p, n)));
+        struct bytes const hop = trim(bytes_of(rest.p, n));
+        if (hop.n > 0) { // empty ones do not count (RFC 9110 section 5.6.1)
+            chain_add(c, hop);
+        }
         rest = bytes_of(rest.p + n, rest.n - n);
         if (rest.n > 0) {
             rest = bytes_of(rest.p + 1, rest.n - 1);
@@ -139,7 +142,10 @@ static void read_forwarded(struct chain *c, const char *text)
 {
     struct bytes rest = bytes_str(text);
     while (rest.n > 0) {
-        chain_add(c, for_of(next_part(&rest, ',')));
+        struct bytes const element = next_part(&rest, ',');
+        if (element.n > 0) {
+            chain_add(c, for_of(element));
+        }
     }
 }
 
