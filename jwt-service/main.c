@@ -125,7 +125,9 @@ static int serve(struct auth_config *c)
 {
     log_setup(&c->log);
     tell_generated_keys(c);
-    return service_run(c);
+    CLEANUP(service_free) struct service *s = NULL;
+    int const r = service_new(c, &s);
+    return r != 0 ? r : service_run(s);
 }
 
 int main(int argc, char **argv, char **envp)

@@ -513,8 +513,11 @@ static int make_all(struct service *s)
     return r == 0 ? make_watches(s) : r;
 }
 
-static void service_free(struct service *s)
+void service_free(struct service *s)
 {
+    if (!s) {
+        return;
+    }
     // First those who answer what is under way, then those who work for them,
     // upwards from what nothing else uses.
     httpd_free(s->httpd);
@@ -550,29 +553,52 @@ static void service_free(struct service *s)
         loop_timer_free(s->stop_timer);
     }
     loop_free(s->loop);
+    mem_free(s);
 }
 
-int service_run(struct auth_config *config)
+int service_new(struct auth_config *config, struct service **ret)
 {
-    struct service s = {.config = config};
-    raise_descriptor_limit();
-    int const r = make_all(&s);
-    if (r < 0) {
-        s.status = service_complain("cannot start: out of memory");
-    } else if (r > 0) {
-        s.status = r;
-    } else {
-        auth_config_log(config);
-        if (s.leaves) {
-            leave_manager_recover(s.leaves, on_recovered, &s);
-        } else {
-            open_listeners(&s);
-        }
-        if (s.status == 0) {
-            loop_run(s.loop);
-        }
-        log_info(NULL, "service.stopped");
+    CLEANUP(service_free) struct service *s = NEW(struct service);
+    if (!s) {
+        return service_complain("cannot start: out of memory");
     }
-    service_free(&s);
-    return s.status;
+    s->config = config;
+    raise_descriptor_limit();
+    int const r = make_all(s);
+    if (r != 0) {
+        return r < 0 ? service_complain("cannot start: out of memory") : r;
+    }
+    auth_config_log(config);
+    if (s->leaves) {
+        leave_manager_recover(s->leaves, on_recovered, s);
+    } else {
+        open_listeners(s);
+    }
+    if (s->status == 0) {
+        *ret = STEAL(s);
+        return 0;
+    }
+    return s->status;
+}
+
+int service_run(struct service *s)
+{
+    loop_run(s->loop);
+    log_info(NULL, "service.stopped");
+    return s->status;
+}
+
+struct loop *service_loop(struct service *s)
+{
+    return s->loop;
+}
+
+const struct httpd *service_listener(const struct service *s)
+{
+    return s->httpd;
+}
+
+size_t service_in_flight(const struct service *s)
+{
+    return token_calls_in_flight(s->calls);
 }

@@ -12,9 +12,21 @@
 // Docker kills after 10 s; a homeserver that does not answer by then would not have by 10 either.
 #define SERVICE_STOP_MS 9000
 
-// Runs until it is told to end. Exit status: 0, or 1 when it could not start, which one line on
-// stderr explains. config stays the caller's.
-int service_run(struct auth_config *config);
+struct service;
+
+// Makes all parts and begins to start. 0, or the exit status when it cannot start, which one line
+// on stderr explains. config stays the caller's and must outlive it.
+int service_new(struct auth_config *config, struct service **ret) NODISCARD;
+void service_free(struct service *s); // accepts NULL
+DEFINE_CLEANUP(struct service *, service_free)
+
+// Runs until it is told to end. Exit status: 0, or 1 when it could not start after all.
+int service_run(struct service *s) NODISCARD;
+
+// For tests, which run the loop themselves. The listener is NULL until it is open.
+struct loop *service_loop(struct service *s);
+const struct httpd *service_listener(const struct service *s);
+size_t service_in_flight(const struct service *s);
 
 // The operator's line: also when the log level hides errors. Returns 1.
 int service_complain(const char *text);

@@ -1,32 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
-// COVERS: openid_verifier sfu_client
-// The service's parts on one loop with a homeserver and an SFU made of the same HTTP server, and
-// the pure part of the OpenID check. TLS, discovery and load: tests/blackbox/test_jwt.py.
+// COVERS: service token_call token_flow answer readiness as_service auth_config_edges
+// The whole service on one loop with a homeserver and an SFU made of the same HTTP server, and the
+// pure part of the OpenID check. TLS, discovery and load: tests/blackbox/test_jwt.py.
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/base/mem.h"
 #include "common/lk/access_token.h"
 #include "common/lk/livekit.h"
+#include "common/svc/httpc.h"
+#include "common/svc/httpd.h"
 #include "common/svc/jsonx.h"
-#include "jwt-service/routes.h"
+#include "jwt-service/service.h"
+#include "jwt-service/webhook_receiver.h"
 
-static struct loop *loop;
+static struct loop *loop; // the service's
 static struct httpc *http;
-static struct dns *dns;
-static struct server_discovery *discovery;
-static struct openid_verifier *openid;
-static struct sfu_client *sfu;
-static struct routes *routes;
 static struct auth_config *config;
 static struct httpd *stand_in;
-static struct httpd *service;
+static struct loop *stand_in_loop;
+static struct service *service;
+static char folder[32]; // of the journal
 
 // What the stand-ins do and saw.
 static const char *userinfo_body;
@@ -90,7 +93,7 @@ static int start_stand_in(uint16_t *ret_port)
     };
     struct httpd_conf const conf = {
         .listen = &at, .listen_count = 1, .routes = table, .route_count = ARRAY_LEN(table)};
-    int const r = httpd_new(loop, &conf, &stand_in, NULL);
+    int const r = httpd_new(stand_in_loop, &conf, &stand_in, NULL);
     *ret_port = r == 0 ? httpd_address(stand_in, 0).port : 0;
     return r;
 }
@@ -99,6 +102,9 @@ static int load_config(uint16_t port)
 {
     char url[64];
     char overrides[128];
+    char state[64];
+    assert_non_null(mkdtemp(strcpy(folder, "/tmp/test_routes_XXXXXX")));
+    (void)snprintf(state, sizeof(state), "FOCI_JWT_STATE_DIR=%s", folder);
     (void)snprintf(url, sizeof(url), "LIVEKIT_URL=ws://127.0.0.1:%u", port);
     (void)snprintf(overrides, sizeof(overrides),
                    "LIVEKIT_OPENID_URL_OVERRIDES=full.example=http://127.0.0.1:%u,"
@@ -106,14 +112,23 @@ static int load_config(uint16_t port)
                    port, port);
     const char *const argv[] = {"foci-jwt"};
     const char *const env[] = {url,
+                               state,
                                overrides,
                                "LIVEKIT_KEY=devkey",
                                "LIVEKIT_SECRET=devsecret",
                                "LIVEKIT_FULL_ACCESS_HOMESERVERS=full.example",
                                "LIVEKIT_JWT_BIND=127.0.0.1:0",
+                               "LIVEKIT_CS_API_URL_OVERRIDES=full.example=http://127.0.0.1:1",
                                NULL};
     char err[CONF_ERROR_MAX];
     return auth_config_load(1, argv, env, &config, err);
+}
+
+// Both sides a little further.
+static void turn(void)
+{
+    loop_run_once(stand_in_loop, 0);
+    loop_run_once(loop, 1);
 }
 
 static int setup(void **state)
@@ -125,42 +140,43 @@ static int setup(void **state)
     userinfo_body = "{\"sub\":\"@alice:full.example\"}";
     sfu_status = 200;
     userinfo_calls = sfu_calls = 0;
-    loop = loop_new();
-    if (start_stand_in(&port) < 0 || load_config(port) < 0) {
+    stand_in_loop = loop_new();
+    if (start_stand_in(&port) < 0 || load_config(port) < 0 || service_new(config, &service) != 0) {
         return -1;
     }
-    http = httpc_new(loop, &(struct httpc_conf){0});
-    dns = dns_new(loop, &(struct dns_conf){0});
-    discovery = server_discovery_new(
-        &(struct server_discovery_conf){.loop = loop, .http = http, .dns = dns});
-    openid = openid_verifier_new(
-        &(struct openid_verifier_conf){.loop = loop,
-                                       .http = http,
-                                       .discovery = discovery,
-                                       .overrides = config->overrides,
-                                       .override_count = config->override_count});
-    if (sfu_client_new(loop, http, config->keys, config->api_url, &sfu) < 0) {
-        return -1;
+    loop = service_loop(service);
+    http = httpc_new(stand_in_loop, &(struct httpc_conf){0});
+    for (int i = 0; i < 2000 && !service_listener(service); i++) {
+        turn();
     }
-    routes = routes_new(
-        &(struct routes_conf){.loop = loop, .config = config, .openid = openid, .sfu = sfu});
-    return routes_listen(routes, &service, NULL);
+    return service_listener(service) ? 0 : -1;
+}
+
+static void remove_folder(void)
+{
+    DIR *const d = opendir(folder);
+    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+        if (e->d_name[0] != '.') {
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+        }
+    }
+    if (d) {
+        (void)closedir(d);
+    }
+    assert_int_equal(rmdir(folder), 0);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    httpd_free(service);
-    routes_free(routes);
-    sfu_client_free(sfu);
-    openid_verifier_free(openid);
-    server_discovery_free(discovery);
-    dns_free(dns);
+    service_free(service);
     httpc_free(http);
     httpd_free(stand_in);
-    loop_free(loop);
+    loop_free(stand_in_loop);
     auth_config_free(config);
-    service = stand_in = NULL;
+    remove_folder();
+    service = NULL;
+    stand_in = NULL;
     log_set_sink(NULL, NULL);
     return 0;
 }
@@ -178,7 +194,8 @@ static void on_answer(void *user, const struct httpc_result *r)
 static void post(const char *path, const char *body)
 {
     char url[128];
-    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", httpd_address(service, 0).port, path);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u%s",
+                   httpd_address(service_listener(service), 0).port, path);
     struct httpc_request const req = {.method = "POST",
                                       .url = url,
                                       .body = bytes_str(body),
@@ -187,10 +204,10 @@ static void post(const char *path, const char *body)
     got = false;
     assert_int_equal(httpc_start(http, &req, NULL), 0);
     for (int i = 0; i < 2000 && !got; i++) {
-        loop_run_once(loop, 10);
+        turn();
     }
     assert_true(got);
-    assert_int_equal(routes_in_flight(routes), 0);
+    assert_int_equal(service_in_flight(service), 0);
 }
 
 #define OPENID(server)                                                                             \
@@ -273,22 +290,23 @@ static void a_server_that_stops_answers_what_is_under_way(void **state)
     (void)state;
     char url[128];
     char const body[] = LEGACY("full.example");
-    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/sfu/get", httpd_address(service, 0).port);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/sfu/get",
+                   httpd_address(service_listener(service), 0).port);
     struct httpc_request const req = {
         .url = url, .body = bytes_str(body), .trusted = true, .on_done = on_answer};
     got = false;
     assert_int_equal(httpc_start(http, &req, NULL), 0);
-    for (int i = 0; i < 2000 && routes_in_flight(routes) == 0; i++) {
-        loop_run_once(loop, 1);
+    for (int i = 0; i < 2000 && service_in_flight(service) == 0; i++) {
+        turn();
     }
-    assert_int_equal(routes_in_flight(routes), 1);
-    httpd_free(service);
+    assert_int_equal(service_in_flight(service), 1);
+    service_free(service);
     service = NULL;
-    assert_int_equal(routes_in_flight(routes), 0);
     for (int i = 0; i < 2000 && !got; i++) {
-        loop_run_once(loop, 1);
+        loop_run_once(stand_in_loop, 1);
     }
     assert_true(got);
+    assert_int_equal(got_status, 503);
 }
 
 static void subjects_must_be_of_the_asked_server(void **state)
