@@ -48,7 +48,7 @@ int job_store_new(const struct job_store_conf *conf, struct job_store **ret,
                   char err[static JOB_STORE_ERROR_MAX]) NODISCARD;
 
 // Drops what is not written yet (flush first) and the waits, whose functions are not called. The
-// lease is given back. Accepts NULL.
+// lease is given back. Not inside a callback of this module. Accepts NULL.
 void job_store_free(struct job_store *s);
 DEFINE_CLEANUP(struct job_store *, job_store_free)
 

@@ -175,6 +175,17 @@ void job_table_forget_wait(struct job_wait *w)
     }
 }
 
+// All waits of a write from one of its lists to the other.
+static void move_waits(struct job_write *w, bool to_flight)
+{
+    struct job_wait **const from = to_flight ? &w->waits : &w->writing;
+    while (*from != NULL) {
+        struct job_wait *const wait = *from;
+        job_table_forget_wait(wait);
+        add_wait(w, to_flight, wait);
+    }
+}
+
 // Frees what an entry need not have any more, the entry itself if nothing of it is left.
 static void settle(struct job_table *t, struct job_entry *e)
 {
@@ -300,11 +311,7 @@ struct job_entry *job_table_take(struct job_table *t)
     make_clean(t, e);
     w->is_writing = true;
     t->writing_count++;
-    while (w->waits != NULL) {
-        struct job_wait *const wait = w->waits;
-        job_table_forget_wait(wait);
-        add_wait(w, true, wait);
-    }
+    move_waits(w, true);
     // Whatever becomes of the write, the store may have it from now on.
     e->stored = true;
     return e;
@@ -315,6 +322,9 @@ void job_table_finish(struct job_table *t, struct job_entry *e, int error)
     struct job_write *const w = e->write;
     w->is_writing = false;
     t->writing_count--;
+    if (error == -EAGAIN) {
+        move_waits(w, false);
+    }
     tell_waits(t, &w->writing, error);
     if (error != 0) {
         t->failures++;

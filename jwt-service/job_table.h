@@ -77,7 +77,8 @@ struct job_entry *job_table_next(const struct job_table *t, const struct job_ent
 
 // Takes the first dirty one to be written; NULL: none. Every one that is taken must be finished.
 struct job_entry *job_table_take(struct job_table *t);
-// error 0: it is safe. Else it is dirty again, behind the others, and its waits are told.
+// error 0: it is safe. Else it is dirty again, behind the others, and its waits are told; with
+// -EAGAIN they wait on.
 void job_table_finish(struct job_table *t, struct job_entry *e, int error);
 
 // Tells all waits of what is still dirty that it will take longer; it stays dirty.
