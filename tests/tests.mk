@@ -103,6 +103,11 @@ check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver
 	$(Q)tests/blackbox/test_jwt.py $^
 .PHONY: check-jwt
 
+## check-webhooks: foci-sfu's events, at receivers that check every signature
+check-webhooks: $(OUT)/foci-sfu $(OUT)/test_client
+	$(Q)tests/blackbox/test_sfu_webhooks.py $^
+.PHONY: check-webhooks
+
 # ---- demo ------------------------------------------------------------------------------------------------------------
 DEMO_MODULES := tests/support/demo/node_modules/.package-lock.json
 $(DEMO_MODULES): tests/support/demo/package-lock.json

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Webhooks of foci-sfu from outside: the built server, calls of the test client, and receivers that check every signature.
+
+    tests/blackbox/test_sfu_webhooks.py path/to/foci-sfu path/to/test_client [TestName...]"""
+import base64
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SFU = CLIENT = None
+KEY, SECRET = "devkey", "devsecret-0123456789abcdef0123456789abcdef"
+
+
+def unbase64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def check_token(token, body):
+    """What livekit/protocol's webhook.Receive checks."""
+    head, payload, signature = token.split(".")
+    assert json.loads(unbase64(head)) == {"alg": "HS256", "typ": "JWT"}, head
+    mac = hmac.new(SECRET.encode(), f"{head}.{payload}".encode(), hashlib.sha256).digest()
+    assert unbase64(signature) == mac, "signature"
+    claims = json.loads(unbase64(payload))
+    now = time.time()
+    assert set(claims) == {"iss", "exp", "nbf", "iat", "sha256"}, claims
+    assert claims["iss"] == KEY and claims["exp"] - claims["nbf"] == 300 and claims["iat"] == claims["nbf"], claims
+    assert claims["nbf"] - 5 <= now <= claims["exp"], (claims, now)
+    assert claims["sha256"] == base64.b64encode(hashlib.sha256(body).digest()).decode(), "sha256"
+
+
+class Receiver:
+    """Keeps what comes as (time, path, event, body). `answers`: statuses of the next requests, then 200."""
+
+    def __init__(self):
+        self.seen, self.wrong, self.answers = [], [], []
+        self.changed = threading.Condition()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with outer.changed:
+                    try:
+                        assert self.headers["Content-Type"] == "application/webhook+json", self.headers["Content-Type"]
+                        check_token(self.headers["Authorization"], body)
+                    except Exception as e:  # pylint: disable=broad-except
+                        outer.wrong.append(repr(e))
+                    status = outer.answers.pop(0) if outer.answers else 200
+                    outer.seen.append((time.monotonic(), self.path, json.loads(body), body))
+                    outer.changed.notify_all()
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def wait(self, enough, seconds=20):
+        with self.changed:
+            if not self.changed.wait_for(lambda: enough(self.seen), seconds):
+                raise AssertionError(f"only {self.words()}")
+
+    def words(self, room=None):
+        """participant_left alice CLIENT_INITIATED, ..."""
+        out = []
+        for _, _, e, _ in self.seen:
+            if room is None or e["room"]["name"] == room:
+                who = e.get("participant", {})
+                out.append(" ".join(filter(None, [e["event"], who.get("identity"), who.get("disconnectReason")])))
+        return out
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Server:
+    def __init__(self, *args):
+        keep = {k: os.environ[k] for k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if k in os.environ}
+        self.log = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen(
+            [SFU, "--dev", "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "1", "--departure-timeout", "1s",
+             "--log-format", "json", *args], env={**keep, "LIVEKIT_KEYS": f"{KEY}: {SECRET}"}, stderr=self.log,
+            stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not (found := re.search(r'"what":"signalling","address":"[^"]*","port":(\d+)', self.text())):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(self.text())
+            time.sleep(0.02)
+        self.port = int(found.group(1))
+        self.clients = []
+
+    def text(self):
+        self.log.flush()
+        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    def call(self, room, seconds, participants=2, protocol="v1"):
+        client = subprocess.Popen([CLIENT, "--url", f"ws://127.0.0.1:{self.port}", "--key", KEY, "--secret", SECRET, "--room", room,
+                                   "--seconds", str(seconds), "--participants", str(participants), "--protocol", protocol],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.clients.append(client)
+        return client
+
+    def twirp(self, method, **body):
+        head = base64.urlsafe_b64encode(b'{"alg":"HS256"}').decode().rstrip("=")
+        grants = {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": body.get("room", "")}
+        payload = {"iss": KEY, "exp": int(time.time()) + 60, "video": grants}
+        payload = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
+        mac = hmac.new(SECRET.encode(), f"{head}.{payload}".encode(), hashlib.sha256).digest()
+        token = f"{head}.{payload}." + base64.urlsafe_b64encode(mac).decode().rstrip("=")
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        # The two methods needed here have one or two strings as fields 1 and 2: written by hand.
+        wire = b"".join(bytes([n << 3 | 2, len(v)]) + v.encode() for n, v in enumerate(body.values(), 1))
+        c.request("POST", f"/twirp/livekit.RoomService/{method}", wire,
+                  {"Authorization": f"Bearer {token}", "Content-Type": "application/protobuf"})
+        status = c.getresponse().status
+        c.close()
+        return status
+
+    def stop(self, limit=15):
+        began = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        for c in self.clients:
+            c.kill()
+            c.wait()
+        self.clients = []
+        return status, time.monotonic() - began
+
+
+def paths(value, prefix=""):
+    """Every key of a JSON value as a.b[].c."""
+    if isinstance(value, dict):
+        return {p for k, v in value.items() for p in {prefix + k} | paths(v, f"{prefix}{k}.")}
+    if isinstance(value, list):
+        return {p for v in value for p in paths(v, prefix[:-1] + "[].")}
+    return set()
+
+
+# What a LiveKit server writes into an event and we do not.
+NOT_OURS = {
+    "room.turnPassword",  # a secret that nobody needs
+    "participant.capabilities",  # of the browser that was recorded
+    "participant.metadata", "participant.attributes", "participant.attributes.k", "room.metadata",  # of the recorded people
+    "participant.clientProtocol", "participant.permission.canUpdateMetadata",
+    "track.audioFeatures", "track.muted",  # of what was recorded: its browser, a microphone that was switched off
+    # There simulcast is published with the first packet, here with the description, when no SSRC is known yet.
+    "track.layers[].ssrc", "track.layers[].repairSsrc", "track.codecs[].layers[].ssrc", "track.codecs[].layers[].repairSsrc",
+}
+# What we write and the recording has not in that event: numbers that are up to date, and what our client asks for.
+ONLY_OURS = {"room.numParticipants", "room.numPublishers", "track.disableRed", "track.name"}
+
+
+class Webhooks(unittest.TestCase):
+    def setUp(self):
+        self.hook = Receiver()
+        self.addCleanup(self.hook.close)
+        self.servers = []
+
+    def tearDown(self):
+        for s in self.servers:
+            s.stop()
+        self.assertEqual(self.hook.wrong, [])
+
+    def server(self, *args):
+        s = Server("--webhook-urls", f"http://127.0.0.1:{self.hook.port}/hook", *args)
+        self.servers.append(s)
+        return s
+
+    def test_a_call_from_beginning_to_end(self):
+        auth = Receiver()
+        self.addCleanup(auth.close)
+        s = self.server("--auth-service", f"http://127.0.0.1:{auth.port}/jwt/")
+        client = s.call("r", 2, protocol="mixed")
+        out, _ = client.communicate(timeout=60)
+        self.assertEqual(client.returncode, 0, out)
+        self.hook.wait(lambda seen: seen and seen[-1][2]["event"] == "room_finished")
+        words = self.hook.words("r")
+        self.assertEqual(words[0], "room_started")
+        self.assertEqual(words[-1], "room_finished")
+        people = sorted({e["participant"]["identity"] for _, _, e, _ in self.hook.seen if "participant" in e})
+        self.assertEqual(len(people), 2)
+        for who in people:
+            mine = [w for w in words if who in w.split()]
+            self.assertEqual(mine, [f"participant_joined {who}"] + [f"track_published {who}"] * 2 +
+                             [f"track_unpublished {who}"] * 2 + [f"participant_left {who} CLIENT_INITIATED"])
+        self.assertEqual({p for _, p, _, _ in self.hook.seen}, {"/hook"})
+        self.assertEqual(len({e["id"] for _, _, e, _ in self.hook.seen}), len(self.hook.seen))
+        # The authorization service gets the same events, the same ids, without those of tracks.
+        auth.wait(lambda seen: seen and seen[-1][2]["event"] == "room_finished")
+        self.assertEqual(auth.wrong, [])
+        self.assertEqual({p for _, p, _, _ in auth.seen}, {"/jwt/sfu_webhook"})
+        self.assertEqual([b for _, _, _, b in auth.seen],
+                         [b for _, _, e, b in self.hook.seen if not e["event"].startswith("track_")])
+        self.compare_with_recording()
+
+    def compare_with_recording(self):
+        recorded = {}
+        for line in (ROOT / "tests/data/signalling/webhooks.jsonl").read_text().splitlines():
+            e = json.loads(json.loads(line)["body"])
+            recorded.setdefault(e["event"], set()).update(paths(e))
+        ours = {}
+        for _, _, e, _ in self.hook.seen:
+            ours.setdefault(e["event"], set()).update(paths(e))
+        for name, have in ours.items():
+            self.assertEqual(have - recorded[name] - ONLY_OURS, set(), name)
+            self.assertEqual(recorded[name] - have - NOT_OURS, set(), name)
+
+    def test_what_is_refused_for_a_while_comes_again(self):
+        s = self.server()
+        self.hook.answers = [500, 503]
+        self.assertEqual(s.twirp("CreateRoom", name="r"), 200)
+        self.assertEqual(s.twirp("DeleteRoom", room="r"), 200)
+        self.hook.wait(lambda seen: len(seen) == 4)
+        self.assertEqual(self.hook.words(), ["room_started"] * 3 + ["room_finished"])
+        self.assertEqual(len({b for _, _, _, b in self.hook.seen}), 2)
+        times = [t for t, _, _, _ in self.hook.seen]
+        self.assertGreater(times[1] - times[0], 0.95)
+        self.assertGreater(times[2] - times[1], 1.95)
+        self.assertLess(times[3] - times[2], 0.9)
+
+    def test_everybody_is_told_to_have_left_when_the_server_stops(self):
+        s = self.server()
+        s.call("r", 60)
+        self.hook.wait(lambda seen: sum(e["event"] == "track_published" for _, _, e, _ in seen) == 4)
+        status, _ = s.stop()
+        self.assertEqual(status, 0, s.text())
+        left = [w for w in self.hook.words() if w.startswith("participant_left")]
+        self.assertEqual([w.split()[2] for w in left], ["SERVER_SHUTDOWN"] * 2)
+        self.assertEqual(self.hook.words()[-1], "room_finished")
+
+    def test_a_receiver_that_is_gone_delays_nothing(self):
+        with socket.socket() as gone:
+            gone.bind(("127.0.0.1", 0))  # bound and not listening: refused
+            s = Server("--webhook-urls", f"http://127.0.0.1:{gone.getsockname()[1]}/")
+            client = s.call("r", 1)
+            out, _ = client.communicate(timeout=60)
+            self.assertEqual(client.returncode, 0, out)
+            status, seconds = s.stop()
+            self.assertEqual(status, 0, s.text())
+            self.assertLess(seconds, 8)
+            self.assertIn('"webhook.failed"', s.text())
+            self.assertIn('"webhook.lost"', s.text())
+            self.assertNotIn(SECRET, s.text())
+
+
+def main():
+    global SFU, CLIENT
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    SFU, CLIENT = (os.path.abspath(sys.argv.pop(1)) for _ in range(2))
+    result = unittest.main(verbosity=2, exit=False, warnings="ignore").result
+    failed = len(result.failures) + len(result.errors)
+    passed = result.testsRun - failed - len(result.skipped)
+    if os.environ.get("RESULTS"):
+        with open(os.environ["RESULTS"], "a", encoding="utf-8") as f:
+            f.write(f"{passed} {failed}\n")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or passed == 0 else 0)
+
+
+if __name__ == "__main__":
+    main()
