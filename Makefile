@@ -74,10 +74,11 @@ LIBS_worker :=
 LIBS_signal :=
 LIBS_sfu :=
 LIBS_jwt :=
+LIBS_ctl :=
 LIBS_support :=
 
 # ---- layers: name, folder, what it is built on -----------------------------------------------------------------------
-LAYERS := base sys svc lk app wire transport media room worker signal sfu jwt support
+LAYERS := base sys svc lk app wire transport media room worker signal sfu jwt ctl support
 DIR_base := common/base
 DIR_sys := common/sys
 DIR_svc := common/svc
@@ -91,6 +92,7 @@ DIR_worker := sfu/worker
 DIR_signal := sfu/signal
 DIR_sfu := sfu
 DIR_jwt := jwt-service
+DIR_ctl := deploy/focictl
 DIR_support := tests/support
 
 # Link order: each layer with everything below it, top first.
@@ -107,11 +109,12 @@ NEEDS_worker := worker $(NEEDS_room)
 NEEDS_signal := signal room $(NEEDS_lk)
 NEEDS_sfu := sfu signal worker app $(NEEDS_room)
 NEEDS_jwt := jwt app $(NEEDS_lk)
+NEEDS_ctl := ctl $(NEEDS_app)
 NEEDS_support := support $(NEEDS_room)
 
 src = $(sort $(wildcard $(addsuffix /*.c,$(DIR_$(1)))))
 # Files with a main function are not part of a library.
-MAINS := sfu/main.c jwt-service/main.c tests/support/dev_homeserver.c tests/support/demo_server.c tests/support/fuzz_driver.c \
+MAINS := sfu/main.c jwt-service/main.c deploy/focictl/main.c tests/support/dev_homeserver.c tests/support/demo_server.c tests/support/fuzz_driver.c \
          $(wildcard tests/support/*_main.c)
 obj = $(patsubst %.c,$(OUT)/%.o,$(filter-out $(MAINS),$(call src,$(1))))
 GEN_OBJ := $(GEN)/livekit.pb-c.o
@@ -119,7 +122,7 @@ lib = $(OUT)/lib/lib$(1).a
 
 # Project libraries in link order, each once (the last mention wins), then their third-party libraries.
 uniq_last = $(if $(1),$(call uniq_last,$(filter-out $(lastword $(1)),$(1))) $(lastword $(1)))
-ORDER := support sfu signal worker room transport media wire jwt app lk svc sys base
+ORDER := support sfu signal worker room transport media wire jwt ctl app lk svc sys base
 closure = $(filter $(sort $(foreach l,$(1),$(NEEDS_$(l)))),$(ORDER))
 ordered = $(foreach o,$(ORDER),$(filter $(o),$(call closure,$(1))))
 link_libs = $(foreach l,$(call ordered,$(1)),$(call lib,$(l)))
@@ -128,14 +131,16 @@ link_ext = $(foreach l,$(call ordered,$(1)),$(LIBS_$(l)))
 wants = $(or $(shell sed -n 's,^// LINK: *,,p' $(1) | head -1),base)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-## all: both services, in build/$(MODE)/
-all: sfu jwt-service
+## all: both services and focictl, in build/$(MODE)/
+all: sfu jwt-service focictl
 
 ## sfu: foci-sfu
 sfu: $(OUT)/foci-sfu
 ## jwt-service: foci-jwt
 jwt-service: $(OUT)/foci-jwt
-.PHONY: all sfu jwt-service
+## focictl: what an operator does beside them, such as changing API keys
+focictl: $(OUT)/focictl
+.PHONY: all sfu jwt-service focictl
 
 $(OUT)/foci-sfu: $(OUT)/sfu/main.o $(foreach l,$(call ordered,sfu),$(call lib,$(l)))
 	@echo "  LINK  $@"
@@ -144,6 +149,10 @@ $(OUT)/foci-sfu: $(OUT)/sfu/main.o $(foreach l,$(call ordered,sfu),$(call lib,$(
 $(OUT)/foci-jwt: $(OUT)/jwt-service/main.o $(foreach l,$(call ordered,jwt),$(call lib,$(l)))
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call link_ext,jwt) -lm
+
+$(OUT)/focictl: $(OUT)/deploy/focictl/main.o $(foreach l,$(call ordered,ctl),$(call lib,$(l)))
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call link_ext,ctl) -lm
 
 # Generated protocol code: its own flags, since protoc-c's output is not held to our warnings.
 $(GEN)/livekit.pb-c.c $(GEN)/livekit.pb-c.h &: common/lk/proto/livekit.proto

@@ -22,10 +22,10 @@ fuzz-smoke: $(FUZZ)
 fuzz-programs: $(FUZZ)
 
 ## lint: the rules of the house (layers, symbols, banned calls, sizes, headers)
-lint: sfu jwt-service
+lint: sfu jwt-service focictl
 	$(Q)tests/lint/run.sh $(BUILD)
 
-FORMATTED = $(shell find common sfu jwt-service tests -name '*.[ch]' -not -path '*/node_modules/*' -not -path 'tests/data/*')
+FORMATTED = $(shell find common sfu jwt-service deploy tests -name '*.[ch]' -not -path '*/node_modules/*' -not -path 'tests/data/*')
 ## format-check: whether clang-format-14 would change anything
 format-check:
 	@tests/support/setup.sh format
@@ -40,7 +40,7 @@ format:
 analyze:
 	@tests/support/setup.sh check
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --library=posix --inline-suppr \
-	    --error-exitcode=1 -I. -D_GNU_SOURCE '-D__VA_OPT__(...)=__VA_ARGS__' $(CPPCHECK_SUPPRESS) common sfu jwt-service
+	    --error-exitcode=1 -I. -D_GNU_SOURCE '-D__VA_OPT__(...)=__VA_ARGS__' $(CPPCHECK_SUPPRESS) common sfu jwt-service deploy
 # Headers of libraries are not given to it and it knows no __VA_OPT__; version 2.10 stumbles over compound literals in
 # expressions (internalAstError), and does not see that an array inside of one is filled by the callee (legacyUninitvar).
 CPPCHECK_SUPPRESS := --suppress=missingInclude --suppress=missingIncludeSystem --suppress=unknownMacro \

@@ -37,7 +37,7 @@ CALL = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
 STRINGS = re.compile(r'"(?:\\.|[^"\\])*"')
 
 errors = 0
-files = sorted(str(p) for d in ("common", "sfu", "jwt-service") for p in pathlib.Path(d).rglob("*.[ch]"))
+files = sorted(str(p) for d in ("common", "sfu", "jwt-service", "deploy") for p in pathlib.Path(d).rglob("*.[ch]"))
 for path in files:
     in_comment = False
     for no, line in enumerate(open(path, encoding="utf-8"), 1):

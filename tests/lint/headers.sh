@@ -5,7 +5,7 @@ set -u
 gen=$1
 errors=0
 count=0
-for h in $(find common sfu jwt-service -name '*.h' | sort); do
+for h in $(find common sfu jwt-service deploy -name '*.h' | sort); do
     count=$((count + 1))
     if ! echo "#include \"$h\"" | gcc -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -I. -isystem "$gen" -fsyntax-only -x c -; then
         echo "$h does not compile alone: let it include what it uses"

@@ -26,6 +26,7 @@ ALLOWED = {
     "sfu/signal": COMMON + ["sfu/base"],
     "sfu": COMMON + ["common/app", "sfu/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room", "sfu/worker", "sfu/signal"],
     "jwt-service": COMMON + ["common/app"],
+    "deploy/focictl": COMMON + ["common/app"],
 }
 # Header prefix of a library -> files that may include it.
 THIRD_PARTY = {
@@ -106,7 +107,7 @@ def check_third_party(path, line_no, name):
 
 
 def main():
-    files = sorted(str(p) for d in ("common", "sfu", "jwt-service") for p in pathlib.Path(d).rglob("*.[ch]"))
+    files = sorted(str(p) for d in ("common", "sfu", "jwt-service", "deploy") for p in pathlib.Path(d).rglob("*.[ch]"))
     for path in files:
         if layer_of(path) is None:
             errors.append(f"{path}: this folder is no layer: see ALLOWED in {sys.argv[0]}")

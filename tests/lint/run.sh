@@ -20,7 +20,7 @@ run banned python3 tests/lint/banned.py
 run sizes python3 tests/lint/sizes.py
 run tests_exist sh tests/lint/tests_exist.sh
 run headers sh tests/lint/headers.sh "$build/debug/gen"
-run symbols sh tests/lint/symbols.sh "$build/debug/lib" "$build/debug/foci-sfu" "$build/debug/foci-jwt"
+run symbols sh tests/lint/symbols.sh "$build/debug/lib" "$build/debug/foci-sfu" "$build/debug/foci-jwt" "$build/debug/focictl"
 run readme python3 tests/lint/readme.py "$build/debug/foci-sfu" "$build/debug/foci-jwt"
 [ -n "${RESULTS:-}" ] && echo "$passed $failed" >>"$RESULTS"
 echo "$passed passed, $failed failed"

@@ -11,7 +11,7 @@ START = re.compile(r"^[A-Za-z_].*\)\s*$|^[A-Za-z_].*[,(]\s*$")
 errors = warnings = 0
 files = sorted(
     str(p)
-    for d in ("common", "sfu", "jwt-service", "tests")
+    for d in ("common", "sfu", "jwt-service", "deploy", "tests")
     for p in pathlib.Path(d).rglob("*.[ch]")
     if "node_modules" not in p.parts
 )

@@ -5,10 +5,10 @@ set -u
 errors=0
 count=0
 covered=$(sed -n 's,^// COVERS: *,,p' tests/unit/*.c tests/sim/*.c 2>/dev/null | tr ' ' '\n')
-for c in $(find common sfu jwt-service -name '*.c' | sort); do
+for c in $(find common sfu jwt-service deploy -name '*.c' | sort); do
     m=$(basename "$c" .c)
     count=$((count + 1))
-    case "$c" in sfu/main.c | jwt-service/main.c) continue ;; esac
+    case "$c" in sfu/main.c | jwt-service/main.c | deploy/focictl/main.c) continue ;; esac
     if [ ! -f "tests/unit/test_$m.c" ] && ! echo "$covered" | grep -qx "$m"; then
         echo "$c has no test: write tests/unit/test_$m.c, or name $m in the COVERS line of the test that holds it"
         errors=$((errors + 1))
