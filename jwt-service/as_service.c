@@ -32,7 +32,8 @@ static bool make_mode(struct as_service *s, const struct as_service_conf *conf)
                                                                  .membership = s->membership,
                                                                  .sfu = conf->sfu,
                                                                  .interval_ms = interval_s * 1000});
-    s->flow = as_flow_new(&(struct as_flow_conf){.membership = s->membership,
+    s->flow = as_flow_new(&(struct as_flow_conf){.loop = conf->loop,
+                                                 .membership = s->membership,
                                                  .relay = s->relay,
                                                  .delayed = conf->delayed,
                                                  .server_name = as->server_name,
