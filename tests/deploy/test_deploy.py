@@ -84,10 +84,10 @@ class Compose(unittest.TestCase):
     def test_has_the_services(self):
         self.assertEqual(set(self.services), SERVICES)
 
-    def test_every_service_that_stays_has_a_healthcheck_by_curl(self):
+    def test_every_service_that_stays_has_a_healthcheck_that_its_image_can_do(self):
         for name in SERVICES - {"synapse-setup"}:
             test = self.services[name]["healthcheck"]["test"]
-            self.assertEqual(test[:2], ["CMD", "curl"], name)
+            self.assertEqual(test[:2], ["CMD", "foci-jwt" if name == "foci-jwt" else "curl"], name)
 
     def test_a_missing_setting_is_named(self):
         for missing in SETTINGS:
@@ -153,15 +153,16 @@ class Dockerfiles(unittest.TestCase):
             self.assertEqual(lines[0][0], "FROM", name)
             self.assertLessEqual({word for word, _ in lines}, self.KNOWN, name)
 
-    def test_images_are_small_unprivileged_and_checked_by_curl(self):
+    def test_images_are_small_unprivileged_and_can_check_themselves(self):
         for name, lines in self.FILES.items():
             last = len(lines) - 1 - [word for word, _ in reversed(lines)].index("FROM")
             self.assertIn("debian:12-slim", lines[last][1])
             final = dict(lines[last:])
             self.assertRegex(final["USER"], r"^[1-9]\d*:[1-9]\d*$", name)
-            self.assertIn('CMD ["curl"', final["HEALTHCHECK"], name)
             self.assertIsInstance(json.loads(final["ENTRYPOINT"]), list, name)
-            self.assertEqual(json.loads(final["HEALTHCHECK"].split("CMD ", 1)[1])[0], "curl", name)
+            check = json.loads(final["HEALTHCHECK"].split("CMD ", 1)[1])[0]
+            installed = " ".join(a for w, a in lines[last:] if w == "RUN").split()
+            self.assertTrue(check in installed or check == f"/usr/local/bin/foci-{name}", f"{name}: {check}")
 
     def test_what_is_copied_exists(self):
         ignored = (ROOT / ".dockerignore").read_text().split()
@@ -222,7 +223,7 @@ class Proxy(unittest.TestCase):
                   {"LIVEKIT_KEYS": f"{keys['LIVEKIT_KEY']}: {keys['LIVEKIT_SECRET']}"})
         cls.start([BUILD / "foci-jwt"],
                   {**keys, "LIVEKIT_URL": f"ws://127.0.0.1:{cls.sfu}", "LIVEKIT_JWT_BIND": f"127.0.0.1:{cls.jwt}",
-                   "LIVEKIT_FULL_ACCESS_HOMESERVERS": DOMAIN})
+                   "LIVEKIT_FULL_ACCESS_HOMESERVERS": DOMAIN, "FOCI_JWT_STATE_DIR": cls.dir.name})
         cls.start([CADDY, "run", "--config", ROOT / "deploy/Caddyfile", "--adapter", "caddyfile"],
                   {"FOCI_SITE": f"http://localhost:{cls.port}", "FOCI_DOMAIN": DOMAIN,
                    "FOCI_SFU": f"127.0.0.1:{cls.sfu}", "FOCI_JWT": f"127.0.0.1:{cls.jwt}",
@@ -266,6 +267,16 @@ class Proxy(unittest.TestCase):
         self.assertEqual(get(self.port, "/livekit/jwt/healthz")[0], 200)
         self.assertEqual(get(self.port, "/livekit/jwt/sfu/get")[0], 405)
         self.assertEqual(get(self.port, "/livekit/jwt/get_token")[0], 405)
+
+    def test_numbers_for_operators_stay_inside(self):
+        self.assertEqual(get(self.jwt, "/metrics")[0], 200)
+        self.assertEqual(get(self.port, "/livekit/jwt/metrics")[0], 404)
+
+    def test_the_image_can_check_itself(self):
+        ask = [BUILD / "foci-jwt", "healthcheck"]
+        self.assertEqual(subprocess.run(ask, env={"LIVEKIT_JWT_BIND": f":{self.jwt}"}, timeout=10).returncode, 0)
+        self.assertEqual(subprocess.run(ask, env={"LIVEKIT_JWT_BIND": f":{free_port()}"}, timeout=10,
+                                        stderr=subprocess.DEVNULL).returncode, 1)
 
     def test_one_cors_header_reaches_the_browser(self):
         headers = get(self.port, "/livekit/jwt/sfu/get", {"Origin": "https://app.example.org"})[1]
