@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "common/lk/twirp.h"
+#include "common/svc/pbjson.h"
 #include "sfu/signal/auth.h"
 
 // Calls that wait for a worker; more are refused.
@@ -16,12 +17,22 @@
 #define METADATA_MAX_BYTES (512u << 10)
 #define REPLY_MAX ((size_t)16 << 20)
 
+// Text of a JSON request. The longest string (metadata) may be written in escapes, six characters
+// for one; who has shown no token is refused anyway and gets little memory for it.
+#define JSON_MAX ((size_t)4 << 20)
+#define JSON_STRANGER_MAX ((size_t)64 << 10)
+
+// An answer as JSON: names of fields make it some times longer than on the wire.
+#define JSON_REPLY_MAX ((size_t)256 << 20)
+
 struct call {
     struct room_service *service;
     handle_t handle;
     struct httpd_req *req;
     struct loop_timer *timer;
     char *room; // held in the registry
+    enum twirp_format format;
+    const ProtobufCMessageDescriptor *response;
 };
 
 void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,
@@ -40,6 +51,29 @@ static void respond_error(struct httpd_req *r, const struct twirp_error *e)
     twirp_error_write(e, &body);
     httpd_respond(r, (unsigned)twirp_code_http(e->code), TWIRP_CONTENT_JSON, dynbuf_view(&body));
     dynbuf_done(&body);
+}
+
+// Answers with an encoded message of `type` in the form that was asked for.
+static void respond_message(struct httpd_req *r, enum twirp_format format,
+                            const ProtobufCMessageDescriptor *type, struct bytes wire)
+{
+    if (format == TWIRP_PROTOBUF) {
+        httpd_respond(r, 200, TWIRP_CONTENT_PROTOBUF, wire);
+        return;
+    }
+    CLEANUP(pbuf_free) struct pbuf *p = NULL;
+    struct dynbuf json;
+    dynbuf_init(&json, JSON_REPLY_MAX);
+    // The message in memory is larger than on the wire: mostly pointers.
+    int rc = pbuf_unpack(type, wire, JSON_REPLY_MAX, &p);
+    rc = rc == 0 ? pbjson_write(p->msg, PBJSON_PROTO_NAMES | PBJSON_DEFAULTS, &json) : rc;
+    if (rc == 0) {
+        httpd_respond(r, 200, TWIRP_CONTENT_JSON, dynbuf_view(&json));
+    } else {
+        struct twirp_error const e = twirp_error_of(TWIRP_INTERNAL, "cannot write the answer");
+        respond_error(r, &e);
+    }
+    dynbuf_done(&json);
 }
 
 static void call_free(struct call *c)
@@ -90,16 +124,22 @@ static const struct method {
     enum grant grant;
     enum room_api_method api; // ROOM_API_METHOD_COUNT: answered here
     const ProtobufCMessageDescriptor *request;
+    const ProtobufCMessageDescriptor *response;
 } methods[] = {
-    {"CreateRoom", GRANT_CREATE, ROOM_API_CREATE_ROOM, &livekit__create_room_request__descriptor},
-    {"DeleteRoom", GRANT_CREATE, ROOM_API_DELETE_ROOM, &livekit__delete_room_request__descriptor},
-    {"ListRooms", GRANT_LIST, ROOM_API_METHOD_COUNT, &livekit__list_rooms_request__descriptor},
+    {"CreateRoom", GRANT_CREATE, ROOM_API_CREATE_ROOM, &livekit__create_room_request__descriptor,
+     &livekit__room__descriptor},
+    {"DeleteRoom", GRANT_CREATE, ROOM_API_DELETE_ROOM, &livekit__delete_room_request__descriptor,
+     &livekit__delete_room_response__descriptor},
+    {"ListRooms", GRANT_LIST, ROOM_API_METHOD_COUNT, &livekit__list_rooms_request__descriptor,
+     &livekit__list_rooms_response__descriptor},
     {"ListParticipants", GRANT_ADMIN, ROOM_API_LIST_PARTICIPANTS,
-     &livekit__list_participants_request__descriptor},
+     &livekit__list_participants_request__descriptor,
+     &livekit__list_participants_response__descriptor},
     {"GetParticipant", GRANT_ADMIN, ROOM_API_GET_PARTICIPANT,
-     &livekit__room_participant_identity__descriptor},
+     &livekit__room_participant_identity__descriptor, &livekit__participant_info__descriptor},
     {"RemoveParticipant", GRANT_ADMIN, ROOM_API_REMOVE_PARTICIPANT,
-     &livekit__room_participant_identity__descriptor},
+     &livekit__room_participant_identity__descriptor,
+     &livekit__remove_participant_response__descriptor},
 };
 
 static const struct method *find_method(struct bytes name)
@@ -180,8 +220,8 @@ static Livekit__Room *room_message(const struct room_entry *e, struct arena *a)
     return m;
 }
 
-static void list_rooms(struct room_service *s, struct httpd_req *r,
-                       const Livekit__ListRoomsRequest *req)
+static void list_rooms(struct room_service *s, struct httpd_req *r, const struct method *method,
+                       enum twirp_format format, const Livekit__ListRoomsRequest *req)
 {
     struct arena a;
     arena_init(&a, 4096, REPLY_MAX);
@@ -196,7 +236,7 @@ static void list_rooms(struct room_service *s, struct httpd_req *r,
     }
     struct shared_buf *body = NULL;
     if (ok && pbuf_pack_shared(&rsp.base, REPLY_MAX, &body) == 0) {
-        httpd_respond(r, 200, TWIRP_CONTENT_PROTOBUF, shared_buf_view(body));
+        respond_message(r, format, method->response, shared_buf_view(body));
         shared_buf_unref(body);
     } else {
         struct twirp_error const e = twirp_error_of(TWIRP_INTERNAL, "out of memory");
@@ -249,34 +289,36 @@ static int start_call(struct room_service *s, struct httpd_req *r, const struct 
 }
 
 static int post_call(struct room_service *s, const struct call *c, const struct room_entry *e,
-                     enum room_api_method api, struct bytes body)
+                     enum room_api_method api, const ProtobufCMessage *req)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_API, c->handle);
     if (m == NULL) {
         return -ENOMEM;
     }
+    struct dynbuf wire;
+    dynbuf_init(&wire, REPLY_MAX);
+    int const rc = pbuf_pack(req, &wire);
+    size_t n = 0;
     m->u.api.method = api;
     m->u.api.room_name = mem_strdup(e->name);
-    m->u.api.request = mem_alloc(body.n);
-    m->u.api.request_len = body.n;
+    m->u.api.request = rc == 0 ? (uint8_t *)dynbuf_take_cstr(&wire, &n) : NULL;
+    m->u.api.request_len = n;
+    dynbuf_done(&wire);
     if (m->u.api.room_name == NULL || m->u.api.request == NULL) {
         channel_msg_free(m);
         return -ENOMEM;
-    }
-    if (body.n > 0) {
-        memcpy(m->u.api.request, body.p, body.n);
     }
     s->post(s->user, e->worker, m);
     return 0;
 }
 
 // What an absent room means, without asking anybody.
-static void answer_absent(struct httpd_req *r, enum room_api_method api)
+static void answer_absent(struct httpd_req *r, const struct method *m, enum twirp_format format)
 {
     struct twirp_error e;
-    switch (api) {
+    switch (m->api) {
     case ROOM_API_LIST_PARTICIPANTS:
-        httpd_respond(r, 200, TWIRP_CONTENT_PROTOBUF, (struct bytes){NULL, 0});
+        respond_message(r, format, m->response, bytes_of(NULL, 0));
         return;
     case ROOM_API_DELETE_ROOM:
         e = twirp_error_of(TWIRP_NOT_FOUND, "requested room does not exist");
@@ -289,7 +331,7 @@ static void answer_absent(struct httpd_req *r, enum room_api_method api)
 }
 
 static void call_worker(struct room_service *s, struct httpd_req *r, const struct method *m,
-                        const struct pbuf *req)
+                        enum twirp_format format, const struct pbuf *req)
 {
     const char *const name = room_of(m, req);
     struct twirp_error err;
@@ -298,7 +340,7 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
         return;
     }
     if (m->api != ROOM_API_CREATE_ROOM && room_registry_find(s->registry, name) == NULL) {
-        answer_absent(r, m->api);
+        answer_absent(r, m, format);
         return;
     }
     struct room_entry *const e = room_registry_hold(s->registry, name);
@@ -311,11 +353,26 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
         respond_error(r, &err);
         return;
     }
-    if (post_call(s, c, e, m->api, httpd_body(r)) < 0) {
+    c->format = format;
+    c->response = m->response;
+    if (post_call(s, c, e, m->api, req->msg) < 0) {
         err = twirp_error_of(TWIRP_INTERNAL, "out of memory");
         respond_error(r, &err);
         call_free(c);
     }
+}
+
+static int read_request(const struct method *m, enum twirp_format format, struct bytes body,
+                        bool stranger, struct pbuf **ret)
+{
+    if (format == TWIRP_PROTOBUF) {
+        return pbuf_unpack(m->request, body, REPLY_MAX, ret);
+    }
+    struct pbjson_limits const limits = {
+        .max_bytes = stranger ? JSON_STRANGER_MAX : JSON_MAX,
+        .max_memory = REPLY_MAX,
+    };
+    return pbjson_read(m->request, body, &limits, ret);
 }
 
 void room_service_request(struct room_service *s, struct httpd_req *r)
@@ -347,14 +404,8 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
         respond_error(r, &err);
         return;
     }
-    if (call.format == TWIRP_JSON) {
-        err = twirp_error_of(TWIRP_UNIMPLEMENTED,
-                             "JSON bodies are not supported: send application/protobuf");
-        respond_error(r, &err);
-        return;
-    }
     CLEANUP(pbuf_free) struct pbuf *req = NULL;
-    if (pbuf_unpack(m->request, httpd_body(r), REPLY_MAX, &req) < 0) {
+    if (read_request(m, call.format, httpd_body(r), token == NULL, &req) < 0) {
         err = twirp_bad_body(call.format);
         respond_error(r, &err);
         return;
@@ -365,9 +416,9 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
         return;
     }
     if (m->api == ROOM_API_METHOD_COUNT) {
-        list_rooms(s, r, req->msg);
+        list_rooms(s, r, m, call.format, req->msg);
     } else {
-        call_worker(s, r, m, req);
+        call_worker(s, r, m, call.format, req);
     }
 }
 
@@ -379,7 +430,7 @@ void room_service_reply(struct room_service *s, const struct channel_msg *m)
     }
     const struct channel_api_reply *const reply = &m->u.api_reply;
     if (reply->error == NULL) {
-        httpd_respond(c->req, 200, TWIRP_CONTENT_PROTOBUF, shared_buf_view(reply->body));
+        respond_message(c->req, c->format, c->response, shared_buf_view(reply->body));
     } else {
         struct twirp_error const e = twirp_error_of(twirp_code_of_name(bytes_str(reply->error)),
                                                     "%s", lk_str(reply->error_msg));

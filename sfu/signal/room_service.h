@@ -4,7 +4,8 @@
 // worker and answers with what it says (livekit-protocol 6.1, 6.2). ListRooms is answered from the
 // registry.
 //
-// Bodies are protobuf; JSON requests are refused with `unimplemented`.
+// Bodies are protobuf or JSON (proto3's mapping; answers name every field, in snake_case) as the
+// request's content type says. Workers know protobuf only.
 //
 // Signalling thread.
 

@@ -186,6 +186,75 @@ static void calls_go_to_the_rooms_worker_and_back(void **state)
     close_world(&w);
 }
 
+#define JSON "Content-Type: application/json;charset=UTF-8\r\n"
+
+static void json_is_read_and_answered(void **state)
+{
+    (void)state;
+    struct world w;
+    struct responder r;
+    open_world(&w, true);
+    start_responder(&r, &w);
+    Livekit__Room room = LIVEKIT__ROOM__INIT;
+    LK_SET_STR(&room, name, "lobby");
+    LK_SET(&room, creation_time, 1795251378);
+    struct dynbuf packed;
+    r.body = pack(&packed, &room.base);
+    assert_int_equal(twirp(&w, CREATE, JSON, &admin,
+                           bytes_str("{\"name\":\"lobby\",\"emptyTimeout\":9,\"new\":{}}")),
+                     200);
+    assert_true(has(&w, "Content-Type: application/json\r\n"));
+    assert_string_equal(
+        http_ask_body(&w.out),
+        "{\"sid\":\"\",\"name\":\"lobby\",\"empty_timeout\":0,\"max_participants\":0,"
+        "\"creation_time\":\"1795251378\",\"turn_password\":\"\",\"enabled_codecs\":[],"
+        "\"metadata\":\"\",\"num_participants\":0,\"active_recording\":false,"
+        "\"num_publishers\":0,\"version\":null,\"departure_timeout\":0,"
+        "\"creation_time_ms\":\"0\"}");
+    assert_int_equal(r.method, ROOM_API_CREATE_ROOM);
+    assert_int_equal(
+        twirp(&w, "livekit.RoomService/ListRooms", JSON, &admin, bytes_str("{\"names\":[\"x\"]}")),
+        200);
+    assert_string_equal(http_ask_body(&w.out), "{\"rooms\":[]}");
+    assert_int_equal(twirp(&w, "livekit.RoomService/ListRooms", JSON, &admin, bytes_str("{}")),
+                     200);
+    assert_true(has(&w, "{\"rooms\":[{\"sid\":"));
+    r.body = bytes_of(NULL, 0);
+    assert_int_equal(twirp(&w, "livekit.RoomService/RemoveParticipant", JSON, &admin,
+                           bytes_str("{\"room\":\"lobby\",\"identity\":\"i\"}")),
+                     200);
+    assert_string_equal(http_ask_body(&w.out), "{}");
+    loop_timer_free(r.timer);
+    dynbuf_done(&packed);
+    close_world(&w);
+}
+
+static void json_errors_are_those_of_protobuf(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, true);
+    const char *const bad[] = {"", "{", "[]", "{\"name\":5}", "null"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(twirp(&w, CREATE, JSON, &admin, bytes_str(bad[i])), 400);
+        assert_true(has(&w, "\"code\":\"malformed\""));
+        assert_true(has(&w, "the json request could not be decoded"));
+    }
+    assert_int_equal(twirp(&w, CREATE, JSON, NULL, bytes_str("{\"name\":\"x\"}")), 401);
+    assert_int_equal(twirp(&w, CREATE, JSON, &admin, bytes_str("{}")), 400);
+    assert_true(has(&w, "\"code\":\"invalid_argument\""));
+    assert_int_equal(twirp(&w, "livekit.RoomService/ListParticipants", JSON, &admin,
+                           bytes_str("{\"room\":\"lobby\"}")),
+                     200);
+    assert_string_equal(http_ask_body(&w.out), "{\"participants\":[]}");
+    assert_int_equal(twirp(&w, "livekit.RoomService/DeleteRoom", JSON, &admin,
+                           bytes_str("{\"room\":\"lobby\"}")),
+                     404);
+    assert_true(has(&w, "\"code\":\"not_found\""));
+    assert_null(w.mail);
+    close_world(&w);
+}
+
 static void absent_rooms_are_answered_at_once(void **state)
 {
     (void)state;
@@ -221,6 +290,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(twirp_errors_have_code_and_status),
         cmocka_unit_test(calls_go_to_the_rooms_worker_and_back),
+        cmocka_unit_test(json_is_read_and_answered),
+        cmocka_unit_test(json_errors_are_those_of_protobuf),
         cmocka_unit_test(absent_rooms_are_answered_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
