@@ -8,9 +8,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/app/key_watch.h"
 #include "common/base/hash.h"
 #include "common/lk/sid.h"
 #include "common/sys/clock.h"
+#include "common/sys/privacy.h"
 #include "common/sys/random.h"
 #include "sfu/sfu_config.h"
 #include "sfu/signal/signal_server.h"
@@ -53,7 +55,8 @@ struct app {
     uint32_t workers_ended;
     struct signal_server *server;
     struct webhook_notifier *notifier; // NULL: nobody wants events
-    struct loop_signal *signals[3];
+    struct key_watch *key_watch;       // NULL: the keys are generated
+    struct loop_signal *signals[4];
     struct loop_timer *shutdown_timer;
     mono_t shutdown_at;
     mono_t events_at; // until then events are delivered
@@ -147,6 +150,17 @@ static void on_stats_signal(void *user, int signum)
     }
 }
 
+// SIGHUP: what can be read again while the service runs.
+static void on_reload_signal(void *user, int signum)
+{
+    (void)signum;
+    const struct app *const a = user;
+    log_info(NULL, "service.reloading");
+    if (a->key_watch != NULL) {
+        (void)key_watch_reload(a->key_watch);
+    }
+}
+
 static void app_free(struct app *a)
 {
     for (uint32_t i = 0; i < a->worker_count; i++) {
@@ -157,6 +171,7 @@ static void app_free(struct app *a)
         worker_free(a->workers[i]);
     }
     signal_server_free(a->server);
+    key_watch_free(a->key_watch);
     webhook_notifier_free(a->notifier);
     for (size_t i = 0; i < ARRAY_LEN(a->signals); i++) {
         if (a->signals[i] != NULL) {
@@ -316,6 +331,32 @@ static int start_notifier(struct app *a)
     return 0;
 }
 
+static void on_signer(void *user)
+{
+    const struct app *const a = user;
+    if (a->server != NULL) {
+        signal_server_renew_tokens(a->server);
+    }
+}
+
+static int start_key_watch(struct app *a)
+{
+    struct sfu_config *const c = a->config;
+    key_source_log(c->key_findings, c->key_finding_count);
+    if (c->dev_keys) {
+        return 0;
+    }
+    struct key_watch_conf const kc = {
+        .loop = a->loop,
+        .source = c->key_source,
+        .keys = c->keys,
+        .on_signer = on_signer,
+        .user = a,
+    };
+    a->key_watch = key_watch_new(&kc);
+    return a->key_watch != NULL ? 0 : complain("out of memory");
+}
+
 static int make_identity(struct app *a)
 {
     if (dtls_cert_new(clock_wall().us / US_PER_S, &a->cert) < 0) {
@@ -367,13 +408,15 @@ static int app_start(struct app *a)
     a->signals[0] = loop_signal_new(a->loop, SIGTERM, on_signal, a);
     a->signals[1] = loop_signal_new(a->loop, SIGINT, on_signal, a);
     a->signals[2] = loop_signal_new(a->loop, SIGUSR1, on_stats_signal, a);
+    a->signals[3] = loop_signal_new(a->loop, SIGHUP, on_reload_signal, a);
     if (make_identity(a) != 0) {
         return 1;
     }
     if (dtls_pool_new(a->config->dtls_threads, &a->pool) < 0) {
         return complain("cannot start the handshake threads");
     }
-    if (start_notifier(a) != 0 || start_workers(a) != 0 || start_server(a) != 0) {
+    if (start_key_watch(a) != 0 || start_notifier(a) != 0 || start_workers(a) != 0 ||
+        start_server(a) != 0) {
         return 1;
     }
     announce(a);
@@ -424,6 +467,10 @@ int main(int argc, char **argv)
     if (conf_action(config->conf) != CONF_RUN) {
         return show(config);
     }
+    if (!config->dev) { // a debugger may look into a try-out
+        privacy_no_dumps();
+    }
+    conf_hide_secrets(sfu_config_spec(), argc, argv, environ);
     log_setup(&config->log);
     uint8_t key[16];
     rand_bytes(key, sizeof(key));

@@ -5,13 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "common/base/base64.h"
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
-#include "common/sys/random.h"
 #include "common/sys/thread.h"
-
-#define KEY_FILE_MAX (64u << 10)
 
 static const char *const log_formats[] = {"auto", "json", "text", NULL};
 
@@ -41,10 +37,11 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                   .help =
                       "API keys, one \"key: secret\" a line; the first signs, all are accepted."},
     [SFU_KEY_FILE] = {.name = "key_file",
+                      .flags = CONF_CREDENTIAL_PATH,
                       .env = {"LIVEKIT_KEY_FILE"},
                       .flag = {"key-file"},
                       .arg = "PATH",
-                      .help = "File with such lines."},
+                      .help = "File with such lines, read again when it changes."},
     [SFU_UDP_PORT] =
         {.name = "rtc.udp_port",
          .type = CONF_INT,
@@ -238,79 +235,66 @@ void sfu_config_free(struct sfu_config *c)
 
 // ---- keys -----------------------------------------------------------------------------------
 
+// For this run. The name is livekit-server's in development.
 static int generate_key(struct sfu_config *c)
 {
-    uint8_t random[32];
-    rand_bytes(random, sizeof(random));
-    struct dynbuf secret;
-    dynbuf_init(&secret, 128);
-    base64_encode(BASE64_URL_NOPAD, bytes_of(random, sizeof(random)), &secret);
-    int const rc = dynbuf_ok(&secret)
-                       ? api_keys_add(c->keys, bytes_str("devkey"), dynbuf_view(&secret))
-                       : -ENOMEM;
-    dynbuf_done(&secret);
-    c->dev_keys = rc == 0;
-    return rc;
-}
-
-static int parse_keys(struct sfu_config *c, size_t item, const char *text, char *err)
-{
-    unsigned line = 0;
-    int const rc = api_keys_parse(c->keys, bytes_str(text), &line);
-    if (rc == -EINVAL && line == 0) {
-        return conf_fail(c->conf, item, err, "holds no key: write lines \"key: secret\"");
-    }
-    if (rc == -EINVAL) {
-        return conf_fail(c->conf, item, err, "line %u is no \"key: secret\", or repeats a key",
-                         line);
-    }
-    return rc < 0 ? conf_fail(c->conf, item, err, "too many keys (at most %d)", API_KEYS_MAX) : 0;
-}
-
-static int check_secrets(const struct sfu_config *c, size_t item, char *err)
-{
-    for (size_t i = 0; i < api_keys_count(c->keys); i++) {
-        const struct api_key *const k = api_keys_at(c->keys, i);
-        if (!c->dev && api_key_is_weak(k)) {
-            return conf_fail(
-                c->conf, item, err,
-                "the secret of key \"%s\" has fewer than %d characters; make a longer one with "
-                "\"openssl rand -base64 32\", or use --dev for a try-out",
-                k->key, API_KEYS_SECRET_WEAK_BELOW);
-        }
-    }
-    return 0;
-}
-
-static int load_keys(struct sfu_config *c, char *err)
-{
-    int rc = 0;
-    size_t item = SFU_KEYS;
+    char name[KEY_NAME_SIZE];
+    char secret[KEY_SECRET_SIZE];
     c->keys = api_keys_new();
     if (c->keys == NULL) {
         return -ENOMEM;
     }
-    if (conf_has(c->conf, SFU_KEYS)) {
-        rc = parse_keys(c, SFU_KEYS, conf_str(c->conf, SFU_KEYS), err);
+    key_source_generate(name, secret);
+    int const rc = api_keys_add(c->keys, bytes_str("devkey"), bytes_str(secret));
+    explicit_bzero(secret, sizeof(secret));
+    c->dev_keys = rc == 0;
+    return rc;
+}
+
+// Where the keys are from. False: nothing says so.
+static bool find_source(struct sfu_config *c, size_t *ret_item)
+{
+    const char *const lines_file = conf_path(c->conf, SFU_KEYS);
+    struct key_source s = {.strict = !c->dev};
+    *ret_item = SFU_KEYS;
+    if (lines_file != NULL) {
+        s.file = lines_file; // read again from there when it changes
+    } else if (conf_has(c->conf, SFU_KEYS)) {
+        s.text = conf_str(c->conf, SFU_KEYS);
     } else if (conf_has(c->conf, SFU_KEY_FILE)) {
-        char *text = NULL;
-        size_t n = 0;
-        item = SFU_KEY_FILE;
-        rc = conf_read_file(conf_str(c->conf, SFU_KEY_FILE), KEY_FILE_MAX, &text, &n);
-        if (rc < 0) {
-            return conf_fail(c->conf, item, err, "cannot read it: %s", strerror(-rc));
-        }
-        rc = parse_keys(c, item, text, err);
-        mem_free(text);
-    } else if (c->dev) {
-        return generate_key(c);
+        s.file = conf_str(c->conf, SFU_KEY_FILE);
+        *ret_item = SFU_KEY_FILE;
     } else {
-        return conf_fail(c->conf, SFU_KEYS, err,
-                         "no API key is set; give --keys \"name: secret\", LIVEKIT_KEYS or "
-                         "--key-file, or --dev for a "
-                         "try-out with a generated one");
+        return false;
     }
-    return rc < 0 ? rc : check_secrets(c, item, err);
+    c->key_source = s;
+    return true;
+}
+
+static int load_keys(struct sfu_config *c, char *err)
+{
+    size_t item = SFU_KEYS;
+    if (!find_source(c, &item)) {
+        return c->dev
+                   ? generate_key(c)
+                   : conf_fail(c->conf, SFU_KEYS, err,
+                               "no API key is set; give --keys \"name: secret\", LIVEKIT_KEYS or "
+                               "--key-file, or --dev for a try-out with a generated one");
+    }
+    struct key_source_result r;
+    struct key_source_error e = {0};
+    int const rc = key_source_read(&c->key_source, clock_wall(), &r, &e);
+    if (rc == -ENOMEM) {
+        return rc;
+    }
+    if (rc < 0) {
+        return e.line > 0 ? conf_fail(c->conf, item, err, "line %u: %s", e.line, e.text)
+                          : conf_fail(c->conf, item, err, "%s", e.text);
+    }
+    c->keys = r.keys;
+    c->key_finding_count = r.finding_count;
+    memcpy(c->key_findings, r.findings, sizeof(r.findings));
+    return 0;
 }
 
 // ---- addresses ------------------------------------------------------------------------------

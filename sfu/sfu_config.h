@@ -6,7 +6,7 @@
 //
 // Start-up, main thread.
 
-#include "common/lk/keys.h"
+#include "common/app/key_source.h"
 #include "common/svc/conf.h"
 #include "common/sys/log.h"
 #include "sfu/base/sfu_limits.h"
@@ -45,6 +45,9 @@ enum sfu_item {
 struct sfu_config {
     struct conf *conf;
     struct api_keys *keys;
+    struct key_source key_source; // where they are from; empty: generated
+    struct key_finding key_findings[KEY_FINDINGS_MAX];
+    size_t key_finding_count;
     struct addr listen[SFU_LISTEN_MAX];
     size_t listen_count;
     struct addr rtc_binds[2];

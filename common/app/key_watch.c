@@ -52,6 +52,9 @@ static void tell_signer(struct key_watch *w, wall_t now)
                   KV_STR("text", "all keys are retired: nothing is signed and every token is "
                                  "refused until the key file has a new one"));
     }
+    if (name != NULL && w->conf.on_signer != NULL) {
+        w->conf.on_signer(w->conf.user);
+    }
 }
 
 // Tells what is different by now and waits for the next time.

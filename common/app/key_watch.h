@@ -24,6 +24,8 @@ struct key_watch_conf {
     struct api_keys *keys;    // in force, read from the source before; is changed in place
     // Told after each reading but the first, for a counter; may be NULL.
     void (*on_read)(void *user, bool ok);
+    // Told when another key begins to sign; may be NULL.
+    void (*on_signer)(void *user);
     void *user;
 };
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -111,12 +112,14 @@ static int assign(struct conf *c, size_t i, enum conf_source source, const char 
     return 0;
 }
 
-// The value that has just been assigned from this source is the content of a file.
+// The value that has just been assigned from this source is the content of a file, if it is one: a
+// pipe has nothing to read a second time.
 static int note_path(struct conf *c, size_t i, enum conf_source source, const char *path)
 {
     struct conf_slot *const s = &c->slots[i];
-    if (s->source != source) {
-        return 0; // a stronger one stayed
+    struct stat st;
+    if (s->source != source || stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+        return 0; // or a stronger one stayed
     }
     s->path = mem_strdup(path);
     return s->path != NULL ? 0 : -ENOMEM;

@@ -4,6 +4,7 @@
 #include "common/lk/livekit.h"
 #include "common/lk/twirp.h"
 #include "common/svc/pbjson.h"
+#include "common/sys/log.h"
 #include "sfu/signal/auth.h"
 
 // Calls that wait for a worker; more are refused.
@@ -378,8 +379,10 @@ static int read_request(const struct method *m, enum twirp_format format, struct
 void room_service_request(struct room_service *s, struct httpd_req *r)
 {
     CLEANUP(access_token_free) struct access_token *token = NULL;
-    struct auth_refusal refusal;
+    struct auth_refusal refusal = {.status = 500, .text = "out of memory"};
     if (auth_request(r, s->keys, loop_wall(s->loop), &token, &refusal) < 0) {
+        log_info(NULL, "api.refused", KV_U64("status", refusal.status),
+                 KV_STR("why", refusal.text));
         httpd_respond(r, refusal.status, "text/plain; charset=utf-8", bytes_str(refusal.text));
         return;
     }

@@ -99,7 +99,10 @@ static void send_token(struct rtc_session *s)
     claims.exp = MAX(now_s + TOKEN_MIN_LIFETIME_S, claims.exp);
     claims.with_identity = true;
     char *jwt = NULL;
-    if (access_token_mint(&claims, api_keys_first(s->owner->keys), &jwt) < 0) {
+    // Not the key that the client came with: that one may retire before the next token is sent.
+    const struct api_key *const key = api_keys_signer(s->owner->keys, loop_wall(s->owner->loop));
+    loop_timer_set_ms(s->refresh, TOKEN_REFRESH_MS);
+    if (key == NULL || access_token_mint(&claims, key, &jwt) < 0) {
         return;
     }
     Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
@@ -111,12 +114,23 @@ static void send_token(struct rtc_session *s)
         shared_buf_unref(data);
     }
     mem_free(jwt);
-    loop_timer_set_ms(s->refresh, TOKEN_REFRESH_MS);
 }
 
 static void on_refresh(void *user)
 {
     send_token(user);
+}
+
+void rtc_sessions_renew_tokens(struct rtc_sessions *s)
+{
+    int64_t const count = MAX((int64_t)rtc_sessions_count(s), 1);
+    int64_t i = 0;
+    uint32_t pos = 0;
+    for (struct rtc_session *x = NULL; (x = handle_table_next(&s->table, &pos)) != NULL; i++) {
+        if (x->told_first && !x->closing) {
+            loop_timer_set_ms(x->refresh, RTC_SESSIONS_RENEW_MS * i / count);
+        }
+    }
 }
 
 // ---- frames ---------------------------------------------------------------------------------

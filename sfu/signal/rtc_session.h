@@ -2,7 +2,7 @@
 #pragma once
 // One client's WebSocket: frames in become decoded requests for the worker of its room, encoded
 // responses go out as frames (livekit-protocol 1.7). Sends fresh tokens: right after the first
-// response and every five minutes (2.4).
+// response and every five minutes (2.4), and when another key begins to sign.
 //
 //   upgrade ──► OPEN ──CHANNEL_CLOSE (flush, close frame)──► CLOSING ──► gone
 //                └── peer closes, undecodable message, too slow ──► gone (the worker is told)
@@ -21,7 +21,7 @@ struct rtc_sessions {
     struct loop *loop;
     struct handle_table table;
     struct room_registry *registry; // borrowed; each session holds its room there
-    const struct api_keys *keys;    // borrowed; the first signs refresh tokens
+    const struct api_keys *keys;    // borrowed; what is due signs refresh tokens
     void (*post)(void *user, uint32_t worker, struct channel_msg *m); // to a worker; takes m
     void *user;
 };
@@ -51,5 +51,10 @@ void rtc_session_start(struct rtc_sessions *s, struct httpd_req *r, const char *
 // CHANNEL_SEND, CHANNEL_CLOSE, CHANNEL_CLAIMS for a session of the table; others are ignored. The
 // message stays the caller's, except for what it says it takes.
 void rtc_sessions_deliver(struct rtc_sessions *s, struct channel_msg *m);
+
+// Sends every client a fresh token within RTC_SESSIONS_RENEW_MS: another key signs from now on, and a
+// client that comes back with a token of the old one may find it retired.
+#define RTC_SESSIONS_RENEW_MS 1000 // spread, so that a full server does not sign them all at once
+void rtc_sessions_renew_tokens(struct rtc_sessions *s);
 
 size_t rtc_sessions_count(const struct rtc_sessions *s);

@@ -332,6 +332,11 @@ void signal_server_free(struct signal_server *s)
     mem_free(s);
 }
 
+void signal_server_renew_tokens(struct signal_server *s)
+{
+    rtc_sessions_renew_tokens(&s->sessions);
+}
+
 void signal_server_quiesce(struct signal_server *s)
 {
     httpd_quiesce(s->httpd);

@@ -32,6 +32,9 @@ void signal_server_free(struct signal_server *s);
 // A message of a worker. Takes it.
 void signal_server_deliver(struct signal_server *s, struct channel_msg *m);
 
+// Another key signs from now on (rtc_sessions_renew_tokens).
+void signal_server_renew_tokens(struct signal_server *s);
+
 // No new connections; existing ones go on.
 void signal_server_quiesce(struct signal_server *s);
 

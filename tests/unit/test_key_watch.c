@@ -31,6 +31,7 @@ static struct loop_timer *timer;
 static bool timed_out;
 static unsigned read_ok;
 static unsigned read_failed;
+static unsigned signers;
 
 static void on_line(void *user, enum log_level level, struct bytes line)
 {
@@ -45,6 +46,12 @@ static void on_read(void *user, bool ok)
     (void)user;
     read_ok += ok;
     read_failed += !ok;
+}
+
+static void on_signer(void *user)
+{
+    (void)user;
+    signers++;
 }
 
 static void on_time(void *user)
@@ -92,8 +99,8 @@ static void start(const char *text)
     put(text);
     assert_int_equal(key_source_read(&source, clock_wall(), &r, &e), 0);
     keys = r.keys;
-    watch = key_watch_new(
-        &(struct key_watch_conf){.loop = loop, .source = source, .keys = keys, .on_read = on_read});
+    watch = key_watch_new(&(struct key_watch_conf){
+        .loop = loop, .source = source, .keys = keys, .on_read = on_read, .on_signer = on_signer});
     assert_non_null(watch);
 }
 
@@ -104,7 +111,7 @@ static int setup(void **state)
     assert_non_null(mkdtemp(folder));
     (void)snprintf(path, sizeof(path), "%s/keys", folder);
     said[0] = '\0';
-    read_ok = read_failed = 0;
+    read_ok = read_failed = signers = 0;
     loop = loop_new();
     timer = loop_timer_new(loop, on_time, NULL);
     log_set_sink(on_line, NULL);
@@ -148,6 +155,7 @@ static void a_new_key_verifies_at_once_and_signs_after_the_grace(void **state)
     assert_string_equal(signer(), "new");
     assert_true(mono_diff_ms(clock_mono(), from) >= KEY_WATCH_GRACE_MS);
     assert_int_equal(read_ok, 1);
+    assert_int_equal(signers, 1);
 }
 
 static void a_wrong_file_leaves_the_keys_as_they_are(void **state)

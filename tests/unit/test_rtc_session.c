@@ -97,6 +97,37 @@ static void the_first_answer_is_followed_by_a_token(void **state)
     assert_int_equal(signal_server_sessions(bed.server), 1);
 }
 
+static bool told_thrice(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->messages >= 3;
+}
+
+static void another_key_means_another_token_at_once(void **state)
+{
+    (void)state;
+    static const char secret[] = "another secret of more than 32 characters";
+    char *const old = signal_bed_token(&bed, NULL);
+    open_session();
+    CLEANUP(api_keys_free) struct api_keys *next = api_keys_new();
+    assert_int_equal(api_keys_add(next, bytes_str("next"), bytes_str(secret)), 0);
+    api_keys_replace(bed.keys, next, loop_wall(bed.loop), 0);
+    signal_server_renew_tokens(bed.server);
+    assert_true(signal_bed_until(&bed, told_thrice, &ws));
+    assert_false(ws.ended);
+    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
+    // The call goes on; a token of the key that is gone does not join.
+    char path[2048];
+    struct signal_bed_ws late;
+    (void)snprintf(path, sizeof(path), "/rtc?access_token=%s", old);
+    mem_free(old);
+    signal_bed_connect(&bed, path, NULL, &late);
+    assert_true(signal_bed_until(&bed, is_over, &late));
+    assert_int_equal(late.refused, 401);
+    assert_false(ws.ended);
+    signal_bed_disconnect(&late);
+}
+
 static void v0_parameters_arrive(void **state)
 {
     (void)state;
@@ -362,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_first_answer_is_followed_by_a_token),
+        TEST(another_key_means_another_token_at_once),
         TEST(v0_parameters_arrive),
         TEST(v1_requests_arrive_with_their_offer),
         TEST(a_refused_session_gets_its_reason),

@@ -103,6 +103,48 @@ static void keys_come_from_a_file(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+static void sample_secrets_are_for_development(void **state)
+{
+    (void)state;
+    // Long enough, but printed in LiveKit's documents.
+    static const char sample[] =
+        "LIVEKIT_KEYS=APIwLeah7g4fuLYDYAJeaKsSE: 8nTlwISkb-63DPP7OH4e.nw.J44JjicvZDiz8J59EoQ+";
+    assert_refused(ENV(sample), ARGS(NULL), "keys (environment LIVEKIT_KEYS)", "focictl keys");
+    struct sfu_config *const c = accepted(ENV(sample), ARGS("--dev"));
+    assert_int_equal(c->key_finding_count, 1);
+    assert_int_equal(c->key_findings[0].kind, KEY_FINDING_SAMPLE);
+    sfu_config_free(c);
+}
+
+static void files_of_keys_are_known_for_reading_them_again(void **state)
+{
+    (void)state;
+    static const char line[] = "first: " SECRET "\nsecond\n";
+    char path[] = "/tmp/sfu_config_keys_XXXXXX";
+    char env[80];
+    int const fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, line, sizeof(line) - 1), sizeof(line) - 1);
+    (void)snprintf(env, sizeof(env), "LIVEKIT_KEYS_FROM_FILE=%s", path);
+    assert_refused(ENV("A=b"), ARGS("--key-file", path), "key_file (flag --key-file): line 2",
+                   "key: secret");
+    assert_refused(ENV(env), ARGS(NULL), "keys (environment LIVEKIT_KEYS_FROM_FILE", "line 2");
+    assert_int_equal(ftruncate(fd, (off_t)strlen("first: " SECRET "\n")), 0);
+    struct sfu_config *c = accepted(ENV("A=b"), ARGS("--key-file", path));
+    assert_string_equal(c->key_source.file, path);
+    assert_true(c->key_source.strict);
+    sfu_config_free(c);
+    c = accepted(ENV(env), ARGS("--dev"));
+    assert_string_equal(c->key_source.file, path);
+    assert_false(c->key_source.strict);
+    sfu_config_free(c);
+    c = accepted(ENV(KEYS), ARGS(NULL));
+    assert_null(c->key_source.file);
+    sfu_config_free(c);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void development_needs_no_settings(void **state)
 {
     (void)state;
@@ -218,6 +260,8 @@ int main(void)
         cmocka_unit_test(a_key_is_all_that_is_needed),
         cmocka_unit_test(keys_are_checked),
         cmocka_unit_test(keys_come_from_a_file),
+        cmocka_unit_test(sample_secrets_are_for_development),
+        cmocka_unit_test(files_of_keys_are_known_for_reading_them_again),
         cmocka_unit_test(development_needs_no_settings),
         cmocka_unit_test(addresses_are_ip_addresses),
         cmocka_unit_test(families_that_contradict_each_other_name_both_places),
