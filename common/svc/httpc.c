@@ -11,6 +11,8 @@
 
 #define PER_HOST_DEFAULT 8
 #define TOTAL_DEFAULT 256
+#define IDLE_DEFAULT_S 30 // authorization-service 5.5
+#define LIMIT_SLACK_MS 100
 #define BODY_MAX_DEFAULT ((size_t)1 << 20)
 #define HEADER_MAX_DEFAULT ((size_t)64 << 10)
 
@@ -35,13 +37,24 @@ const char *httpc_step_name(enum httpc_step s)
 
 static void call_free(struct httpc_call *c)
 {
-    DL_DELETE(c->owner->calls, c);
+    struct httpc *const h = c->owner;
+    DL_DELETE(h->calls, c);
+    timer_heap_cancel(&h->limits, &c->limit);
+    if (--h->call_count == 0 && !h->ending) {
+        loop_timer_set_ms(h->idle,
+                          (int64_t)(h->conf.idle_s != 0 ? h->conf.idle_s : IDLE_DEFAULT_S) * 1000);
+    }
+    if (c->query != NULL) {
+        dns_cache_cancel(c->query);
+    }
     if (c->easy != NULL) {
-        (void)curl_multi_remove_handle(c->owner->multi, c->easy);
+        (void)curl_multi_remove_handle(h->multi, c->easy);
         curl_easy_cleanup(c->easy);
     }
     curl_slist_free_all(c->headers);
     curl_slist_free_all(c->connect_to);
+    curl_slist_free_all(c->resolve);
+    mem_free(c->connect_host);
     dynbuf_done(&c->body);
     dynbuf_done(&c->head);
     mem_free(c->pin_host);
@@ -66,7 +79,7 @@ static enum httpc_step late_step(const struct httpc_call *c)
     return resolved > 0 ? HTTPC_CONNECT : HTTPC_DNS;
 }
 
-static enum httpc_step step_of(const struct httpc_call *c, CURLcode code)
+enum httpc_step httpc_step_of(const struct httpc_call *c, CURLcode code)
 {
     if (c->too_large) {
         return HTTPC_TOO_LARGE;
@@ -74,16 +87,12 @@ static enum httpc_step step_of(const struct httpc_call *c, CURLcode code)
     if (code != CURLE_OK && code != CURLE_OPERATION_TIMEDOUT && c->denied && !c->allowed) {
         return HTTPC_DENIED;
     }
-    long redirects = 0;
     switch (code) {
     case CURLE_OK:
         return HTTPC_OK;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        (void)curl_easy_getinfo(c->easy, CURLINFO_REDIRECT_COUNT, &redirects);
-        return redirects > 0 ? HTTPC_REDIRECT : HTTPC_BAD_URL;
-    case CURLE_TOO_MANY_REDIRECTS:
-        return HTTPC_REDIRECT;
+        return HTTPC_BAD_URL;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         return HTTPC_DNS;
@@ -161,21 +170,29 @@ static struct addr peer_of(const struct httpc_call *c)
     return a;
 }
 
-static void finish(struct httpc_call *c, CURLcode code, bool cancelled)
+static const char *why_of(const struct httpc_call *c, CURLcode code, enum httpc_step step)
+{
+    switch (step) {
+    case HTTPC_DENIED:
+        return "its address is not allowed by policy";
+    case HTTPC_TOO_LARGE:
+        return "it is too large";
+    case HTTPC_CANCELLED:
+        return "cancelled";
+    case HTTPC_REDIRECT:
+        return "more redirects than allowed, or to another scheme";
+    default:
+        return c->errbuf[0] != 0 ? c->errbuf : curl_easy_strerror(code);
+    }
+}
+
+void httpc_finish(struct httpc_call *c, CURLcode code, enum httpc_step step, const char *why)
 {
     long status = 0;
     char text[640] = "";
-    enum httpc_step const step = cancelled ? HTTPC_CANCELLED : step_of(c, code);
     (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (step == HTTPC_DENIED) {
-        describe(c, step, "its address is not allowed by policy", text, sizeof(text));
-    } else if (step == HTTPC_TOO_LARGE) {
-        describe(c, step, "it is too large", text, sizeof(text));
-    } else if (step == HTTPC_CANCELLED) {
-        describe(c, step, "cancelled", text, sizeof(text));
-    } else if (step != HTTPC_OK) {
-        describe(c, step, c->errbuf[0] != 0 ? c->errbuf : curl_easy_strerror(code), text,
-                 sizeof(text));
+    if (step != HTTPC_OK) {
+        describe(c, step, why != NULL ? why : why_of(c, code, step), text, sizeof(text));
     }
     (void)dynbuf_cstr(&c->body); // terminates
     struct httpc_result const result = {
@@ -205,24 +222,67 @@ const char *httpc_result_header(const struct httpc_result *r, const char *name)
     return NULL;
 }
 
-// ---- trying the next pinned address -------------------------------------------------------------
+// ---- phases of a call ---------------------------------------------------------------------------
 
-// True if the failure may be of this address alone, and another one is there and in time.
-static bool retry(struct httpc_call *c, CURLcode code)
+int64_t httpc_left_ms(const struct httpc_call *c)
 {
-    enum httpc_step const step = step_of(c, code);
-    int64_t const left = mono_diff_ms(c->deadline, loop_now(c->owner->loop));
-    bool const of_address = step == HTTPC_CONNECT || step == HTTPC_TLS || step == HTTPC_DENIED;
-    if (!of_address || c->pin_at >= c->pin_count || left <= 0) {
-        return false;
+    return mono_diff_ms(c->deadline, loop_now(c->owner->loop));
+}
+
+static void schedule(struct httpc *h)
+{
+    loop_timer_set(h->limit_timer, timer_heap_next(&h->limits));
+}
+
+void httpc_limit(struct httpc_call *c, mono_t at)
+{
+    mono_t const was = timer_heap_next(&c->owner->limits);
+    timer_heap_set(&c->owner->limits, &c->limit, at);
+    if (timer_heap_next(&c->owner->limits).us != was.us) {
+        schedule(c->owner);
     }
-    (void)curl_multi_remove_handle(c->owner->multi, c->easy);
-    c->errbuf[0] = 0;
-    c->denied = false;
-    c->allowed = false;
-    return httpc_call_next_pin(c) &&
-           curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)left) == CURLE_OK &&
+}
+
+bool httpc_run(struct httpc_call *c)
+{
+    c->phase = HTTPC_RUNNING;
+    // libcurl's own limit comes first, unless the call still waits for a connection: there it looks
+    // at no clock (7.88).
+    httpc_limit(c, mono_add_ms(c->deadline, LIMIT_SLACK_MS));
+    return curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, (long)MAX(httpc_left_ms(c), 1)) ==
+               CURLE_OK &&
            curl_multi_add_handle(c->owner->multi, c->easy) == CURLM_OK;
+}
+
+void httpc_end_later(struct httpc_call *c, enum httpc_step step, const char *why)
+{
+    c->phase = HTTPC_ENDING;
+    c->end_step = step;
+    c->end_why = why;
+    httpc_limit(c, (mono_t){0});
+}
+
+static void on_limit(void *user)
+{
+    struct httpc *const h = user;
+    struct timer *t = NULL;
+    while ((t = timer_heap_pop(&h->limits, loop_now(h->loop))) != NULL) {
+        struct httpc_call *const c = CONTAINER_OF(t, struct httpc_call, limit);
+        switch (c->phase) {
+        case HTTPC_RUNNING:
+            httpc_finish(c, CURLE_OPERATION_TIMEDOUT, HTTPC_TIMEOUT,
+                         "no connection to it became free in time");
+            break;
+        case HTTPC_RESOLVING:
+            httpc_finish(c, CURLE_OPERATION_TIMEDOUT, HTTPC_DNS,
+                         "the name servers did not answer in time");
+            break;
+        case HTTPC_ENDING:
+            httpc_finish(c, CURLE_OK, c->end_step, c->end_why);
+            break;
+        }
+    }
+    schedule(h);
 }
 
 static void check_done(struct httpc *h)
@@ -235,10 +295,11 @@ static void check_done(struct httpc *h)
         }
         char *p = NULL;
         CURLcode const code = m->data.result;
+        enum httpc_step step = HTTPC_INTERNAL;
         (void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &p);
         struct httpc_call *const c = (struct httpc_call *)(void *)p;
-        if (!retry(c, code)) {
-            finish(c, code, false);
+        if (!httpc_hop_next(c, code, &step)) {
+            httpc_finish(c, code, step, NULL);
         }
     }
 }
@@ -308,6 +369,48 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user, 
     return 0;
 }
 
+// ---- the multi, while there is something to do --------------------------------------------------
+
+static int open_multi(struct httpc *h)
+{
+    if (h->multi != NULL) {
+        return 0;
+    }
+    h->multi = curl_multi_init();
+    if (h->multi == NULL) {
+        return -ENOMEM;
+    }
+    long const per_host = h->conf.max_per_host != 0 ? (long)h->conf.max_per_host : PER_HOST_DEFAULT;
+    long const total = h->conf.max_total != 0 ? (long)h->conf.max_total : TOTAL_DEFAULT;
+    bool const ok =
+        curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, per_host) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total) == CURLM_OK;
+    return ok ? 0 : -ENOMEM;
+}
+
+static void close_multi(struct httpc *h)
+{
+    if (h->multi != NULL) {
+        (void)curl_multi_cleanup(h->multi); // takes back its watches
+        h->multi = NULL;
+    }
+    loop_timer_stop(h->timer);
+}
+
+// Nothing was asked for a while. libcurl closes kept connections only when it is asked for
+// something, so a burst would leave its connections, and the trust roots, in memory for ever.
+static void on_idle(void *user)
+{
+    struct httpc *const h = user;
+    if (h->calls == NULL) {
+        close_multi(h);
+    }
+}
+
 // ---- starting and cancelling --------------------------------------------------------------------
 
 int httpc_start(struct httpc *h, const struct httpc_request *req, struct httpc_call **ret)
@@ -318,6 +421,7 @@ int httpc_start(struct httpc *h, const struct httpc_request *req, struct httpc_c
     }
     c->owner = h;
     c->trusted = req->trusted;
+    c->guarded = !req->trusted;
     c->on_done = req->on_done;
     c->user = req->user;
     c->start = loop_now(h->loop);
@@ -326,11 +430,13 @@ int httpc_start(struct httpc *h, const struct httpc_request *req, struct httpc_c
     dynbuf_init(&c->body, req->max_body != 0 ? req->max_body : BODY_MAX_DEFAULT);
     dynbuf_init(&c->head, req->max_header != 0 ? req->max_header : HEADER_MAX_DEFAULT);
     DL_APPEND(h->calls, c);
-    c->easy = curl_easy_init();
-    int r = c->easy != NULL && !h->ending ? httpc_call_prepare(c, req) : -ENOMEM;
-    if (r == 0 && curl_multi_add_handle(h->multi, c->easy) != CURLM_OK) {
-        r = -ENOMEM;
-    }
+    h->call_count++;
+    loop_timer_stop(h->idle);
+    int r = h->ending ? -ENOMEM : open_multi(h);
+    r = r == 0 && timer_heap_reserve(&h->limits, h->call_count) < 0 ? -ENOMEM : r;
+    c->easy = r == 0 ? curl_easy_init() : NULL;
+    r = c->easy != NULL ? httpc_call_prepare(c, req) : -ENOMEM;
+    r = r == 0 ? httpc_hop_begin(c) : r;
     if (r != 0) {
         call_free(c);
         return r;
@@ -354,23 +460,13 @@ static int dup_text(char **to, const char *from)
     return from != NULL && *to == NULL ? -ENOMEM : 0;
 }
 
-static int open_multi(struct httpc *h)
+static int open_timers(struct httpc *h)
 {
-    h->multi = curl_multi_init();
+    timer_heap_init(&h->limits);
     h->timer = loop_timer_new(h->loop, on_timer, h);
-    if (h->multi == NULL || h->timer == NULL) {
-        return -ENOMEM;
-    }
-    long const per_host = h->conf.max_per_host != 0 ? (long)h->conf.max_per_host : PER_HOST_DEFAULT;
-    long const total = h->conf.max_total != 0 ? (long)h->conf.max_total : TOTAL_DEFAULT;
-    bool const ok =
-        curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) == CURLM_OK &&
-        curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) == CURLM_OK &&
-        curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted) == CURLM_OK &&
-        curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) == CURLM_OK &&
-        curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, per_host) == CURLM_OK &&
-        curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total) == CURLM_OK;
-    return ok ? 0 : -ENOMEM;
+    h->limit_timer = loop_timer_new(h->loop, on_limit, h);
+    h->idle = loop_timer_new(h->loop, on_idle, h);
+    return h->timer != NULL && h->limit_timer != NULL && h->idle != NULL ? 0 : -ENOMEM;
 }
 
 struct httpc *httpc_new(struct loop *l, const struct httpc_conf *conf)
@@ -388,7 +484,7 @@ struct httpc *httpc_new(struct loop *l, const struct httpc_conf *conf)
     h->conf = *conf;
     if (dup_text(&h->ca_file, conf->ca_file) != 0 || dup_text(&h->ca_dir, conf->ca_dir) != 0 ||
         dup_text(&h->extra_ca_file, conf->extra_ca_file) != 0 ||
-        dup_text(&h->user_agent, conf->user_agent) != 0 || open_multi(h) != 0) {
+        dup_text(&h->user_agent, conf->user_agent) != 0 || open_timers(h) != 0) {
         httpc_free(h);
         return NULL;
     }
@@ -402,12 +498,13 @@ void httpc_free(struct httpc *h)
     }
     h->ending = true; // nothing new from the callbacks
     while (h->calls != NULL) {
-        finish(h->calls, CURLE_OK, true);
+        httpc_finish(h->calls, CURLE_OK, HTTPC_CANCELLED, NULL);
     }
-    if (h->multi != NULL) {
-        (void)curl_multi_cleanup(h->multi); // takes back its watches
-    }
+    close_multi(h);
     loop_timer_free(h->timer);
+    loop_timer_free(h->limit_timer);
+    loop_timer_free(h->idle);
+    timer_heap_done(&h->limits);
     mem_free(h->ca_file);
     mem_free(h->ca_dir);
     mem_free(h->extra_ca_file);

@@ -3,12 +3,21 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/mem.h"
 #include "common/svc/httpc_internal.h"
 #include "common/sys/udp.h"
 
 #define CONNECT_MS_DEFAULT 5000
+#define HAPPY_EYEBALLS_MS 250L // RFC 8305 section 8, Connection Attempt Delay
+#define IDLE_DEFAULT_S 30      // authorization-service 5.5
+
+// Each call holds these while it waits: small ones, since thousands may wait for one slow server
+// and the answers are short. (libcurl takes no smaller one for sending.)
+#define RECEIVE_BUFFER 4096L
+#define SEND_BUFFER 16384L
+
 #define HEADER_LINE_MAX ((size_t)64 << 10)
 
 // Where Debian and most others keep the hashed roots; used beside an extra CA file when libcurl was
@@ -49,7 +58,7 @@ static size_t on_head(char *data, size_t size, size_t n, void *user)
     return size * n;
 }
 
-static bool policy_allows(struct httpc_call *c, const struct addr *a)
+bool httpc_call_allows(struct httpc_call *c, const struct addr *a)
 {
     const struct httpc_conf *const conf = &c->owner->conf;
     bool const ok = c->trusted || conf->allow_address == NULL || conf->allow_address(conf->user, a);
@@ -62,7 +71,7 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
 {
     (void)purpose;
     struct addr a;
-    if (addr_from_sockaddr(&to->addr, &a) != 0 || !policy_allows(user, &a)) {
+    if (addr_from_sockaddr(&to->addr, &a) != 0 || !httpc_call_allows(user, &a)) {
         return CURL_SOCKET_BAD;
     }
     return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
@@ -73,11 +82,13 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
 static int on_prereq(void *user, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
     (void)local_ip;
-    (void)remote_port;
     (void)local_port;
     struct addr a;
-    if (addr_parse_ip(bytes_str(remote_ip), &a) == 0 && policy_allows(user, &a)) {
-        return CURL_PREREQFUNC_OK;
+    if (addr_parse_ip(bytes_str(remote_ip), &a) == 0) {
+        a.port = (uint16_t)remote_port;
+        if (httpc_call_allows(user, &a)) {
+            return CURL_PREREQFUNC_OK;
+        }
     }
     struct httpc_call *const c = user;
     c->allowed = false;
@@ -122,6 +133,13 @@ bool httpc_call_next_pin(struct httpc_call *c)
         }                                                                                          \
     } while (0)
 
+// True if the file of trust roots that libcurl was built for is there.
+static bool has_bundle(void)
+{
+    const curl_version_info_data *const v = curl_version_info(CURLVERSION_NOW);
+    return v->cainfo != NULL && access(v->cainfo, R_OK) == 0;
+}
+
 static CURLcode set_trust(struct httpc_call *c)
 {
     const struct httpc *const h = c->owner;
@@ -141,24 +159,29 @@ static CURLcode set_trust(struct httpc_call *c)
         SET(c, CURLOPT_CAINFO, h->extra_ca_file);
     } else if (h->ca_file != NULL) {
         SET(c, CURLOPT_CAINFO, h->ca_file);
+    } else if (h->ca_dir == NULL && has_bundle()) {
+        // The system's roots come from one file. With a directory beside it libcurl (7.88) would
+        // read that file again for each connection, instead of once for all.
+        SET(c, CURLOPT_CAPATH, NULL);
     }
     return r;
 }
 
-static CURLcode set_limits(struct httpc_call *c, const struct httpc_request *req)
+static CURLcode set_limits(struct httpc_call *c)
 {
     CURLcode r = CURLE_OK;
     SET(c, CURLOPT_NOSIGNAL, 1L);
     // A call that ends while its name is looked up must not wait for the system's resolver thread.
     SET(c, CURLOPT_QUICK_EXIT, 1L);
-    SET(c, CURLOPT_CONNECTTIMEOUT_MS,
-        (long)(req->connect_ms != 0 ? req->connect_ms : CONNECT_MS_DEFAULT));
-    SET(c, CURLOPT_TIMEOUT_MS, (long)(req->total_ms != 0 ? req->total_ms : HTTPC_TOTAL_MS_DEFAULT));
+    SET(c, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_ms);
+    SET(c, CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS, HAPPY_EYEBALLS_MS);
     SET(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(c, CURLOPT_REDIR_PROTOCOLS_STR, req->redirect_https_only ? "https" : "http,https");
-    SET(c, CURLOPT_FOLLOWLOCATION, req->max_redirects > 0 ? 1L : 0L);
-    SET(c, CURLOPT_MAXREDIRS, (long)req->max_redirects);
+    SET(c, CURLOPT_FOLLOWLOCATION, 0L); // httpc_hop does
     SET(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(c, CURLOPT_MAXAGE_CONN,
+        (long)(c->owner->conf.idle_s != 0 ? c->owner->conf.idle_s : IDLE_DEFAULT_S));
+    SET(c, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
+    SET(c, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER);
     if (!c->owner->conf.proxy_from_env) {
         SET(c, CURLOPT_PROXY, "");
     }
@@ -213,6 +236,13 @@ static int add_header(struct httpc_call *c, const char *name, const char *value)
     return ok ? 0 : -ENOMEM;
 }
 
+// Lines that end in a colon take away what libcurl would send by itself.
+static bool end_headers(struct httpc_call *c, bool no_type)
+{
+    return append(&c->headers, "Expect:") && (!no_type || append(&c->headers, "Content-Type:")) &&
+           curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
+}
+
 static int set_headers(struct httpc_call *c, const struct httpc_request *req)
 {
     int r = 0;
@@ -222,13 +252,22 @@ static int set_headers(struct httpc_call *c, const struct httpc_request *req)
     if (r == 0 && req->host_header != NULL) {
         r = add_header(c, "Host", req->host_header);
     }
-    // Lines that end in a colon take away what libcurl would send by itself.
-    bool ok = append(&c->headers, "Expect:");
-    if (!has_header(req, "Content-Type")) {
-        ok = ok && append(&c->headers, "Content-Type:");
-    }
-    ok = ok && curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
+    bool const ok = end_headers(c, !has_header(req, "Content-Type"));
     return r != 0 ? r : (ok ? 0 : -ENOMEM);
+}
+
+int httpc_call_strip(struct httpc_call *c)
+{
+    curl_slist_free_all(c->headers);
+    curl_slist_free_all(c->connect_to);
+    c->headers = NULL;
+    c->connect_to = NULL;
+    mem_free(c->connect_host);
+    mem_free(c->pin_host);
+    c->connect_host = NULL;
+    c->pin_host = NULL;
+    bool const ok = curl_easy_setopt(c->easy, CURLOPT_CONNECT_TO, NULL) == CURLE_OK;
+    return ok && end_headers(c, true) ? 0 : -ENOMEM;
 }
 
 static CURLcode set_method(struct httpc_call *c, const struct httpc_request *req)
@@ -250,6 +289,24 @@ static CURLcode set_method(struct httpc_call *c, const struct httpc_request *req
     return r;
 }
 
+// "host:port" or "[v6]:port" into its halves.
+static int split_connect_to(struct httpc_call *c, const char *text)
+{
+    const char *const colon = strrchr(text, ':');
+    unsigned port = 0;
+    for (const char *p = colon != NULL ? colon + 1 : ""; *p >= '0' && *p <= '9'; p++) {
+        port = MIN(port * 10 + (unsigned)(*p - '0'), UINT16_MAX + 1u);
+    }
+    if (colon == NULL || colon == text || port == 0 || port > UINT16_MAX) {
+        return -EINVAL;
+    }
+    size_t const n = (size_t)(colon - text);
+    bool const bracket = n > 2 && text[0] == '[' && text[n - 1] == ']';
+    c->connect_host = mem_strndup(text + bracket, bracket ? n - 2 : n);
+    c->connect_port = (uint16_t)port;
+    return c->connect_host != NULL ? 0 : -ENOMEM;
+}
+
 // CONNECT_TO for the URL's own host only, so that a redirect elsewhere is not sent there too.
 static int set_connect_to(struct httpc_call *c, const struct httpc_request *req)
 {
@@ -266,7 +323,7 @@ static int set_connect_to(struct httpc_call *c, const struct httpc_request *req)
         const char *const text = dynbuf_cstr(&line);
         bool const ok = text != NULL && append(&c->connect_to, text) &&
                         curl_easy_setopt(c->easy, CURLOPT_CONNECT_TO, c->connect_to) == CURLE_OK;
-        r = ok ? 0 : -ENOMEM;
+        r = ok ? split_connect_to(c, req->connect_to) : -ENOMEM;
     }
     curl_free(host);
     curl_free(port);
@@ -294,8 +351,14 @@ static int set_pin(struct httpc_call *c, const struct httpc_pin *pin)
 
 int httpc_call_prepare(struct httpc_call *c, const struct httpc_request *req)
 {
+    const char *const method = req->method != NULL ? req->method : "GET";
+    c->connect_ms = req->connect_ms != 0 ? req->connect_ms : CONNECT_MS_DEFAULT;
+    c->redirects_left = req->max_redirects;
+    c->https_only = req->redirect_https_only;
+    c->may_redirect = req->max_redirects > 0 && req->body.n == 0 &&
+                      (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0);
     CURLcode r = set_callbacks(c);
-    r = r == CURLE_OK ? set_limits(c, req) : r;
+    r = r == CURLE_OK ? set_limits(c) : r;
     r = r == CURLE_OK ? set_trust(c) : r;
     r = r == CURLE_OK ? set_method(c, req) : r;
     SET(c, CURLOPT_URL, req->url);

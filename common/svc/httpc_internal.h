@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The inside of httpc, shared by its two halves: httpc.c (libcurl's multi on our loop, the end of a
-// call) and httpc_call.c (the options of a call). Nobody else includes this.
+// The inside of httpc, shared by its parts: httpc.c (libcurl's multi on our loop, the end of a
+// call), httpc_call.c (the options of a call) and httpc_hop.c (where a call goes: names, redirects,
+// other addresses). Nobody else includes this.
+//
+//   start ─► RESOLVING ─addresses─► RUNNING (in the multi) ─answer, failure─► on_done
+//     │          └─nothing that may be connected to─► ENDING ─next turn─► on_done
+//     └─trusted, pinned─► RUNNING ─redirect─► a new hop
 
 #include <curl/curl.h>
 
 #include "common/base/dynbuf.h"
+#include "common/base/timer_heap.h"
+#include "common/svc/dns_cache.h"
 #include "common/svc/httpc.h"
 
 #define HTTPC_PIN_MAX 16
@@ -18,14 +25,40 @@ struct httpc {
     char *ca_dir;
     char *extra_ca_file;
     char *user_agent;
-    CURLM *multi;
+    CURLM *multi; // NULL: nothing to do for a while
     struct loop_timer *timer;
+    struct loop_timer *idle;  // closes kept connections
+    struct timer_heap limits; // of calls
+    struct loop_timer *limit_timer;
     struct httpc_call *calls;
+    uint32_t call_count;
     bool ending;
 };
 
+enum httpc_phase {
+    HTTPC_RUNNING, // in the multi
+    HTTPC_RESOLVING,
+    HTTPC_ENDING, // end_step is told in the next turn
+};
+
 struct httpc_call {
+    struct timer limit; // the end of the phase
     struct httpc_call *prev, *next;
+    enum httpc_phase phase;
+    enum httpc_step end_step;
+    const char *end_why; // static
+    struct dns_cache_query *query;
+    char *connect_host; // of connect_to, for the first hop; NULL: the URL's
+    uint16_t connect_port;
+    unsigned redirects_left;
+    bool https_only;   // after a redirect
+    bool may_redirect; // GET or HEAD
+    bool guarded;      // not trusted: resolved by us if there is a dns_cache
+    bool cached;       // addresses of this hop were not looked up just now
+    bool looked_again; // they have been since
+    CURLcode failed;   // why they were
+    int64_t connect_ms;
+    struct curl_slist *resolve;
     struct httpc *owner;
     CURL *easy;
     struct curl_slist *headers;
@@ -54,3 +87,34 @@ int httpc_call_prepare(struct httpc_call *c, const struct httpc_request *req) NO
 
 // Sends the connection of a pinned call to its next address. False: no memory.
 bool httpc_call_next_pin(struct httpc_call *c);
+
+// From here on a call goes without the headers and the connect_to of its request: they were for the
+// host that it named. -ENOMEM.
+int httpc_call_strip(struct httpc_call *c) NODISCARD;
+
+// Whether the policy lets the call connect to a; notes it for step_of.
+bool httpc_call_allows(struct httpc_call *c, const struct addr *a);
+
+// Begins the first hop. -ENOMEM, -EINVAL (URL).
+int httpc_hop_begin(struct httpc_call *c) NODISCARD;
+
+// The multi is through with the call. True: it goes on, by a redirect or to another address.
+// *ret_step (set if false) is what it ended with.
+bool httpc_hop_next(struct httpc_call *c, CURLcode code, enum httpc_step *ret_step);
+
+// Puts a call into the multi, with the time that it has left. False: no memory.
+bool httpc_run(struct httpc_call *c);
+
+// Ends a call in the next turn. why: static text.
+void httpc_end_later(struct httpc_call *c, enum httpc_step step, const char *why);
+
+// Sets the end of the present phase.
+void httpc_limit(struct httpc_call *c, mono_t at);
+
+// Which step libcurl's code stands for.
+enum httpc_step httpc_step_of(const struct httpc_call *c, CURLcode code);
+
+// Tells the owner and frees the call. why NULL: what libcurl says.
+void httpc_finish(struct httpc_call *c, CURLcode code, enum httpc_step step, const char *why);
+
+int64_t httpc_left_ms(const struct httpc_call *c); // of the whole time
