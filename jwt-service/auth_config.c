@@ -4,11 +4,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "common/base/base64.h"
 #include "common/base/mem.h"
-#include "common/sys/random.h"
+#include "common/sys/clock.h"
 
-#define KEY_FILE_MAX (64u << 10)
 #define DEV_URL "ws://127.0.0.1:7880" // livekit-server's port
 #define DEV_PORT 8080
 
@@ -24,45 +22,19 @@ void auth_config_free(struct auth_config *c)
 
 // ---- keys -----------------------------------------------------------------------------------
 
-static int load_key_file(struct auth_config *c, char *err)
-{
-    const char *const path = conf_str(c->conf, AUTH_KEY_FILE);
-    char *text = NULL;
-    size_t n = 0;
-    int r = conf_read_file(path, KEY_FILE_MAX, &text, &n);
-    if (r < 0) {
-        return conf_fail(c->conf, AUTH_KEY_FILE, err, "cannot read %s: %s", path, strerror(-r));
-    }
-    unsigned line = 0;
-    r = api_keys_parse(c->keys, bytes_of(text, n), &line);
-    explicit_bzero(text, n);
-    mem_free(text);
-    if (r == 0) {
-        return 0;
-    }
-    if (line == 0) {
-        return conf_fail(c->conf, AUTH_KEY_FILE, err,
-                         "%s holds no key; write a line of the form \"key: secret\"", path);
-    }
-    return conf_fail(c->conf, AUTH_KEY_FILE, err,
-                     "%s, line %u: write \"key: secret\", each key once, at most %d of them", path,
-                     line, API_KEYS_MAX);
-}
-
 // A pair for this run. The key tells where it is from, so that a stray token explains itself.
 static int generate_keys(struct auth_config *c)
 {
-    uint8_t raw[32]; // 256 bits, what HS256 wants (RFC 7518 section 3.2)
-    struct dynbuf secret;
-    char key[24];
-    dynbuf_init(&secret, 64);
-    rand_bytes(raw, sizeof(raw));
-    base64_encode(BASE64_URL_NOPAD, bytes_of(raw, sizeof(raw)), &secret);
-    (void)snprintf(key, sizeof(key), "dev%08x", (unsigned)rand_u32());
-    int const r =
-        dynbuf_ok(&secret) ? api_keys_add(c->keys, bytes_str(key), dynbuf_view(&secret)) : -ENOMEM;
-    explicit_bzero(raw, sizeof(raw));
-    dynbuf_done(&secret);
+    char name[KEY_NAME_SIZE];
+    char secret[KEY_SECRET_SIZE];
+    c->keys = api_keys_new();
+    if (!c->keys) {
+        return -ENOMEM;
+    }
+    key_source_generate(name, secret);
+    memcpy(name, "dev", 3);
+    int const r = api_keys_add(c->keys, bytes_str(name), bytes_str(secret));
+    explicit_bzero(secret, sizeof(secret));
     c->keys_generated = r == 0;
     return r;
 }
@@ -72,71 +44,62 @@ static bool is_flag(const struct conf *k, size_t item)
     return strncmp(conf_origin(k, item), "flag", 4) == 0;
 }
 
-// The value of a setting that may stand in a file of its own. *ret is to be freed; "" if there is
-// none. *ret_item: where it came from.
-static int read_value(const struct conf *k, size_t plain, size_t from_file, char **ret,
-                      size_t *ret_item, char *err)
+// One half of a pair, which may stand in a file of its own. Returns the setting that gives it.
+static size_t find_half(const struct conf *k, size_t plain, size_t from_file,
+                        const char **ret_plain, const char **ret_path)
 {
     bool const use_file = conf_has(k, from_file) && (!is_flag(k, plain) || is_flag(k, from_file));
-    *ret_item = use_file ? from_file : plain;
-    if (!use_file) {
-        *ret = mem_strdup(conf_str(k, plain));
-        return *ret ? 0 : -ENOMEM;
-    }
-    size_t n = 0;
-    const char *const path = conf_str(k, from_file);
-    int const r = conf_read_file(path, KEY_FILE_MAX, ret, &n);
-    return r == 0 ? 0 : conf_fail(k, from_file, err, "cannot read %s: %s", path, strerror(-r));
+    *ret_plain = conf_str(k, plain);
+    *ret_path = use_file ? conf_str(k, from_file) : conf_path(k, plain);
+    return use_file ? from_file : plain;
 }
 
-static int add_pair(struct auth_config *c, struct bytes key, size_t key_item, struct bytes secret,
-                    size_t secret_item, char *err)
+static int complain_of_keys(const struct auth_config *c, const size_t *items,
+                            const struct key_source_error *e, char *err)
 {
-    if (key.n == 0) {
-        return conf_fail(c->conf, key_item, err,
-                         "the API key is missing; set LIVEKIT_KEY and LIVEKIT_SECRET (or their "
-                         "..._FROM_FILE forms, or LIVEKIT_KEY_FILE) to a pair that the SFU knows");
+    size_t const item = items[e->part];
+    bool const secret = e->part == KEY_SOURCE_SECRET;
+    if (e->line > 0) {
+        return conf_fail(c->conf, item, err, "%s, line %u: %s", c->key_source.file, e->line,
+                         e->text);
     }
-    if (secret.n == 0) {
-        return conf_fail(c->conf, secret_item, err,
-                         "the secret is missing; set LIVEKIT_SECRET (or LIVEKIT_SECRET_FROM_FILE) "
-                         "to the secret of LIVEKIT_KEY");
+    if (e->part != KEY_SOURCE_LINES && !conf_has(c->conf, item)) {
+        return conf_fail(c->conf, item, err,
+                         secret
+                             ? "the secret is missing; set LIVEKIT_SECRET (or "
+                               "LIVEKIT_SECRET_FROM_FILE) to the secret of LIVEKIT_KEY"
+                             : "the API key is missing; set LIVEKIT_KEY and LIVEKIT_SECRET (or "
+                               "their ..._FROM_FILE forms, or LIVEKIT_KEY_FILE) to a pair that the "
+                               "SFU knows");
     }
-    if (api_keys_add(c->keys, key, secret) < 0) {
-        return conf_fail(c->conf, key_item, err,
-                         "key or secret is blank or holds control characters; give LIVEKIT_KEY and "
-                         "LIVEKIT_SECRET as one line of text each");
-    }
-    return 0;
+    return conf_fail(c->conf, item, err, "%s", e->text);
 }
 
 static int load_keys(struct auth_config *c, char *err)
 {
     const struct conf *const k = c->conf;
-    c->keys = api_keys_new();
-    if (!c->keys) {
-        return -ENOMEM;
-    }
+    struct key_source *const s = &c->key_source;
+    size_t items[KEY_SOURCE_PART_COUNT] = {[KEY_SOURCE_LINES] = AUTH_KEY_FILE};
+    items[KEY_SOURCE_KEY] = find_half(k, AUTH_KEY, AUTH_KEY_FROM_FILE, &s->key, &s->key_file);
+    items[KEY_SOURCE_SECRET] =
+        find_half(k, AUTH_SECRET, AUTH_SECRET_FROM_FILE, &s->secret, &s->secret_file);
     if (conf_has(k, AUTH_KEY_FILE)) {
-        return load_key_file(c, err);
+        s->file = conf_str(k, AUTH_KEY_FILE); // outranks the pair (authorization-service 2.2)
+    } else if (c->dev && !conf_has(k, items[KEY_SOURCE_KEY]) &&
+               !conf_has(k, items[KEY_SOURCE_SECRET])) {
+        *s = (struct key_source){0};
+        return generate_keys(c);
     }
-    char *key = NULL;
-    char *secret = NULL;
-    size_t key_item = 0;
-    size_t secret_item = 0;
-    int r = read_value(k, AUTH_KEY, AUTH_KEY_FROM_FILE, &key, &key_item, err);
-    r = r < 0 ? r : read_value(k, AUTH_SECRET, AUTH_SECRET_FROM_FILE, &secret, &secret_item, err);
-    if (r == 0 && !*key && !*secret && c->dev) {
-        r = generate_keys(c);
-    } else if (r == 0) {
-        r = add_pair(c, bytes_str(key), key_item, bytes_str(secret), secret_item, err);
+    struct key_source_result result;
+    struct key_source_error e = {0};
+    int const r = key_source_read(s, clock_wall(), &result, &e);
+    if (r < 0) {
+        return r == -ENOMEM ? r : complain_of_keys(c, items, &e, err);
     }
-    if (secret) {
-        explicit_bzero(secret, strlen(secret));
-    }
-    mem_free(secret);
-    mem_free(key);
-    return r;
+    c->keys = result.keys;
+    c->key_finding_count = result.finding_count;
+    memcpy(c->key_findings, result.findings, sizeof(result.findings));
+    return 0;
 }
 
 // ---- the rest -------------------------------------------------------------------------------

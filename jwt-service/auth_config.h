@@ -87,8 +87,10 @@ struct auth_config {
     struct conf *conf;
     struct api_keys *keys;
     struct key_source key_source; // where they are from, to be read again
-    const char *livekit_url;      // for clients, exactly as configured
-    const char *api_url;          // for our own calls
+    struct key_finding key_findings[KEY_FINDINGS_MAX];
+    size_t key_finding_count;
+    const char *livekit_url; // for clients, exactly as configured
+    const char *api_url;     // for our own calls
     struct addr bind[CONF_BIND_MAX];
     size_t bind_count;
     size_t bind_item; // which setting gave it

@@ -4,12 +4,7 @@
 
 static void log_dangers(const struct auth_config *c)
 {
-    for (size_t i = 0; i < api_keys_count(c->keys); i++) {
-        if (api_key_is_weak(api_keys_at(c->keys, i))) {
-            log_warn(NULL, "config.weak_secret", KV_STR("key", api_keys_at(c->keys, i)->key),
-                     KV_STR("text", "a secret of HS256 should have at least 32 characters"));
-        }
-    }
+    key_source_log(c->key_findings, c->key_finding_count);
     if (c->insecure) {
         log_warn(NULL, "config.insecure",
                  KV_STR("text", "certificates are not checked: anybody on the way can vouch for "

@@ -19,6 +19,7 @@ static const struct conf_item items[AUTH_ITEM_COUNT] = {
                            .help = "Where this service itself reaches the SFU; livekit_url without "
                                    "it."},
     [AUTH_KEY] = {.name = "key",
+                  .flags = CONF_CREDENTIAL,
                   .env = {"LIVEKIT_KEY"},
                   .flag = {"key"},
                   .arg = "KEY",
@@ -41,6 +42,7 @@ static const struct conf_item items[AUTH_ITEM_COUNT] = {
                                .arg = "PATH",
                                .help = "File that holds the secret; it outranks secret."},
     [AUTH_KEY_FILE] = {.name = "key_file",
+                       .flags = CONF_CREDENTIAL_PATH,
                        .env = {"LIVEKIT_KEY_FILE"},
                        .flag = {"key-file"},
                        .arg = "PATH",

@@ -144,6 +144,7 @@ int main(int argc, char **argv, char **envp)
         0) {
         return service_complain(err);
     }
+    conf_hide_secrets(auth_config_spec(), argc, argv, envp);
     enum conf_action const action = conf_action(config->conf);
     if (action != CONF_RUN) {
         return show(config, action);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -344,6 +345,47 @@ static void keys_may_come_from_files(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+static void keys_are_judged_but_never_refused(void **state)
+{
+    (void)state;
+    CLEANUP(auth_config_free) struct auth_config *c = load(ENV(ALL), NULL); // devkey, devsecret
+    assert_non_null(c);
+    assert_int_equal(c->key_finding_count, 1);
+    assert_int_equal(c->key_findings[0].kind, KEY_FINDING_SAMPLE);
+    assert_string_equal(c->key_findings[0].key, "devkey");
+    assert_false(c->key_source.strict);
+}
+
+static void keys_may_come_from_credentials(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/foci-test-XXXXXX";
+    char env[64];
+    char path[64];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(env, sizeof(env), "CREDENTIALS_DIRECTORY=%s", folder);
+    (void)snprintf(path, sizeof(path), "%s/secret", folder);
+    write_file(path, "from the credential, long enough for HS256\n");
+    assert_int_equal(chmod(path, 0644), 0);
+    struct auth_config *c = load(
+        ENV("LIVEKIT_URL=ws://a", "LIVEKIT_FULL_ACCESS_HOMESERVERS=a", "LIVEKIT_KEY=k", env), NULL);
+    assert_non_null(c);
+    assert_string_equal(api_keys_first(c->keys)->secret,
+                        "from the credential, long enough for HS256");
+    assert_string_equal(c->key_source.secret_file, path); // watched
+    assert_int_equal(c->key_finding_count, 1);            // and readable by others, as made here
+    auth_config_free(c);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof(path), "%s/key_file", folder);
+    write_file(path, "a: b\n");
+    c = load(ENV("LIVEKIT_URL=ws://a", "LIVEKIT_FULL_ACCESS_HOMESERVERS=a", env), NULL);
+    assert_non_null(c);
+    assert_string_equal(c->key_source.file, path);
+    auth_config_free(c);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void development_needs_no_settings(void **state)
 {
     (void)state;
@@ -392,6 +434,8 @@ int main(void)
         cmocka_unit_test(commands),
         cmocka_unit_test(names_of_others_lead_to_ours),
         cmocka_unit_test(keys_may_come_from_files),
+        cmocka_unit_test(keys_are_judged_but_never_refused),
+        cmocka_unit_test(keys_may_come_from_credentials),
         cmocka_unit_test(development_needs_no_settings),
         cmocka_unit_test(urls_are_checked),
     };
