@@ -13,6 +13,7 @@
 void auth_config_free(struct auth_config *c)
 {
     if (c) {
+        auth_config_free_edges(c);
         conf_free(c->conf);
         api_keys_free(c->keys);
         arena_done(&c->arena);
@@ -362,6 +363,7 @@ int auth_config_load(int argc, const char *const *argv, const char *const *envp,
         r = r < 0 ? r : load_overrides(c, AUTH_OPENID_OVERRIDES, &c->openid_overrides, err);
         r = r < 0 ? r : load_overrides(c, AUTH_CS_API_OVERRIDES, &c->cs_api_overrides, err);
         r = r < 0 ? r : check_trust(c, err);
+        r = r < 0 ? r : auth_config_load_edges(c, err);
     }
     if (r < 0) {
         explain_with_warning(c, err);

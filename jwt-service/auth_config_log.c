@@ -33,6 +33,9 @@ void auth_config_log(const struct auth_config *c)
                  KV_STR("text", "unknown log level; info is used"));
     }
     log_dangers(c);
+    if (c->as) {
+        as_config_log(c->as);
+    }
     if (!c->insecure && *conf_str(k, AUTH_INSECURE)) {
         log_no_effect(AUTH_INSECURE,
                       "certificates are checked: only " AUTH_INSECURE_PHRASE " switches that off");
