@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What delayed_leave_manager.c (calls, webhooks, store) and delayed_leave_lookup.c (questions to the
-// SFU) share. Owner thread: the loop's.
+// What delayed_leave_manager.c (delegation, webhooks, recovery, shutdown), delayed_leave_jobs.c (what
+// a job asks for) and delayed_leave_lookup.c (questions to the SFU) share. Owner thread: the loop's.
 
 #include "jwt-service/delayed_leave_manager.h"
 #include "jwt-service/leave_table.h"
@@ -42,12 +42,38 @@ struct leave_manager {
     mono_t found_first; // a participant was found by a lookup, no webhook had come; 0: never
 };
 
+struct leave_call {
+    struct leave_manager *manager;
+    void (*fn)(void *user, enum leave_verdict verdict);
+    void *user;
+    struct job_wait *wait;
+    struct timer timer; // set: the verdict comes in the next turn
+    enum leave_verdict verdict;
+};
+
 // Feeds a job with an event and does what it says. The job may be gone afterwards, and its room and
 // server with it, unless they are held.
 void leave_manager_feed(struct leave_manager *m, struct leave_job *j, const struct leave_input *in);
 
 // Ends a turn: starts lookups, sets the loop timer. Every callback of the loop ends with it.
 void leave_manager_turn(struct leave_manager *m);
+
+// Does what a machine says. The job may be gone afterwards.
+void leave_job_apply(struct leave_manager *m, struct leave_job *j, const struct leave_todo *todo);
+// Counts a change of the machine; NULL: there was, or is, none.
+void leave_job_track(struct leave_manager *m, const struct delayed_leave *before,
+                     const struct delayed_leave *after);
+// Writes the job to the store. fn and call may be NULL; without success at once the call's timer is
+// set instead.
+void leave_job_save(struct leave_job *j, void (*fn)(void *user, int error),
+                    struct leave_call *call);
+void leave_job_cancel_call(struct leave_job *j);
+// Takes a job out of memory.
+void leave_job_drop(struct leave_manager *m, struct leave_job *j);
+
+// Hands out restarts whose turn has come; forgets about them.
+void leave_servers_pump(struct leave_manager *m);
+void leave_servers_stop(struct leave_manager *m);
 
 // The room has a job that needs a lookup; `urgent`: somebody has just come.
 void leave_lookup_want(struct leave_manager *m, struct leave_room *r, bool urgent);
