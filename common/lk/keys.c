@@ -217,12 +217,21 @@ static int split_line(struct bytes line, struct line *ret)
     return whole ? 0 : -EINVAL;
 }
 
+// Editors of some systems begin a file with this mark; in files put together it stands in front of
+// other lines as well.
+static struct bytes without_bom(struct bytes line)
+{
+    static const uint8_t bom[] = {0xef, 0xbb, 0xbf};
+    bool const has = line.n >= sizeof(bom) && memcmp(line.p, bom, sizeof(bom)) == 0;
+    return has ? bytes_of(line.p + sizeof(bom), line.n - sizeof(bom)) : line;
+}
+
 // One line of a key file. Empty lines and comments are fine and add nothing.
 static int parse_line(struct api_keys *k, struct bytes line, uint8_t *scratch)
 {
     struct line parts;
     struct api_key pair = {.retires = API_KEY_NEVER};
-    line = trim(line);
+    line = trim(without_bom(line));
     if (line.n == 0 || line.p[0] == '#' || bytes_eq_str(line, "---")) {
         return 0;
     }
@@ -242,15 +251,11 @@ static int parse_line(struct api_keys *k, struct bytes line, uint8_t *scratch)
 
 int api_keys_parse(struct api_keys *k, struct bytes text, unsigned *ret_line)
 {
-    static const uint8_t bom[] = {0xef, 0xbb, 0xbf}; // editors of some systems begin with it
     size_t const before = k->n;
     size_t const size = text.n;
     unsigned line_no = 0;
     uint8_t *const scratch = mem_alloc(size + 1);
     int r = scratch ? 0 : -ENOMEM;
-    if (text.n >= sizeof(bom) && memcmp(text.p, bom, sizeof(bom)) == 0) {
-        text = bytes_of(text.p + sizeof(bom), text.n - sizeof(bom));
-    }
     while (r == 0 && text.n > 0) {
         const uint8_t *const nl = memchr(text.p, '\n', text.n);
         size_t const n = nl ? (size_t)(nl - text.p) : text.n;

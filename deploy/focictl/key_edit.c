@@ -138,14 +138,6 @@ static int rewrite(struct bytes text, const struct key_rotation *r, struct dynbu
     return dynbuf_ok(out) ? 0 : -ENOMEM;
 }
 
-// Editors of some systems begin a file with it; it would stand in the middle afterwards.
-static struct bytes without_bom(struct bytes text)
-{
-    static const uint8_t bom[] = {0xef, 0xbb, 0xbf};
-    bool const has = text.n >= sizeof(bom) && memcmp(text.p, bom, sizeof(bom)) == 0;
-    return has ? bytes_of(text.p + sizeof(bom), text.n - sizeof(bom)) : text;
-}
-
 // The old text must be a key file, but all its keys may be retired: a new one repairs that. So it
 // is looked at as of 1970.
 static int check_old(struct bytes text, const struct key_rotation *r, struct key_file_error *e)
@@ -166,7 +158,7 @@ int key_edit_rotate(struct bytes text, const struct key_rotation *r, struct dynb
                                          .retires = whole_second(r->now, r->overlap_s)};
     int rc = check_old(text, r, ret_error);
     size_t const before = out->n;
-    rc = rc < 0 ? rc : rewrite(without_bom(text), r, out, &report);
+    rc = rc < 0 ? rc : rewrite(text, r, out, &report);
     if (rc < 0) {
         return rc;
     }
