@@ -307,7 +307,8 @@ static void conclude(struct room *r, enum membership_state state)
         }
         w->due = false;
         w->gone = state == MEMBERSHIP_NOT_JOINED;
-        w->verified = state == MEMBERSHIP_JOINED ? now(r->m) : w->verified;
+        // Who was removed and comes back is looked at again, however soon that is.
+        w->verified = state == MEMBERSHIP_JOINED ? now(r->m) : mono_add_ms(now(r->m), -VERIFIED_MS);
     }
 }
 

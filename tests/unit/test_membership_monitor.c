@@ -404,6 +404,11 @@ static void who_comes_back_with_an_old_token_is_looked_at_at_once(void **state)
     LIST("list R", NULL);
     answer_ok("delete R");
     assert_null(questions);
+    event(SFU_EVENT_JOINED, "R", "I"); // at once, where the SFU makes rooms by itself
+    answer_member("is_joined !r @a:x", MEMBERSHIP_NOT_JOINED);
+    answer_ok("remove R I");
+    LIST("list R", NULL);
+    answer_ok("delete R");
 }
 
 static void a_room_is_not_deleted_under_somebody_who_is_about_to_join(void **state)
