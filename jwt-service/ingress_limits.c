@@ -2,6 +2,7 @@
 #include "jwt-service/ingress_limits.h"
 
 #include "common/base/mem.h"
+#include "jwt-service/server_name.h"
 
 #define KEYS_DEFAULT 16384
 
@@ -61,7 +62,14 @@ bool ingress_limits_address(struct ingress_limits *l, mono_t now, const struct a
 bool ingress_limits_server(struct ingress_limits *l, mono_t now, const char *server_name,
                            bool named, int64_t *ret_retry_ms)
 {
-    return named || rate_take(l->server, now, bytes_str(server_name), ret_retry_ms);
+    char key[SERVER_NAME_MAX + 1];
+    size_t n = 0;
+    char const end = server_name[0] == '[' ? ']' : ':';
+    for (; n < sizeof(key) && server_name[n] && server_name[n] != end; n++) {
+        char const c = server_name[n];
+        key[n] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    }
+    return named || rate_take(l->server, now, bytes_of(key, n), ret_retry_ms);
 }
 
 bool ingress_limits_user(struct ingress_limits *l, mono_t now, const char *user_id,

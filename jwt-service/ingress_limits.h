@@ -35,7 +35,8 @@ DEFINE_CLEANUP(struct ingress_limits *, ingress_limits_free)
 // Each counts one request. True: go on. False: *ret_retry_ms, at least 1, is for retry_after_ms.
 bool ingress_limits_address(struct ingress_limits *l, mono_t now, const struct addr *client,
                             int64_t *ret_retry_ms) NODISCARD;
-// A server that the operator named is not limited: pass named.
+// A server that the operator named is not limited: pass named. Letter case and port make no
+// difference.
 bool ingress_limits_server(struct ingress_limits *l, mono_t now, const char *server_name,
                            bool named, int64_t *ret_retry_ms) NODISCARD;
 bool ingress_limits_user(struct ingress_limits *l, mono_t now, const char *user_id,

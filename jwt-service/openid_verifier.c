@@ -3,9 +3,13 @@
 
 #include <stdio.h>
 
+#include "common/base/cidr.h"
 #include "common/base/dynbuf.h"
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/svc/jsonx.h"
+#include "jwt-service/server_gate.h"
+#include "jwt-service/server_health.h"
 
 #define USERINFO_PATH "/_matrix/federation/v1/openid/userinfo?access_token="
 #define USERINFO_BODY_MAX (64u << 10)   // authorization-service 5.8 rule 7
@@ -16,14 +20,22 @@
 
 struct openid_verifier {
     struct openid_verifier_conf conf;
+    struct gate *gate;
+    struct server_health *health;  // of servers that are not trusted
+    struct openid_check *admitted; // have got a place and begin in the next turn
+    struct loop_timer *kick;
 };
 
 struct openid_check {
+    struct openid_check *prev, *next; // in admitted
+    struct gate_ticket ticket;
+    bool is_admitted;
     struct openid_verifier *v;
     void (*fn)(void *user, const struct openid_result *result);
     void *user;
     char *token;
-    char server_name[SERVER_NAME_MAX + 1];
+    char server_name[SERVER_NAME_TEXT]; // as given
+    char server_key[SERVER_NAME_TEXT];  // in lower case
     struct server_name name;
     const char *base_url; // of an override, else NULL
     bool trusted;
@@ -31,24 +43,107 @@ struct openid_check {
     bool repeated;   // that look-up was made
     mono_t started;
     struct loop_timer *deadline;
+    // Refused, and told when OPENID_REFUSED_MS are over.
+    const char *end_step; // NULL: not yet
+    char *end_text;
+    bool end_busy;
+    int64_t end_ms;
     struct server_query *query;
     struct httpc_call *call;
-    struct server_route route;
+    struct server_route *route; // large, and those who wait have none
     size_t target;
 };
+
+// ---- places ---------------------------------------------------------------------------------
+
+// Those who have got a place begin in a turn of their own: this is called from everywhere.
+static void pump(struct openid_verifier *v)
+{
+    struct gate_ticket *t = NULL;
+    while ((t = gate_pop(v->gate)) != NULL) {
+        struct openid_check *const c = CONTAINER_OF(t, struct openid_check, ticket);
+        c->is_admitted = true;
+        DL_APPEND(v->admitted, c);
+        loop_timer_set_ms(v->kick, 0);
+    }
+}
+
+static void give_place_back(struct openid_check *c)
+{
+    if (c->is_admitted) {
+        DL_DELETE(c->v->admitted, c);
+        c->is_admitted = false;
+    }
+    gate_leave(c->v->gate, &c->ticket);
+    pump(c->v);
+}
+
+static void begin(struct openid_check *c);
+static bool is_dead(const struct openid_check *c);
+static void refuse_dead(struct openid_check *c);
+
+static void on_kick(void *user)
+{
+    struct openid_verifier *const v = user;
+    struct openid_check *c = NULL;
+    while ((c = v->admitted) != NULL) {
+        DL_DELETE(v->admitted, c);
+        c->is_admitted = false;
+        if (is_dead(c)) { // found out while it waited
+            refuse_dead(c);
+        } else {
+            begin(c);
+        }
+    }
+}
 
 struct openid_verifier *openid_verifier_new(const struct openid_verifier_conf *conf)
 {
     struct openid_verifier *const v = NEW(struct openid_verifier);
-    if (v) {
-        v->conf = *conf;
+    if (!v) {
+        return NULL;
+    }
+    const struct openid_limits *const l = &conf->limits;
+    v->conf = *conf;
+    v->gate = gate_new(&(struct gate_conf){.total = l->total,
+                                           .per_server = l->per_server,
+                                           .per_client = l->per_client,
+                                           .queue_per_server = l->queue_per_server,
+                                           .queue_total = l->queue_total,
+                                           .trusted = l->trusted,
+                                           .trusted_queue = l->trusted_queue});
+    v->health = server_health_new(0);
+    v->kick = loop_timer_new(conf->loop, on_kick, v);
+    if (!v->gate || !v->health || !v->kick) {
+        openid_verifier_free(v);
+        return NULL;
     }
     return v;
 }
 
 void openid_verifier_free(struct openid_verifier *v)
 {
-    mem_free(v);
+    if (v) {
+        gate_free(v->gate);
+        server_health_free(v->health);
+        loop_timer_free(v->kick);
+        mem_free(v);
+    }
+}
+
+// ---- the end of a check ---------------------------------------------------------------------
+
+static void stop_work(struct openid_check *c)
+{
+    if (c->query) {
+        server_discovery_cancel(c->query);
+        c->query = NULL;
+    }
+    if (c->call) {
+        httpc_cancel(c->call);
+        c->call = NULL;
+    }
+    give_place_back(c);
 }
 
 static void check_free(struct openid_check *c)
@@ -56,12 +151,7 @@ static void check_free(struct openid_check *c)
     if (!c) {
         return;
     }
-    if (c->query) {
-        server_discovery_cancel(c->query);
-    }
-    if (c->call) {
-        httpc_cancel(c->call);
-    }
+    stop_work(c);
     if (c->deadline) {
         loop_timer_free(c->deadline);
     }
@@ -69,6 +159,8 @@ static void check_free(struct openid_check *c)
         explicit_bzero(c->token, strlen(c->token));
         mem_free(c->token);
     }
+    mem_free(c->route);
+    mem_free(c->end_text);
     mem_free(c);
 }
 
@@ -77,24 +169,74 @@ void openid_verifier_cancel(struct openid_check *c)
     check_free(c);
 }
 
-static void finish(struct openid_check *c, const char *user_id, const char *step, const char *text)
+static void tell(struct openid_check *c, const struct openid_result *r)
 {
-    int64_t const ms = mono_diff_ms(loop_now(c->v->conf.loop), c->started);
-    struct openid_result const r = {
-        .user_id = user_id, .step = step, .text = text, .elapsed_ms = ms};
-    void (*const fn)(void *, const struct openid_result *) = c->fn;
-    void *const user = c->user;
-    fn(user, &r);
+    c->fn(c->user, r);
     check_free(c);
+}
+
+static int64_t elapsed_ms(const struct openid_check *c)
+{
+    return mono_diff_ms(loop_now(c->v->conf.loop), c->started);
+}
+
+// Refuses, but not before OPENID_REFUSED_MS are over. step: static.
+static void refuse(struct openid_check *c, const char *step, const char *text)
+{
+    int64_t const ms = elapsed_ms(c);
+    if (ms >= OPENID_REFUSED_MS) {
+        tell(c, &(struct openid_result){
+                    .step = step, .text = text, .elapsed_ms = ms, .busy = c->end_busy});
+        return;
+    }
+    stop_work(c);
+    c->end_step = step;
+    c->end_text = mem_strdup(text);
+    c->end_ms = ms;
+    loop_timer_set(c->deadline, mono_add_ms(c->started, OPENID_REFUSED_MS));
+}
+
+static void accept_user(struct openid_check *c, const char *user_id)
+{
+    tell(c, &(struct openid_result){.user_id = user_id, .elapsed_ms = elapsed_ms(c)});
+}
+
+// Where it counts: what the operator named is tried each time.
+static void note_health(struct openid_check *c, enum server_outcome o)
+{
+    if (!c->trusted) {
+        server_health_note(c->v->health, loop_now(c->v->conf.loop), c->server_key, o);
+    }
+}
+
+static bool is_dead(const struct openid_check *c)
+{
+    return !c->trusted &&
+           server_health_dead(c->v->health, loop_now(c->v->conf.loop), c->server_key);
+}
+
+static void refuse_dead(struct openid_check *c)
+{
+    refuse(c, "unreachable", "the homeserver could not be reached less than a minute ago");
 }
 
 static void on_deadline(void *user)
 {
     struct openid_check *const c = user;
-    if (c->query) {
-        finish(c, NULL, "discovery", "the look-up of the server name took too long");
+    if (c->end_step) {
+        tell(c, &(struct openid_result){.step = c->end_step,
+                                        .text = c->end_text ? c->end_text : "",
+                                        .elapsed_ms = c->end_ms,
+                                        .busy = c->end_busy});
+    } else if (c->ticket.state == GATE_WAITING || c->is_admitted) {
+        c->end_busy = true;
+        refuse(c, "busy", "too many others wait for that homeserver");
+    } else if (c->query) {
+        note_health(c, SERVER_UNREACHABLE);
+        refuse(c, "discovery", "the look-up of the server name took too long");
     } else {
-        finish(c, NULL, "timeout", "the homeserver did not answer in time");
+        note_health(c, SERVER_SILENT);
+        refuse(c, "timeout", "the homeserver did not answer in time");
     }
 }
 
@@ -138,7 +280,7 @@ static void finish_status(struct openid_check *c, unsigned status)
                                        : "see its log";
     (void)snprintf(text, sizeof(text), "the homeserver answered the userinfo request with %u: %s",
                    status, hint);
-    finish(c, NULL, "status", text);
+    refuse(c, "status", text);
 }
 
 static void finish_answer(struct openid_check *c, const struct httpc_result *r)
@@ -150,15 +292,14 @@ static void finish_answer(struct openid_check *c, const struct httpc_result *r)
     char user_id[OPENID_USER_MAX + 1];
     int const e = openid_subject(r->body, c->server_name, user_id);
     if (e == 0) {
-        finish(c, user_id, NULL, NULL);
+        accept_user(c, user_id);
     } else if (e == -EACCES) {
-        finish(c, NULL, "subject", "the homeserver vouched for a user of another server");
+        refuse(c, "subject", "the homeserver vouched for a user of another server");
     } else {
-        finish(c, NULL, "body", "the answer to the userinfo request is no JSON with a sub");
+        refuse(c, "body", "the answer to the userinfo request is no JSON with a sub");
     }
 }
 
-static void begin(struct openid_check *c);
 static void try_target(struct openid_check *c);
 
 // True if no request can have reached the homeserver, so that another target may be asked.
@@ -174,11 +315,12 @@ static void on_userinfo(void *user, const struct httpc_result *r)
     struct openid_check *const c = user;
     c->call = NULL;
     if (r->step == HTTPC_OK) {
+        note_health(c, SERVER_ANSWERED);
         finish_answer(c, r);
         return;
     }
     if (is_before_request(r) && !c->base_url) {
-        if (++c->target < c->route.count) {
+        if (++c->target < c->route->count) {
             try_target(c);
             return;
         }
@@ -189,7 +331,10 @@ static void on_userinfo(void *user, const struct httpc_result *r)
             return;
         }
     }
-    finish(c, NULL, httpc_step_name(r->step), r->text ? r->text : "");
+    if (r->step != HTTPC_INTERNAL && r->step != HTTPC_CANCELLED) {
+        note_health(c, is_before_request(r) ? SERVER_UNREACHABLE : SERVER_SILENT);
+    }
+    refuse(c, httpc_step_name(r->step), r->text ? r->text : "");
 }
 
 // Percent-encodes what is not unreserved (RFC 3986 section 2.3).
@@ -214,11 +359,11 @@ static int send_userinfo(struct openid_check *c, const char *base, const char *c
     dynbuf_add_str(&url, base);
     dynbuf_add_str(&url, USERINFO_PATH);
     add_escaped(&url, c->token);
-    int64_t const left = OPENID_TOTAL_MS - mono_diff_ms(loop_now(c->v->conf.loop), c->started);
+    int64_t const left = OPENID_TOTAL_MS - elapsed_ms(c);
     struct httpc_request const req = {
         .url = dynbuf_cstr(&url),
-        .connect_ms =
-            c->target + 1 < c->route.count ? USERINFO_CONNECT_NEXT_MS : USERINFO_CONNECT_MS,
+        .connect_ms = c->route && c->target + 1 < c->route->count ? USERINFO_CONNECT_NEXT_MS
+                                                                  : USERINFO_CONNECT_MS,
         .total_ms = MAX(left, 1),
         .max_body = USERINFO_BODY_MAX,
         .max_header = USERINFO_HEADER_MAX,
@@ -238,16 +383,16 @@ static int send_userinfo(struct openid_check *c, const char *base, const char *c
 
 static int send_to_target(struct openid_check *c)
 {
-    const struct server_target *const t = &c->route.targets[c->target];
-    bool const elsewhere = strcmp(t->host, c->route.tls_name) != 0;
+    const struct server_target *const t = &c->route->targets[c->target];
+    bool const elsewhere = strcmp(t->host, c->route->tls_name) != 0;
     char authority[SERVER_NAME_TEXT];
     char base[SERVER_NAME_TEXT + 8];
     char connect_to[SERVER_NAME_TEXT];
     // The name in the URL is the one the certificate must have; a SRV target only says where it is.
-    server_name_format(c->route.tls_name, c->route.tls_is_v6, t->port, authority);
+    server_name_format(c->route->tls_name, c->route->tls_is_v6, t->port, authority);
     (void)snprintf(base, sizeof(base), "https://%s", authority);
     server_name_format(t->host, t->is_v6, t->port, connect_to);
-    return send_userinfo(c, base, elsewhere ? connect_to : NULL, c->route.host_header);
+    return send_userinfo(c, base, elsewhere ? connect_to : NULL, c->route->host_header);
 }
 
 // Only from callbacks, so that finish() may be called.
@@ -255,7 +400,7 @@ static void try_target(struct openid_check *c)
 {
     if (send_to_target(c) < 0) {
         c->call = NULL;
-        finish(c, NULL, "internal", "the request could not be made");
+        refuse(c, "internal", "the request could not be made");
     }
 }
 
@@ -263,7 +408,7 @@ static void on_route(void *user, const struct server_route *route)
 {
     struct openid_check *const c = user;
     c->query = NULL;
-    c->route = *route;
+    *c->route = *route;
     c->target = 0;
     try_target(c);
 }
@@ -277,7 +422,11 @@ static int start(struct openid_check *c)
     if (c->base_url) {
         return send_userinfo(c, c->base_url, NULL, NULL);
     }
-    if (server_discovery_known(d, &c->name, &c->route, &c->from_cache) == 0) {
+    c->route = c->route ? c->route : NEW(struct server_route);
+    if (!c->route) {
+        return -ENOMEM;
+    }
+    if (server_discovery_known(d, &c->name, c->route, &c->from_cache) == 0) {
         return send_to_target(c);
     }
     return server_discovery_start(d, &c->name, c->trusted, on_route, c, &c->query);
@@ -286,7 +435,7 @@ static int start(struct openid_check *c)
 static void begin(struct openid_check *c)
 {
     if (start(c) < 0) {
-        finish(c, NULL, "internal", "the request could not be made");
+        refuse(c, "internal", "the request could not be made");
     }
 }
 
@@ -300,12 +449,66 @@ static const char *override_of(const struct openid_verifier *v, const char *serv
     return NULL;
 }
 
-int openid_verifier_check(struct openid_verifier *v, const char *server_name, const char *token,
-                          bool trusted, void (*fn)(void *user, const struct openid_result *result),
-                          void *user, struct openid_check **ret)
+// A number for whoever asks, of IPv6 for his /64; 0 for nobody in particular, which this machine's
+// own addresses are as well.
+static uint64_t client_key(const struct addr *client)
+{
+    if (!client || client->family == ADDR_NONE || addr_is_loopback(client)) {
+        return 0;
+    }
+    struct addr const a = cidr_unmap(client);
+    uint8_t key[9] = {a.family};
+    memcpy(key + 1, a.ip, a.family == ADDR_V6 ? 8 : 4);
+    return hash_bytes(key, sizeof(key));
+}
+
+// Names that differ in letter case only are one server, and so are the ports of a host where places
+// are concerned. Trusted ones are apart: "EXAMPLE.org" must not take the place of "example.org".
+static void make_keys(struct openid_check *c, char ret_gate[static SERVER_NAME_MAX + 2])
+{
+    size_t i = 0;
+    for (; c->server_name[i]; i++) {
+        char const x = c->server_name[i];
+        c->server_key[i] = (char)(x >= 'A' && x <= 'Z' ? x | 0x20 : x);
+    }
+    c->server_key[i] = '\0';
+    ret_gate[0] = c->trusted ? '+' : '-';
+    for (i = 0; c->name.host[i]; i++) {
+        char const x = c->name.host[i];
+        ret_gate[i + 1] = (char)(x >= 'A' && x <= 'Z' ? x | 0x20 : x);
+    }
+    ret_gate[i + 1] = '\0';
+}
+
+// Goes in, joins the line, or is refused a little later. -ENOMEM.
+static int enter(struct openid_check *c, uint64_t client)
+{
+    struct openid_verifier *const v = c->v;
+    char key[SERVER_NAME_MAX + 2];
+    make_keys(c, key);
+    if (is_dead(c)) {
+        refuse_dead(c);
+        return 0;
+    }
+    int const r = gate_enter(v->gate, key, c->trusted, client, &c->ticket);
+    if (r == -EBUSY) {
+        c->end_busy = true;
+        refuse(c, "busy", "too many others wait for that homeserver, or for any");
+        return 0;
+    }
+    if (r < 0) {
+        return r;
+    }
+    loop_timer_set_ms(c->deadline, OPENID_TOTAL_MS);
+    return c->ticket.state == GATE_IN ? start(c) : 0;
+}
+
+int openid_verifier_ask(struct openid_verifier *v, const struct openid_ask *ask,
+                        void (*fn)(void *user, const struct openid_result *result), void *user,
+                        struct openid_check **ret)
 {
     struct server_name name;
-    if (server_name_parse(bytes_str(server_name), &name) < 0) {
+    if (server_name_parse(bytes_str(ask->server_name), &name) < 0) {
         return -EINVAL;
     }
     struct openid_check *const c = NEW(struct openid_check);
@@ -316,17 +519,25 @@ int openid_verifier_check(struct openid_verifier *v, const char *server_name, co
     c->fn = fn;
     c->user = user;
     c->name = name;
-    c->base_url = override_of(v, server_name);
-    c->trusted = trusted || c->base_url;
+    c->base_url = override_of(v, ask->server_name);
+    c->trusted = ask->trusted || c->base_url;
     c->started = loop_now(v->conf.loop);
-    c->token = mem_strdup(token);
+    c->token = mem_strdup(ask->token);
     c->deadline = loop_timer_new(v->conf.loop, on_deadline, c);
-    memcpy(c->server_name, server_name, strlen(server_name)); // the grammar bounds it
-    if (!c->token || !c->deadline || start(c) < 0) {
+    // The grammar bounds it.
+    memcpy(c->server_name, ask->server_name, strlen(ask->server_name));
+    if (!c->token || !c->deadline || enter(c, client_key(ask->client)) < 0) {
         check_free(c);
         return -ENOMEM;
     }
-    loop_timer_set_ms(c->deadline, OPENID_TOTAL_MS);
     *ret = c;
     return 0;
+}
+
+int openid_verifier_check(struct openid_verifier *v, const char *server_name, const char *token,
+                          bool trusted, void (*fn)(void *user, const struct openid_result *result),
+                          void *user, struct openid_check **ret)
+{
+    struct openid_ask const ask = {.server_name = server_name, .token = token, .trusted = trusted};
+    return openid_verifier_ask(v, &ask, fn, user, ret);
 }

@@ -6,8 +6,7 @@
 #include "common/base/hash.h"
 #include "common/sys/log.h"
 
-// 3 KiB each. A busy public service sees some thousands of servers.
-#define DISCOVERY_ENTRIES_MAX 4096
+#define DISCOVERY_ENTRIES_MAX 10000     // authorization-service 5.5; about 1 KiB each
 #define WELL_KNOWN_BODY_MAX (50u << 10) // authorization-service 5.4, as all the rest of the fetch
 #define WELL_KNOWN_TOTAL_MS 5000
 #define WELL_KNOWN_CONNECT_MS 3000
@@ -15,6 +14,8 @@
 #define WELL_KNOWN_FAILED_S INT64_C(60) // doubles up to an hour (5.5)
 #define WELL_KNOWN_FAILED_MAX_S INT64_C(3600)
 #define WELL_KNOWN_STALE_S INT64_C(172800)
+// A document that led nowhere is fetched again, but not each time.
+#define WELL_KNOWN_AGAIN_S INT64_C(60)
 
 struct server_query {
     struct server_pending *pending;
@@ -34,16 +35,27 @@ struct server_pending {
     bool trusted;
 };
 
+// A route without the targets that it does not have.
+struct kept_route {
+    size_t size;
+    uint8_t bytes[];
+};
+
+// The document and the route each have their own time: SRV records are asked for again within the
+// hour while the document may be good for a day, and one that cannot be had is not asked for with
+// each look-up either.
 struct server_entry {
-    char name[SERVER_NAME_MAX + 1];
+    UT_hash_handle hh;
     struct server_discovery *owner;
     struct server_pending *pending; // NULL: route is what is known
-    struct server_route route;
-    mono_t expires;
-    unsigned failures;            // of the well-known fetch, in a row
-    struct server_name delegated; // last good m.server
-    mono_t delegated_until;
-    UT_hash_handle hh;
+    struct kept_route *route;       // NULL: nothing
+    mono_t expires;                 // of route
+    struct server_name *delegated;  // last good m.server, NULL: none
+    mono_t delegated_until;         // until then it serves when there is no newer one
+    mono_t fetched;                 // the document, with or without success
+    mono_t fetch_after;             // not sooner
+    unsigned failures;              // to fetch it, in a row
+    char name[];
 };
 
 struct server_discovery {
@@ -83,11 +95,18 @@ static void pending_free(struct server_pending *p)
     mem_free(p);
 }
 
+static void entry_free(struct server_entry *e)
+{
+    pending_free(e->pending);
+    mem_free(e->route);
+    mem_free(e->delegated);
+    mem_free(e);
+}
+
 static void entry_drop(struct server_discovery *d, struct server_entry *e)
 {
     HASH_DEL(d->entries, e);
-    pending_free(e->pending);
-    mem_free(e);
+    entry_free(e);
 }
 
 void server_discovery_free(struct server_discovery *d)
@@ -128,28 +147,38 @@ static void evict(struct server_discovery *d)
     }
 }
 
-static struct server_entry *entry_get(struct server_discovery *d, const struct server_name *name)
+// Puts e at the end: the hash keeps the order of insertion, which serves as order of use. NULL
+// without memory; e is gone then.
+static struct server_entry *put_last(struct server_discovery *d, struct server_entry *e)
 {
-    struct server_entry *e = entry_find(d, name->host);
-    if (e) {
-        // To the end: the hash keeps the order of insertion, which serves as order of use.
-        HASH_DEL(d->entries, e);
-    } else {
-        evict(d);
-        e = NEW(struct server_entry);
-        if (!e) {
-            return NULL;
-        }
-        memcpy(e->name, name->host, sizeof(e->name));
-        e->owner = d;
-    }
     HASH_ADD_KEYPTR(hh, d->entries, e->name, strlen(e->name), e);
-    if (!entry_find(d, name->host)) {
-        pending_free(e->pending);
-        mem_free(e);
+    if (entry_find(d, e->name) != e) {
+        entry_free(e);
         return NULL;
     }
     return e;
+}
+
+static struct server_entry *entry_get(struct server_discovery *d, const struct server_name *name)
+{
+    struct server_entry *e = entry_find(d, name->host);
+    if (e && e->pending) {
+        return e;
+    }
+    if (e) {
+        HASH_DEL(d->entries, e);
+    } else {
+        size_t const n = strlen(name->host);
+        evict(d);
+        e = mem_alloc(sizeof(*e) + n + 1);
+        if (!e) {
+            return NULL;
+        }
+        memcpy(e->name, name->host, n);
+        e->owner = d;
+        e->fetch_after = (mono_t){INT64_MIN};
+    }
+    return put_last(d, e);
 }
 
 static bool needs_look_up(const struct server_name *n)
@@ -169,11 +198,16 @@ int server_discovery_known(struct server_discovery *d, const struct server_name 
         }
         return 0;
     }
-    const struct server_entry *const e = entry_find(d, name->host);
-    if (!e || e->route.count == 0 || mono_reached(e->expires, loop_now(d->conf.loop))) {
+    struct server_entry *const e = entry_find(d, name->host);
+    if (!e || !e->route || mono_reached(e->expires, loop_now(d->conf.loop))) {
         return -ENOENT;
     }
-    *ret = e->route;
+    *ret = (struct server_route){0};
+    memcpy(ret, e->route->bytes, e->route->size);
+    if (!e->pending) {
+        HASH_DEL(d->entries, e);
+        (void)put_last(d, e);
+    }
     if (ret_from_cache) {
         *ret_from_cache = true;
     }
@@ -182,13 +216,24 @@ int server_discovery_known(struct server_discovery *d, const struct server_name 
 
 static void advance(struct server_entry *e);
 
+static void keep_route(struct server_entry *e, const struct server_route *r)
+{
+    size_t const n = offsetof(struct server_route, targets) + r->count * sizeof(r->targets[0]);
+    mem_free(e->route);
+    e->route = mem_alloc(sizeof(*e->route) + n);
+    if (e->route) {
+        e->route->size = n;
+        memcpy(e->route->bytes, r, n);
+    }
+}
+
 static void finish(struct server_entry *e)
 {
     struct server_pending *const p = e->pending;
     e->pending = NULL;
-    e->route = p->lookup.route;
+    keep_route(e, &p->lookup.route);
     e->expires = mono_add_ms(loop_now(e->owner->conf.loop), p->lookup.ttl_s * 1000);
-    struct server_route const route = e->route; // a callback may change the cache
+    struct server_route const route = p->lookup.route; // a callback may change the cache
     struct server_query *q = NULL;
     while ((q = p->queries) != NULL) {
         DL_DELETE(p->queries, q);
@@ -219,17 +264,49 @@ static void start_srv(struct server_entry *e)
     }
 }
 
-// The document could not be had: the last good one serves on, else the search continues without.
-static void no_well_known(struct server_entry *e)
+// ---- the document ---------------------------------------------------------------------------
+
+static mono_t after_s(const struct server_entry *e, int64_t seconds)
+{
+    return mono_add_ms(loop_now(e->owner->conf.loop), seconds * 1000);
+}
+
+// Goes on with the last good document if there is one, else without.
+static void use_known(struct server_entry *e)
 {
     struct server_lookup *const l = &e->pending->lookup;
-    unsigned const doublings = MIN(e->failures, 6u);
-    l->ttl_s = MIN(l->ttl_s, MIN(WELL_KNOWN_FAILED_S << doublings, WELL_KNOWN_FAILED_MAX_S));
-    e->failures++;
-    if (e->delegated.host[0] && !mono_reached(e->delegated_until, loop_now(e->owner->conf.loop))) {
-        server_lookup_delegate(l, &e->delegated);
+    int64_t const left_ms = mono_diff_ms(e->fetch_after, loop_now(e->owner->conf.loop));
+    l->ttl_s = MIN(l->ttl_s, MAX(left_ms / 1000, 1));
+    if (e->delegated && !mono_reached(e->delegated_until, loop_now(e->owner->conf.loop))) {
+        server_lookup_delegate(l, e->delegated);
     } else {
         (void)server_lookup_well_known(l, bytes_of(NULL, 0));
+    }
+}
+
+static void no_well_known(struct server_entry *e)
+{
+    unsigned const doublings = MIN(e->failures, 6u);
+    e->failures++;
+    e->fetched = loop_now(e->owner->conf.loop);
+    e->fetch_after = after_s(e, MIN(WELL_KNOWN_FAILED_S << doublings, WELL_KNOWN_FAILED_MAX_S));
+    use_known(e);
+}
+
+static void keep_document(struct server_entry *e, const struct httpc_result *r)
+{
+    struct server_lookup *const l = &e->pending->lookup;
+    int64_t const ttl = server_well_known_ttl_s(
+        httpc_result_header(r, "Cache-Control"), httpc_result_header(r, "Expires"),
+        httpc_result_header(r, "Date"), loop_wall(e->owner->conf.loop));
+    e->failures = 0;
+    e->fetched = loop_now(e->owner->conf.loop);
+    l->ttl_s = MIN(l->ttl_s, ttl);
+    e->delegated = e->delegated ? e->delegated : NEW(struct server_name);
+    if (e->delegated) {
+        *e->delegated = l->name;
+        e->delegated_until = after_s(e, WELL_KNOWN_STALE_S);
+        e->fetch_after = after_s(e, ttl);
     }
 }
 
@@ -240,22 +317,19 @@ static void on_well_known(void *user, const struct httpc_result *r)
     e->pending->call = NULL;
     bool const usable = r->step == HTTPC_OK && r->status == 200 && r->body.n > 0;
     if (r->step == HTTPC_OK && r->status == 404) {
-        e->delegated = (struct server_name){0}; // taken back, not just out of reach
+        mem_free(e->delegated); // taken back, not just out of reach
+        e->delegated = NULL;
     }
     if (r->step != HTTPC_OK) {
         log_debug(NULL, "discovery.no_well_known", KV_STR("server", e->name),
                   KV_STR("step", httpc_step_name(r->step)), KV_STR("text", r->text));
     }
     if (usable && server_lookup_well_known(l, r->body)) {
-        e->failures = 0;
-        e->delegated = l->name;
-        e->delegated_until = mono_add_ms(loop_now(e->owner->conf.loop), WELL_KNOWN_STALE_S * 1000);
-        l->ttl_s = MIN(l->ttl_s, server_well_known_ttl_s(httpc_result_header(r, "Cache-Control")));
-    } else if (l->step == SERVER_ROUTE_WELL_KNOWN) {
-        no_well_known(e);
+        keep_document(e, r);
     } else {
-        // A document without a usable m.server: as if there was none.
-        l->ttl_s = MIN(l->ttl_s, WELL_KNOWN_FAILED_S);
+        // One without a usable m.server counts as none.
+        l->step = SERVER_ROUTE_WELL_KNOWN;
+        no_well_known(e);
     }
     advance(e);
 }
@@ -291,7 +365,12 @@ static void advance(struct server_entry *e)
         finish(e);
         return;
     case SERVER_ROUTE_WELL_KNOWN:
-        start_well_known(e);
+        if (mono_reached(e->fetch_after, loop_now(e->owner->conf.loop))) {
+            start_well_known(e);
+            return;
+        }
+        use_known(e);
+        advance(e); // once: the document is never asked for again
         return;
     case SERVER_ROUTE_SRV_FED:
     case SERVER_ROUTE_SRV_OLD:
@@ -349,7 +428,12 @@ void server_discovery_cancel(struct server_query *q)
 void server_discovery_forget(struct server_discovery *d, const struct server_name *name)
 {
     struct server_entry *const e = entry_find(d, name->host);
-    if (e) {
-        e->expires = (mono_t){INT64_MIN};
+    if (!e) {
+        return;
+    }
+    mono_t const now = loop_now(d->conf.loop);
+    e->expires = (mono_t){INT64_MIN};
+    if (e->failures == 0 && mono_reached(mono_add_ms(e->fetched, WELL_KNOWN_AGAIN_S * 1000), now)) {
+        e->fetch_after = (mono_t){INT64_MIN};
     }
 }

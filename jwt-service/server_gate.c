@@ -22,7 +22,7 @@ struct gate_server {
     unsigned inside;
     unsigned waiting;
     bool trusted;
-    char name[SERVER_NAME_MAX + 1];
+    char name[]; // any text
 };
 
 struct gate_client {
@@ -118,14 +118,11 @@ static struct gate_server *get_server(struct gate *g, const char *name, bool tru
 {
     struct gate_server *s = NULL;
     size_t const n = strlen(name);
-    if (n > SERVER_NAME_MAX) {
-        return NULL;
-    }
     HASH_FIND(hh, g->servers, name, n, s);
     if (s) {
         return s;
     }
-    s = NEW(struct gate_server);
+    s = mem_alloc(sizeof(*s) + n + 1);
     if (!s) {
         return NULL;
     }

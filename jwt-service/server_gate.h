@@ -9,7 +9,7 @@
 // free go round the servers, so that a server with a long line does not keep those with short ones
 // waiting; in one line whoever came first and whose client has a place.
 
-#include "jwt-service/server_name.h"
+#include "common/base/macros.h"
 
 struct gate_conf { // zero: the default of openid_limits
     unsigned total;

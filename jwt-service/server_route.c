@@ -2,7 +2,6 @@
 #include "jwt-service/server_route.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 #include "common/svc/jsonx.h"
 
@@ -137,20 +136,10 @@ void server_lookup_srv_name(const struct server_lookup *l, char ret[static SERVE
                    l->step == SERVER_ROUTE_SRV_OLD ? "_matrix" : "_matrix-fed", l->name.host);
 }
 
-int64_t server_well_known_ttl_s(const char *cache_control)
+int64_t server_well_known_ttl_s(const char *cache_control, const char *expires, const char *date,
+                                wall_t now)
 {
-    static const char directive[] = "max-age=";
-    const char *p = cache_control ? cache_control : "";
-    for (; *p; p++) {
-        if (strncasecmp(p, directive, sizeof(directive) - 1) != 0) {
-            continue;
-        }
-        int64_t v = 0;
-        const char *d = p + sizeof(directive) - 1;
-        for (; *d >= '0' && *d <= '9' && v < WELL_KNOWN_TTL_MAX_S; d++) {
-            v = v * 10 + (*d - '0');
-        }
-        return clamp(v, WELL_KNOWN_TTL_MIN_S, WELL_KNOWN_TTL_MAX_S);
-    }
-    return WELL_KNOWN_TTL_DEFAULT_S;
+    int64_t const age = http_date_freshness_s(cache_control, expires, date, now);
+    return age < 0 ? WELL_KNOWN_TTL_DEFAULT_S
+                   : clamp(age, WELL_KNOWN_TTL_MIN_S, WELL_KNOWN_TTL_MAX_S);
 }

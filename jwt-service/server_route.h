@@ -9,6 +9,7 @@
 //            └► SRV_FED ──records───────────────────────────────────► DONE
 //                  └► SRV_OLD ──records, or port 8448───────────────► DONE
 
+#include "common/base/http_date.h"
 #include "common/svc/dns.h"
 #include "jwt-service/server_name.h"
 
@@ -34,8 +35,8 @@ struct server_route {
     char tls_name[SERVER_NAME_MAX + 1]; // without brackets
     bool tls_is_v6;
     char host_header[SERVER_NAME_TEXT];
-    struct server_target targets[SERVER_ROUTE_TARGETS];
     size_t count;
+    struct server_target targets[SERVER_ROUTE_TARGETS];
 };
 
 struct server_lookup {
@@ -64,6 +65,7 @@ void server_lookup_srv(struct server_lookup *l, const struct dns_srvs *srvs);
 #define SERVER_SRV_NAME (SERVER_NAME_MAX + 24)
 void server_lookup_srv_name(const struct server_lookup *l, char ret[static SERVER_SRV_NAME]);
 
-// Seconds a document may be kept by its Cache-Control header (NULL: none): max-age clamped to
-// 5 minutes .. 48 hours, 24 hours without (authorization-service 5.5).
-int64_t server_well_known_ttl_s(const char *cache_control);
+// Seconds a document may be kept by its headers (see http_date_freshness_s, NULL: missing), clamped
+// to 5 minutes .. 48 hours; 24 hours if they say nothing (authorization-service 5.5).
+int64_t server_well_known_ttl_s(const char *cache_control, const char *expires, const char *date,
+                                wall_t now);

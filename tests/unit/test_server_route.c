@@ -219,12 +219,29 @@ static void names_outside_the_grammar_are_refused(void **state)
 static void documents_are_kept_between_five_minutes_and_two_days(void **state)
 {
     (void)state;
-    assert_int_equal(server_well_known_ttl_s(NULL), 86400);
-    assert_int_equal(server_well_known_ttl_s("no-cache"), 86400);
-    assert_int_equal(server_well_known_ttl_s("public, max-age=3600"), 3600);
-    assert_int_equal(server_well_known_ttl_s("Max-Age=0"), 300);
-    assert_int_equal(server_well_known_ttl_s("max-age=99999999999999999999"), 172800);
-    assert_int_equal(server_well_known_ttl_s("max-age=x"), 300);
+    static const struct {
+        const char *cache_control, *expires, *date;
+        int64_t want;
+    } cases[] = {
+        {NULL, NULL, NULL, 86400},
+        {"public", NULL, NULL, 86400},
+        {"no-cache", NULL, NULL, 300},
+        {"public, max-age=3600", NULL, NULL, 3600},
+        {"Max-Age=0", NULL, NULL, 300},
+        {"max-age=99999999999999999999", NULL, NULL, 172800},
+        {"max-age=x", NULL, NULL, 300},
+        {NULL, "Sun, 06 Nov 1994 09:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT", 3600},
+        {NULL, "Sun, 06 Nov 1994 09:49:37 GMT", NULL, 3600},
+        {NULL, "Sun, 06 Nov 2044 09:49:37 GMT", NULL, 172800},
+        {NULL, "0", NULL, 300},
+        {"max-age=600", "0", NULL, 600},
+    };
+    wall_t const now = {INT64_C(784111777) * US_PER_S};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(
+            server_well_known_ttl_s(cases[i].cache_control, cases[i].expires, cases[i].date, now),
+            cases[i].want);
+    }
 }
 
 int main(void)
