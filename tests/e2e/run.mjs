@@ -9,7 +9,9 @@ import { browserVersions, closeAll, keepAllEvidence } from './lib/browsers.mjs';
 import { World } from './lib/world.mjs';
 import { killAll, logTail } from './lib/processes.mjs';
 import { scenarios as demoPage } from './scenarios/demo_page.mjs';
+import { scenarios as delegation } from './scenarios/delegation.mjs';
 import { scenarios as elementCall } from './scenarios/element_call.mjs';
+import { scenarios as keys } from './scenarios/keys.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -47,12 +49,13 @@ function withDeadline(promise, ms) {
 
 async function runOne(world, scenario) {
     const began = Date.now();
-    const result = { name: scenario.name, ok: false, first_frame_ms: null };
+    const result = { name: scenario.name, ok: false, what: null, ms: null };
     try {
         const context = await world.context(scenario);
         const died = world.anyDies();
         const ms = await withDeadline(Promise.race([scenario.run(context), died]), SCENARIO_MS);
-        result.first_frame_ms = Math.round(ms);
+        result.what = scenario.what ?? 'first frame';
+        result.ms = Math.round(ms);
         result.ok = true;
     } catch (error) {
         result.error = error.message;
@@ -63,7 +66,7 @@ async function runOne(world, scenario) {
     const dead = world.deadServers();
     if (dead.length) result.ok = false;
     const line = result.ok
-        ? `first frame ${String(result.first_frame_ms).padStart(5)} ms`
+        ? `${result.what} ${String(result.ms).padStart(5)} ms`
         : (result.error ?? '');
     const verdict = result.ok ? 'ok  ' : 'FAIL';
     console.log(`${verdict} ${scenario.name.padEnd(24)} ${seconds.padStart(5)} s  ${line}`);
@@ -75,7 +78,7 @@ async function runOne(world, scenario) {
 
 async function main() {
     const options = readArguments();
-    const all = [...livekit, ...elementCall, ...demoPage];
+    const all = [...livekit, ...elementCall, ...delegation, ...keys, ...demoPage];
     if (options.help) return process.stdout.write(USAGE);
     if (options.list) return console.log(all.map((s) => s.name).join('\n'));
     const chosen = all.filter((s) => new RegExp(options.only).test(s.name));
@@ -103,7 +106,7 @@ async function main() {
             `FAIL ${name} did not end well (${exit}); its last words:\n${logTail(logFile)}`,
         );
     }
-    const table = results.map(({ name, ok, first_frame_ms }) => ({ name, ok, first_frame_ms }));
+    const table = results.map(({ name, ok, what, ms }) => ({ name, ok, what, ms }));
     writeFileSync(options.out, `${JSON.stringify(table, null, 2)}\n`);
     const failed = results.filter((r) => !r.ok).length + odd.length;
     if (failed) console.log(`logs and pictures of what failed: ${outDir}`);

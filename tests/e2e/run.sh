@@ -27,6 +27,7 @@ missing_packages() {
     [ -n "${E2E_FIREFOX:-}" ] || [ -x /usr/bin/firefox-esr ] || echo firefox-esr
     node_is_good || echo nodejs
     command -v npm >/dev/null || echo npm
+    command -v redis-server >/dev/null || echo redis-server
     [ -n "${E2E_PYTHON:-}" ] || python3 -c 'import ensurepip, venv' 2>/dev/null ||
         echo python3 python3-venv
 }

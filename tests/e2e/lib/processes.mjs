@@ -5,8 +5,9 @@ import { spawn } from 'node:child_process';
 import { openSync, closeSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
-// A server that got SIGTERM has this long for a clean end before SIGKILL.
-const STOP_MS = 5000;
+// A server that got SIGTERM has this long for a clean end before SIGKILL. foci-sfu takes 5 s when
+// nobody takes its last events any more.
+const STOP_MS = 8000;
 
 // What of a log is shown when its server failed; all of it is in the file.
 const TAIL_LINES = 15;
@@ -23,7 +24,9 @@ export function start(what) {
     const log = openSync(what.logFile, 'a');
     const child = spawn(what.file, what.args, {
         cwd: what.cwd,
-        env: { ...process.env, ...what.env },
+        env: Object.fromEntries(
+            Object.entries({ ...process.env, ...what.env }).filter(([, value]) => value !== undefined),
+        ),
         stdio: ['ignore', log, log],
         detached: true,
     });
@@ -55,6 +58,12 @@ export async function stop(proc) {
     signalGroup(proc, 'SIGTERM');
     const inTime = await Promise.race([proc.exit.then(() => true), delay(STOP_MS)]);
     if (inTime) return;
+    signalGroup(proc, 'SIGKILL');
+    await proc.exit;
+}
+
+/** Ends it as a power cut would. */
+export async function kill(proc) {
     signalGroup(proc, 'SIGKILL');
     await proc.exit;
 }

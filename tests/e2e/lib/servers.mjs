@@ -15,7 +15,7 @@ function shell(template, values) {
     return { file: '/bin/sh', args: ['-c', `exec ${line}`] };
 }
 
-function sfuCommand(settings, ports) {
+function sfuCommand(settings, ports, { keyFile, authService }) {
     const values = { ...ports, key: KEY, secret: SECRET };
     if (process.env.E2E_SFU_CMD) return shell(process.env.E2E_SFU_CMD, values);
     return {
@@ -27,18 +27,21 @@ function sfuCommand(settings, ports) {
             String(ports.port),
             '--udp-port',
             String(ports.udp_port),
-            '--keys',
-            `${KEY}: ${SECRET}`,
+            ...(keyFile ? ['--key-file', keyFile] : ['--keys', `${KEY}: ${SECRET}`]),
+            ...(authService ? ['--auth-service', authService] : []),
         ],
     };
 }
 
-/** `ports` is {port, udp_port, tcp_port}. */
-export async function startSfu(settings, ports) {
+/**
+ * `ports` is {port, udp_port, tcp_port}; `options` {keyFile, authService}: a file of keys instead of
+ * our one, and where foci-jwt wants to be told who is in a call.
+ */
+export async function startSfu(settings, ports, options = {}) {
     const { port } = ports;
     const proc = start({
         name: 'foci-sfu',
-        ...sfuCommand(settings, ports),
+        ...sfuCommand(settings, ports, options),
         logFile: join(settings.outDir, 'foci-sfu.log'),
     });
     await waitHttp(proc, `http://127.0.0.1:${port}/`, START_MS);
@@ -51,8 +54,11 @@ export async function startSfu(settings, ports) {
     };
 }
 
-/** `homeserver` is {serverName, url}; its OpenID tokens are asked for over plain HTTP. */
-export async function startJwt(settings, port, sfu, homeserver) {
+/**
+ * `homeserver` is {serverName, url}; its OpenID tokens are asked for over plain HTTP. `env` has more
+ * settings, undefined takes one away.
+ */
+export async function startJwt(settings, port, sfu, homeserver, env = {}) {
     const command = process.env.E2E_JWT_CMD
         ? shell(process.env.E2E_JWT_CMD, { port })
         : { file: join(settings.buildDir, 'foci-jwt'), args: [] };
@@ -67,6 +73,8 @@ export async function startJwt(settings, port, sfu, homeserver) {
             LIVEKIT_FULL_ACCESS_HOMESERVERS: homeserver.serverName,
             LIVEKIT_OPENID_URL_OVERRIDES: `${homeserver.serverName}=${homeserver.url}`,
             LIVEKIT_CS_API_URL_OVERRIDES: `${homeserver.serverName}=${homeserver.url}`,
+            FOCI_JWT_STATE_DIR: join(settings.outDir, 'jwt-state'),
+            ...env,
         },
         logFile: join(settings.outDir, 'foci-jwt.log'),
     });

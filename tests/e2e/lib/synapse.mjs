@@ -153,3 +153,31 @@ export async function createCallRoom(homeserver, users) {
     for (const user of others) await request(homeserver, 'POST', path, {}, user.access_token);
     return roomId;
 }
+
+const MEMBER_STATE = 'org.matrix.msc3401.call.member';
+
+/**
+ * Who is in the room's call, by user id, as the homeserver tells it to `reader`: memberships that are
+ * room state, and those that are sticky events (MSC4354), encrypted in an encrypted room. One that has
+ * ended has no content, but for the sticky key, and is never encrypted: the leave was handed over.
+ */
+export async function callMembers(homeserver, reader, roomId) {
+    const room = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}`;
+    const get = (path) => request(homeserver, 'GET', path, undefined, reader.access_token);
+    const state = (await get(`${room}/state`)).filter((event) => event.type === MEMBER_STATE);
+    const { chunk } = await get(`${room}/messages?dir=b&limit=200`);
+    const newest = new Map();
+    for (const event of chunk.filter((e) => e.msc4354_sticky)) {
+        if (!newest.has(event.sender)) newest.set(event.sender, event);
+    }
+    const inside = [...state, ...newest.values()].filter(
+        ({ type, content }) => type === 'm.room.encrypted' || content.application !== undefined,
+    );
+    return [...new Set(inside.map((event) => event.sender))];
+}
+
+/** What foci-jwt asks the homeserver about. */
+export function openIdToken(homeserver, user) {
+    const path = `/_matrix/client/v3/user/${encodeURIComponent(user.user_id)}/openid/request_token`;
+    return request(homeserver, 'POST', path, {}, user.access_token);
+}

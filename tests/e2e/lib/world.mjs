@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundleWidgetHost } from './bundle.mjs';
 import { servePages } from './pages_server.mjs';
-import { freePorts } from './processes.mjs';
+import { freePorts, kill } from './processes.mjs';
 import { startJwt, startSfu } from './servers.mjs';
 import { startSynapse } from './synapse.mjs';
 
@@ -17,7 +17,7 @@ export class World {
         this.servers = {};
         this.starters = {
             pages: () => this.startPages(),
-            sfu: async () => startSfu(settings, await this.ports()),
+            sfu: () => this.startSfu(),
             synapse: () => this.startSynapse(),
             jwt: () => this.startJwt(),
         };
@@ -53,10 +53,24 @@ export class World {
         return startSynapse(this.settings, synapse, `http://127.0.0.1:${jwt}`);
     }
 
-    async startJwt() {
+    async startSfu() {
+        const ports = await this.ports();
+        const authService = `http://127.0.0.1:${ports.jwt}`;
+        return startSfu(this.settings, ports, { authService });
+    }
+
+    async startJwt(env) {
         const homeserver = await this.need('synapse');
         const sfu = await this.need('sfu');
-        return startJwt(this.settings, (await this.ports()).jwt, sfu, homeserver);
+        return startJwt(this.settings, (await this.ports()).jwt, sfu, homeserver, env);
+    }
+
+    /** foci-jwt as after a power cut, or (`crash` false) a restart; with other settings if wanted. */
+    async restartJwt({ env = {}, crash = true } = {}) {
+        const { proc, stop } = this.servers.jwt;
+        proc.told = true; // nobody need be told that it ended
+        await (crash ? kill(proc) : stop());
+        return (this.servers.jwt = await this.startJwt(env));
     }
 
     async need(name) {
@@ -68,7 +82,7 @@ export class World {
 
     /** What a scenario gets: the servers it needs and its own name. */
     async context(scenario) {
-        const context = { name: scenario.name, settings: this.settings };
+        const context = { name: scenario.name, settings: this.settings, world: this };
         for (const name of ['pages', ...scenario.needs]) context[name] = await this.need(name);
         return context;
     }
@@ -78,7 +92,9 @@ export class World {
         const processes = Object.values(this.servers)
             .map((server) => server.proc)
             .filter(Boolean);
-        const name = await Promise.race(processes.map((proc) => proc.exit.then(() => proc.name)));
+        const died = (proc) =>
+            proc.exit.then(() => (proc.told ? new Promise(() => {}) : proc.name));
+        const name = await Promise.race(processes.map(died));
         throw new Error(`${name} ended`);
     }
 

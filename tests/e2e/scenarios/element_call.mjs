@@ -22,7 +22,8 @@ async function signIn(context, name) {
     return peer;
 }
 
-async function call(context, path) {
+/** Two users in a call who see and hear each other; `now` is what bob saw when he did. */
+export async function startCall(context, path) {
     const alice = await signIn(context, 'alice');
     const bob = await signIn(context, 'bob');
     const roomId = await createCallRoom(context.synapse, [alice.user, bob.user]);
@@ -43,16 +44,25 @@ async function call(context, path) {
         media,
     );
     await seesTheOther(alice, APPLICATION);
-    const { startedAt } = await bob.call('report');
-    await bob.call('hangUp');
-    await until(
-        'alice is alone again',
+    return { alice, bob, roomId, now };
+}
+
+export function isAlone(peer, ms) {
+    return until(
+        `${peer.name} is alone again`,
         async () => {
-            const report = await look(alice, APPLICATION.path);
+            const report = await look(peer, APPLICATION.path);
             return { ok: report?.videos.length === 0, report };
         },
-        LEAVE_MS,
+        ms,
     );
+}
+
+async function call(context, path) {
+    const { alice, bob, now } = await startCall(context, path);
+    const { startedAt } = await bob.call('report');
+    await bob.call('hangUp');
+    await isAlone(alice, LEAVE_MS);
     return now.firstFrameAt - startedAt;
 }
 
