@@ -507,3 +507,81 @@ static void world_end(void)
     }
     world_empty();
 }
+
+// ---- the manager as its callers see it -----------------------------------------------------
+
+static UNUSED struct leave_call *call;
+static int verdicts;
+static enum leave_verdict verdict;
+
+static UNUSED int setup(void **state)
+{
+    (void)state;
+    world_start(0);
+    verdicts = 0;
+    call = NULL;
+    return 0;
+}
+
+static UNUSED int teardown(void **state)
+{
+    (void)state;
+    world_end();
+    return 0;
+}
+
+static UNUSED void on_verdict(void *user, enum leave_verdict v)
+{
+    (void)user;
+    verdicts++;
+    verdict = v;
+    call = NULL;
+}
+
+#define USER "@u:a.example"
+
+static UNUSED void ask(const struct leave_request *q)
+{
+    assert_int_equal(leave_manager_delegate(world.manager, q, on_verdict, NULL, &call), 0);
+}
+
+// Delegates and waits for the verdict.
+static UNUSED enum leave_verdict delegate(const char *room, const char *identity,
+                                          const char *delay_id, int64_t delay_ms)
+{
+    int const before = verdicts;
+    ask(&(struct leave_request){.delay_id = delay_id,
+                                .delay_ms = delay_ms,
+                                .server_name = "a.example",
+                                .room = room,
+                                .identity = identity,
+                                .user_id = USER});
+    assert_int_equal(verdicts, before); // never from inside
+    world_run(0);
+    assert_int_equal(verdicts, before + 1);
+    return verdict;
+}
+
+static UNUSED void webhook(enum sfu_event_type type, const char *room, const char *identity,
+                           const char *sid, int reason)
+{
+    struct sfu_event const e = {
+        .type = type, .room = room, .identity = identity, .sid = sid, .reason = reason};
+    leave_manager_event(world.manager, &e);
+}
+
+static UNUSED struct leave_counts counts(void)
+{
+    struct leave_counts c;
+    leave_manager_counts(world.manager, &c);
+    return c;
+}
+
+// A job whose participant is there and whose event was restarted once.
+static UNUSED void connected(const char *room, const char *identity, int64_t delay_ms)
+{
+    assert_int_equal(delegate(room, identity, "syd_1", delay_ms), LEAVE_ACCEPTED);
+    world_enter(room, identity, "PA_1");
+    webhook(SFU_EVENT_JOINED, room, identity, "PA_1", 0);
+    world_run(10);
+}
