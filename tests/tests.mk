@@ -98,6 +98,21 @@ bench:
 bench-programs: $(addprefix $(OUT)/,foci-sfu loadgen floor_forwarder floor_load malloc_count.so)
 .PHONY: bench bench-programs
 
+$(OUT)/jwt_standin $(OUT)/jwt_load: $(OUT)/%: $(OUT)/tests/bench/%.o $(OUT)/tests/support/histogram.o $(call lib,base)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pc,libssl libcrypto,-lssl -lcrypto)
+$(OUT)/jwt_jobs: $(OUT)/tests/bench/jwt_jobs.o $(foreach l,$(call ordered,jwt),$(call lib,$(l)))
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call link_ext,jwt) -lm
+
+## bench-jwt: foci-jwt beside stand-ins for homeserver and SFU (MODE=release); writes build/bench_jwt.json, judges nothing
+bench-jwt:
+	@tests/support/setup.sh build
+	$(Q)$(MAKE) --no-print-directory -j2 MODE=release bench-jwt-programs
+	$(Q)python3 tests/bench/run_bench_jwt.py $(BUILD)/release $(BUILD)/bench_jwt.json
+bench-jwt-programs: $(addprefix $(OUT)/,foci-jwt jwt_standin jwt_load jwt_jobs)
+.PHONY: bench-jwt bench-jwt-programs
+
 ## check-jwt: foci-jwt from outside, against stand-ins for homeserver, SFU and name server
 check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver
 	$(Q)tests/blackbox/test_jwt.py $^
