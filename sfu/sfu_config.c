@@ -187,22 +187,29 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
 
 static const char *const env_prefixes[] = {"FOCI_", "LIVEKIT_", NULL};
 // Of foci-jwt, which often shares its environment with this service.
-static const char *const env_foreign[] = {"LIVEKIT_URL",
+static const char *const env_foreign[] = {"FOCI_JWT_*",
+                                          "LIVEKIT_URL",
                                           "LIVEKIT_KEY",
                                           "LIVEKIT_SECRET",
                                           "LIVEKIT_KEY_FROM_FILE",
                                           "LIVEKIT_SECRET_FROM_FILE",
-                                          "LIVEKIT_JWT_BIND",
-                                          "LIVEKIT_JWT_PORT",
+                                          "LIVEKIT_JWT_*",
+                                          "LIVEKIT_AS_*",
+                                          "LIVEKIT_HS_*",
+                                          "LIVEKIT_REDIS_*",
+                                          "LIVEKIT_LOG_*",
                                           "LIVEKIT_INTERNAL_URL",
                                           "LIVEKIT_FULL_ACCESS_HOMESERVERS",
+                                          "LIVEKIT_ALLOWED_HOMESERVERS",
+                                          "LIVEKIT_BLOCKED_HOMESERVERS",
                                           "LIVEKIT_OPENID_URL_OVERRIDES",
                                           "LIVEKIT_CS_API_URL_OVERRIDES",
+                                          "LIVEKIT_SANITY_CHECK_INTERVAL_SECONDS",
+                                          "LIVEKIT_MEMBERSHIP_CHECK_INTERVAL_SECONDS",
+                                          "LIVEKIT_CAN_UPDATE_OWN_METADATA",
                                           "LIVEKIT_CA_FILE",
-                                          "LIVEKIT_REDIS_URL",
                                           "LIVEKIT_INSECURE_SKIP_VERIFY_TLS",
                                           "LIVEKIT_IGNORE_UNKNOWN_FIELDS",
-                                          "FOCI_JWT_CONFIG",
                                           NULL};
 
 static const struct conf_spec spec = {

@@ -235,10 +235,13 @@ static int read_file(struct conf *c, const char *path, const char *origin)
 
 // ---- environment ----------------------------------------------------------------------------
 
+// An entry that ends in * stands for all names that begin like it.
 static bool in_list(const char *const *list, const char *name)
 {
     for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
-        if (strcmp(list[i], name) == 0) {
+        size_t const n = strlen(list[i]);
+        bool const begins = n > 0 && list[i][n - 1] == '*';
+        if (begins ? strncmp(list[i], name, n - 1) == 0 : strcmp(list[i], name) == 0) {
             return true;
         }
     }

@@ -72,8 +72,8 @@ struct conf_spec {
     // Environment names with these prefixes that are no setting give a warning with the nearest
     // known name.
     const char *const *env_prefixes; // NULL-terminated, may be NULL
-    // Known names with such a prefix that belong to somebody else (the other program).
-    // NULL-terminated, may be NULL.
+    // Known names with such a prefix that belong to somebody else (the other program); a * at the
+    // end stands for anything. NULL-terminated, may be NULL.
     const char *const *env_foreign;
     // Wrong names whose right one is known, ended by a NULL pair; may be NULL. (The nearest name is
     // found without it.)

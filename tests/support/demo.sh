@@ -109,12 +109,12 @@ secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 start homeserver "$build/dev_homeserver" --port "$(free_or_any 8008)"
 homeserver=$(wait_for homeserver '.* on (http://.*)')
 
+jwt_port=$(next_free 8080)
 LIVEKIT_KEYS="demo: $secret" start sfu "$build/foci-sfu" --dev --port "$(free_or_any 7880)" \
-    --udp-port "$(udp_free_or_any 7882)" --workers 2 --log-format json
+    --udp-port "$(udp_free_or_any 7882)" --workers 2 --auth-service "http://127.0.0.1:$jwt_port" --log-format json
 sfu_port=$(wait_for sfu '.*"what":"signalling".*"port":([0-9]+).*')
 wait_for sfu '.*"(service.ready)".*' >/dev/null
 
-jwt_port=$(next_free 8080)
 LIVEKIT_KEY=demo LIVEKIT_SECRET=$secret start jwt "$build/foci-jwt" --dev --bind "127.0.0.1:$jwt_port" \
     --livekit-url "ws://127.0.0.1:$sfu_port" --openid-url-overrides "localhost=$homeserver" --log-format json
 wait_for jwt '.*"(service.listening)".*' >/dev/null

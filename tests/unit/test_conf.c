@@ -75,7 +75,7 @@ static const struct conf_item items[ITEMS] = {
 };
 
 static const char *const prefixes[] = {"X_", NULL};
-static const char *const foreign[] = {"X_OTHER", NULL};
+static const char *const foreign[] = {"X_OTHER", "X_THEIR_*", NULL};
 static const struct conf_spec spec = {
     .program = "prog",
     .version = "1",
@@ -248,9 +248,10 @@ static void near_misses_in_the_environment_are_told(void **state)
 {
     (void)state;
     struct conf *c = NULL;
-    assert_int_equal(load(ARGS("--needed=x", "--old", "1"),
-                          ENV("X_API_SECRET=1", "X_OTHER=1", "Y_PORT=1", "X_QQQQQQ=1"), &c),
-                     0);
+    assert_int_equal(
+        load(ARGS("--needed=x", "--old", "1"),
+             ENV("X_API_SECRET=1", "X_OTHER=1", "X_THEIR_PORT=1", "Y_PORT=1", "X_QQQQQQ=1"), &c),
+        0);
     assert_int_equal(conf_warnings(c), 3);
     assert_non_null(strstr(conf_warning(c, 0), "X_API_SECRET"));
     assert_non_null(strstr(conf_warning(c, 0), "did you mean X_SECRET?"));
