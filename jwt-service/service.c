@@ -8,7 +8,7 @@
 
 #include "common/app/key_watch.h"
 #include "common/base/mem.h"
-#include "common/svc/dns.h"
+#include "common/svc/dns_cache.h"
 #include "common/sys/filewatch.h"
 #include "jwt-service/as_service.h"
 #include "jwt-service/job_store.h"
@@ -31,6 +31,7 @@ struct service {
     struct auth_config *config;
     struct loop *loop;
     struct dns *dns;
+    struct dns_cache *dns_cache;
     struct httpc *http;        // homeservers, whoever named them
     struct httpc *http_sfu;    // never waits behind homeservers
     struct httpc *http_leaves; // nor do leaves
@@ -196,6 +197,7 @@ static struct httpc *new_client(struct service *s, unsigned per_host, unsigned t
         .max_per_host = per_host,
         .max_total = total,
         .user_agent = "foci-jwt",
+        .dns = s->dns_cache,
         .allow_address = address_policy_allows,
         .user = &s->config->addresses,
     };
@@ -206,7 +208,8 @@ static int make_base(struct service *s)
 {
     s->loop = loop_new();
     s->dns = s->loop ? dns_new(s->loop, &(struct dns_conf){.timeout_ms = 4000}) : NULL;
-    s->http = s->dns ? new_client(s, HTTP_PER_HOST, HTTP_TOTAL) : NULL;
+    s->dns_cache = s->dns ? dns_cache_new(s->loop, s->dns) : NULL;
+    s->http = s->dns_cache ? new_client(s, HTTP_PER_HOST, HTTP_TOTAL) : NULL;
     s->http_sfu = s->http ? new_client(s, SFU_CONNECTIONS, SFU_CONNECTIONS) : NULL;
     s->http_leaves = s->http_sfu ? new_client(s, LEAVE_CONNECTIONS, LEAVE_CONNECTIONS) : NULL;
     if (!s->http_leaves) {
@@ -540,6 +543,7 @@ void service_free(struct service *s)
     httpc_free(s->http_leaves);
     httpc_free(s->http_sfu);
     httpc_free(s->http);
+    dns_cache_free(s->dns_cache);
     dns_free(s->dns);
     access_policy_free(s->policy);
     ingress_limits_free(s->limits);

@@ -199,7 +199,8 @@ static void on_openid(void *user, const struct openid_result *r)
     auth_metrics_openid(conf->metrics, auth_config_full_access(conf->config, c->in.server_name),
                         r->user_id ? "ok" : r->step, r->elapsed_ms * 1000);
     if (!r->user_id) {
-        fail_step(c, REQUEST_STEP_OPENID, r->step, r->text, MATRIX_UNAUTHORIZED, 0);
+        fail_step(c, REQUEST_STEP_OPENID, r->step, r->text,
+                  r->busy ? MATRIX_BUSY : MATRIX_UNAUTHORIZED, r->busy ? 1000 : 0);
         return;
     }
     request_log_end(&c->log, REQUEST_STEP_OPENID, now(c));
@@ -227,8 +228,13 @@ static void check_openid(struct token_call *c)
     bool const trusted =
         conf->config->insecure || auth_config_names_server(conf->config, c->in.server_name);
     request_log_begin(&c->log, REQUEST_STEP_OPENID, now(c));
-    int const r = openid_verifier_check(conf->openid, c->in.server_name, c->in.access_token,
-                                        trusted, on_openid, c, &c->check);
+    // A proxy that names no client stands for everybody behind it.
+    bool const alone = !auth_config_exempt_address(conf->config, &c->log.client);
+    struct openid_ask const ask = {.server_name = c->in.server_name,
+                                   .token = c->in.access_token,
+                                   .trusted = trusted,
+                                   .client = alone ? &c->log.client : NULL};
+    int const r = openid_verifier_ask(conf->openid, &ask, on_openid, c, &c->check);
     if (r < 0) {
         c->check = NULL;
         if (r == -EINVAL) {
