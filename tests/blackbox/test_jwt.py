@@ -160,7 +160,9 @@ class Base(unittest.TestCase):
 
     def service(self, env, *args):
         s = Service({"LIVEKIT_CA_FILE": str(self.ca), "LIVEKIT_URL": "ws://127.0.0.1:1",
-                     "LIVEKIT_FULL_ACCESS_HOMESERVERS": ",", **env}, *args)
+                     "LIVEKIT_FULL_ACCESS_HOMESERVERS": ",",
+                     # The stand-ins are on loopback, where servers that the settings do not name may not be.
+                     "FOCI_JWT_ALLOW_ADDRESSES": "loopback", **env}, *args)
         self.open.append(s)
         return s
 
@@ -352,7 +354,7 @@ class OpenId(Base):
             self.assertIn(asked, (1, 2) if answer is None else (1,), answer)
         self.assertEqual(len(sfu.requests), 0)
         for step in ("status", "subject", "body"):
-            self.assertIn(f'"step":"{step}"', s.text().replace(" ", ""))
+            self.assertIn(f'"cause":"{step}"', s.text().replace(" ", ""))
 
     def test_claimed_user_must_be_the_subject(self):
         hs, _, s = self.trio()
@@ -373,7 +375,7 @@ class OpenId(Base):
             else:
                 self.assert_refused(answer)
                 self.assertEqual(len(hs.requests), 0)
-                self.assertIn('"step":"tls"', s.text().replace(" ", "").lower())
+                self.assertIn('"cause":"tls"', s.text().replace(" ", "").lower())
 
     def test_certificate_must_carry_the_name(self):
         hs, _, s = self.trio()
@@ -417,7 +419,7 @@ class OpenId(Base):
         begin = time.monotonic()
         self.assert_refused(s.post("/sfu/get", legacy(f"127.0.0.1:{free_port()}")))
         self.assertLess(time.monotonic() - begin, 5)
-        self.assertIn('"step":"connect"', s.text().replace(" ", "").lower())
+        self.assertIn('"cause":"connect"', s.text().replace(" ", "").lower())
 
     def test_homeserver_that_never_answers_is_given_up(self):
         hs, _, s = self.trio()
@@ -425,7 +427,7 @@ class OpenId(Base):
         begin = time.monotonic()
         self.assert_refused(s.post("/sfu/get", legacy(hs.name)))
         self.assertLess(time.monotonic() - begin, 13)
-        self.assertIn('"step":"timeout"', s.text().replace(" ", "").lower())
+        self.assertIn('"cause":"timeout"', s.text().replace(" ", "").lower())
 
 
 class SfuCalls(Base):
@@ -740,7 +742,7 @@ class Discovery(Base):
     def test_a_name_that_does_not_exist(self):
         s, answer = self.ask("nowhere.invalid")
         self.assert_refused(answer)
-        self.assertIn('"step":"dns"', s.text().replace(" ", "").lower())
+        self.assertIn('"cause":"dns"', s.text().replace(" ", "").lower())
 
     def test_a_homeserver_that_moved_is_found_again(self):
         front = self.known(443, "hs.test")
@@ -758,7 +760,7 @@ class Discovery(Base):
         front = self.known(443, "hs.test")
         back = self.known(0, "hs.test")
         front.well_known = f"delegated.test:{back.port}"
-        s = self.service({"LIVEKIT_FULL_ACCESS_HOMESERVERS": ","})
+        s = self.service({"LIVEKIT_FULL_ACCESS_HOMESERVERS": ",", "FOCI_JWT_LIMIT_SERVER": "off", "FOCI_JWT_LIMIT_USER": "off"})
 
         async def many():
             loop = asyncio.get_running_loop()
