@@ -26,7 +26,7 @@ struct openid_limits {
     unsigned total;            // 256
     unsigned per_server;       // 8
     unsigned per_client;       // 8
-    unsigned queue_per_server; // 64
+    unsigned queue_per_server; // 256
     unsigned queue_total;      // 1024
     unsigned trusted;          // 1024: to one trusted server; httpc's max_per_host must allow it
     unsigned trusted_queue;    // 16384: waiting for one trusted server

@@ -14,8 +14,6 @@
 #define WELL_KNOWN_FAILED_S INT64_C(60) // doubles up to an hour (5.5)
 #define WELL_KNOWN_FAILED_MAX_S INT64_C(3600)
 #define WELL_KNOWN_STALE_S INT64_C(172800)
-// A document that led nowhere is fetched again, but not each time.
-#define WELL_KNOWN_AGAIN_S INT64_C(60)
 
 struct server_query {
     struct server_pending *pending;
@@ -52,7 +50,6 @@ struct server_entry {
     mono_t expires;                 // of route
     struct server_name *delegated;  // last good m.server, NULL: none
     mono_t delegated_until;         // until then it serves when there is no newer one
-    mono_t fetched;                 // the document, with or without success
     mono_t fetch_after;             // not sooner
     unsigned failures;              // to fetch it, in a row
     char name[];
@@ -288,7 +285,6 @@ static void no_well_known(struct server_entry *e)
 {
     unsigned const doublings = MIN(e->failures, 6u);
     e->failures++;
-    e->fetched = loop_now(e->owner->conf.loop);
     e->fetch_after = after_s(e, MIN(WELL_KNOWN_FAILED_S << doublings, WELL_KNOWN_FAILED_MAX_S));
     use_known(e);
 }
@@ -300,7 +296,6 @@ static void keep_document(struct server_entry *e, const struct httpc_result *r)
         httpc_result_header(r, "Cache-Control"), httpc_result_header(r, "Expires"),
         httpc_result_header(r, "Date"), loop_wall(e->owner->conf.loop));
     e->failures = 0;
-    e->fetched = loop_now(e->owner->conf.loop);
     l->ttl_s = MIN(l->ttl_s, ttl);
     e->delegated = e->delegated ? e->delegated : NEW(struct server_name);
     if (e->delegated) {
@@ -431,9 +426,8 @@ void server_discovery_forget(struct server_discovery *d, const struct server_nam
     if (!e) {
         return;
     }
-    mono_t const now = loop_now(d->conf.loop);
     e->expires = (mono_t){INT64_MIN};
-    if (e->failures == 0 && mono_reached(mono_add_ms(e->fetched, WELL_KNOWN_AGAIN_S * 1000), now)) {
+    if (e->failures == 0) { // else the document did not lead there
         e->fetch_after = (mono_t){INT64_MIN};
     }
 }
