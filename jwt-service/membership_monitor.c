@@ -2,7 +2,9 @@
 #include "jwt-service/membership_monitor.h"
 
 #include "common/base/hash.h"
+#include "common/svc/conf.h"
 #include "common/sys/log.h"
+#include "jwt-service/membership_file.h"
 
 // A token is issued after the user's membership was seen; a join that follows needs no second look.
 #define VERIFIED_MS 60000
@@ -13,6 +15,8 @@
 #define HOUSEKEEPING_MS 3600000 // without an interval: forget who is gone
 // A room is not deleted so soon after a token for it: its holder is about to join.
 #define JOINING_MS 60000
+// No token lives longer (ACCESS_POLICY_LIFETIME_MAX_S), whatever a file says.
+#define RESTORED_MAX_S 86400
 
 // An identity with a token of ours.
 struct watch {
@@ -54,6 +58,7 @@ struct membership_monitor {
     struct room *queue;
     unsigned working; // rooms with a call under way
     bool in_work;
+    bool dirty;  // not in the file
     bool paused; // the homeserver or the SFU does not answer: until the retry
     struct loop_timer *round;
     struct loop_timer *retry;
@@ -81,6 +86,7 @@ static void forget(struct watch *w)
     struct room *const r = w->room;
     HASH_DEL(r->watches, w);
     r->m->counts.watched--;
+    r->m->dirty = true;
     watch_free(w);
 }
 
@@ -202,6 +208,80 @@ static void arm_round(struct membership_monitor *m)
     }
 }
 
+// ---- over a restart -------------------------------------------------------------------------
+
+static void save(struct membership_monitor *m)
+{
+    struct dynbuf text;
+    if (!m->conf.path || !m->dirty) {
+        return;
+    }
+    dynbuf_init(&text, MEMBERSHIP_FILE_MAX);
+    int64_t const wall_s = loop_wall(m->conf.loop).us / US_PER_S;
+    for (const struct room *r = m->rooms; r; r = r->hh.next) {
+        for (const struct watch *w = r->watches; w; w = w->hh.next) {
+            // Whoever is known may be there, with a token that the SFU renewed.
+            int64_t const left_ms = MAX(mono_diff_ms(w->expires, now(m)), REFRESHED_MS);
+            membership_file_add(&text, &(struct membership_record){
+                                           .room_id = r->room_id,
+                                           .user_id = w->user_id,
+                                           .room = r->name,
+                                           .identity = w->identity,
+                                           .expires_s = wall_s + left_ms / 1000,
+                                       });
+        }
+    }
+    int const e =
+        dynbuf_ok(&text) ? membership_file_save(m->conf.path, dynbuf_view(&text)) : -E2BIG;
+    dynbuf_done(&text);
+    m->dirty = e < 0;
+    if (e < 0) {
+        log_warn(NULL, "membership.not_saved", KV_STR("file", m->conf.path), KV_ERRNO("error", e));
+    }
+}
+
+static void restore_one(void *user, const struct membership_record *r)
+{
+    struct membership_monitor *const m = user;
+    int64_t const left_s = r->expires_s - loop_wall(m->conf.loop).us / US_PER_S;
+    struct membership_watch const q = {.room_id = r->room_id,
+                                       .user_id = r->user_id,
+                                       .room = r->room,
+                                       .identity = r->identity,
+                                       .lifetime_ms = MIN(left_s, RESTORED_MAX_S) * 1000};
+    if (membership_monitor_watch(m, &q) < 0) {
+        return;
+    }
+    // Looked at long ago, for all that is known.
+    struct room *const room = find_room(m, r->room);
+    struct watch *w = NULL;
+    HASH_FIND_STR(room->watches, r->identity, w);
+    w->verified = mono_add_ms(now(m), -VERIFIED_MS);
+    room->issued = mono_add_ms(now(m), -JOINING_MS);
+}
+
+static void restore(struct membership_monitor *m)
+{
+    char *text = NULL;
+    size_t n = 0;
+    int const e =
+        m->conf.path ? conf_read_file(m->conf.path, MEMBERSHIP_FILE_MAX, &text, &n) : -ENOENT;
+    if (e == -ENOENT) {
+        return;
+    }
+    wall_t const wall = loop_wall(m->conf.loop);
+    size_t const bad = e < 0 ? 0 : membership_file_parse(bytes_of(text, n), wall, restore_one, m);
+    mem_free(text);
+    m->dirty = bad > 0;
+    if (e < 0 || bad > 0) {
+        log_warn(NULL, "membership.not_restored", KV_STR("file", m->conf.path),
+                 KV_ERRNO("error", e), KV_U64("lines", bad));
+    }
+    log_info(NULL, "membership.restored", KV_U64("participants", m->counts.watched));
+}
+
+// ---- rounds ---------------------------------------------------------------------------------
+
 static bool has_expired(const struct room *r)
 {
     for (const struct watch *w = r->watches; w; w = w->hh.next) {
@@ -215,6 +295,7 @@ static bool has_expired(const struct room *r)
 static void on_round(void *user)
 {
     struct membership_monitor *const m = user;
+    save(m);
     for (struct room *r = m->rooms; r; r = r->hh.next) {
         bool const all = m->conf.interval_ms > 0;
         if (all || has_expired(r)) {
@@ -289,6 +370,7 @@ static void on_list(void *user, const struct sfu_result *s)
         if (is_there(w, s)) {
             w->due = w->due || r->list_all;
             w->expires = mono_max(w->expires, mono_add_ms(now(r->m), REFRESHED_MS));
+            r->m->dirty = true;
         } else if (mono_reached(w->expires, now(r->m))) {
             forget(w);
         }
@@ -456,7 +538,11 @@ struct membership_monitor *membership_monitor_new(const struct membership_monito
     m->conf = *conf;
     m->round = loop_timer_new(conf->loop, on_round, m);
     m->retry = loop_timer_new(conf->loop, on_retry, m);
-    return m->round && m->retry ? STEAL(m) : NULL;
+    if (!m->round || !m->retry) {
+        return NULL;
+    }
+    restore(m);
+    return STEAL(m);
 }
 
 void membership_monitor_free(struct membership_monitor *m)
@@ -464,6 +550,7 @@ void membership_monitor_free(struct membership_monitor *m)
     if (!m) {
         return;
     }
+    save(m);
     struct room *r = NULL;
     struct room *tmp = NULL;
     HASH_ITER(hh, m->rooms, r, tmp)
@@ -500,6 +587,7 @@ int membership_monitor_watch(struct membership_monitor *m, const struct membersh
     w->expires = mono_max(w->expires, mono_add_ms(now(m), q->lifetime_ms));
     w->verified = now(m);
     r->issued = now(m);
+    m->dirty = true;
     arm_round(m);
     return 0;
 }

@@ -3,9 +3,9 @@
 // Takes users out of calls whose Matrix rooms they have left (authorization-service 11.3; MSC4195,
 // kicking users on leave or ban). Owner thread: the loop's.
 //
-// Known are the identities that this process issued tokens for in application-service mode: an
-// identity is a hash, so nothing else tells whose it is. While there are any, each interval
-// everybody who is on the SFU is looked at:
+// Known are the identities that tokens were issued for in application-service mode: an identity is a
+// hash, so nothing else tells whose it is. While there are any, each interval everybody who is on the
+// SFU is looked at:
 //
 //   ListParticipants ─► is_joined for each user ─► certainly not: RemoveParticipant
 //                                                  ─► nobody left: DeleteRoom (old tokens then open
@@ -28,6 +28,9 @@ struct membership_monitor_conf {
     struct membership *membership;
     struct sfu_client *sfu;
     int64_t interval_ms; // 0: only when somebody joins
+    // Where what is known outlives the process (membership_file.h); written when it changed, at most
+    // once an interval, and by membership_monitor_free. Borrowed; NULL: nowhere.
+    const char *path;
 };
 
 // A token that was issued. Everything is copied.
@@ -48,7 +51,8 @@ struct membership_monitor_counts {
     uint64_t failed; // removals and deletions that the SFU did not do
 };
 
-// NULL without memory. conf's objects must outlive it.
+// Reads conf->path too; what cannot be read is told to the log. NULL without memory. conf's objects
+// must outlive it.
 struct membership_monitor *
 membership_monitor_new(const struct membership_monitor_conf *conf) NODISCARD;
 // Drops what is under way. Accepts NULL.

@@ -11,6 +11,7 @@
 #include "jwt-service/as_requests.h"
 #include "jwt-service/federation_relay.h"
 #include "jwt-service/membership.h"
+#include "jwt-service/membership_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -96,6 +97,27 @@ static void answers(struct bytes in)
     }
 }
 
+static void on_record(void *user, const struct membership_record *r)
+{
+    must(r->expires_s > 1000);
+    membership_file_add(user, r);
+}
+
+// What was read is read again.
+static void members(struct bytes in)
+{
+    struct dynbuf once;
+    struct dynbuf twice;
+    dynbuf_init(&once, 1u << 20);
+    dynbuf_init(&twice, 1u << 20);
+    (void)membership_file_parse(in, (wall_t){1000 * US_PER_S}, on_record, &once);
+    must(membership_file_parse(dynbuf_view(&once), (wall_t){1000 * US_PER_S}, on_record, &twice) ==
+         0);
+    must(bytes_eq(dynbuf_view(&once), dynbuf_view(&twice)));
+    dynbuf_done(&once);
+    dynbuf_done(&twice);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes const in = bytes_of(data, size);
@@ -105,5 +127,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     body(in, AS_FEDERATION_GET_TOKEN, true);
     headers(in);
     answers(in);
+    members(in);
     return 0;
 }

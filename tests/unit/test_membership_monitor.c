@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
+// COVERS: membership_file
 // Who has left a Matrix room is put out of its call, and nobody else (authorization-service 11.3), on
 // a virtual clock; homeserver and SFU are answered by hand.
 #include <setjmp.h>
@@ -7,11 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/base/hash.h"
+#include "common/svc/conf.h"
 #include "common/sys/log.h"
+#include "jwt-service/membership_file.h"
 #include "jwt-service/membership_monitor.h"
 
 #define MINUTE_MS INT64_C(60000)
@@ -33,6 +39,14 @@ mono_t loop_now(struct loop *l)
 {
     (void)l;
     return clock_;
+}
+
+#define WALL_S INT64_C(1784800000) // at the start
+
+wall_t loop_wall(struct loop *l)
+{
+    (void)l;
+    return (wall_t){WALL_S * US_PER_S + clock_.us - INT64_C(1000000000)};
 }
 
 struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *user), void *user)
@@ -232,10 +246,33 @@ static void quiet(void *user, enum log_level level, struct bytes line)
     (void)line;
 }
 
+static const char *path; // NULL: nothing is kept
+
 static void open_monitor(int64_t interval_ms)
 {
-    monitor = membership_monitor_new(&(struct membership_monitor_conf){.interval_ms = interval_ms});
+    monitor = membership_monitor_new(
+        &(struct membership_monitor_conf){.interval_ms = interval_ms, .path = path});
     assert_non_null(monitor);
+}
+
+static char folder[] = "/tmp/foci-members-XXXXXX";
+static char file[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder)) {
+        return -1;
+    }
+    (void)snprintf(file, sizeof(file), "%s/" MEMBERSHIP_FILE_NAME, folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    (void)unlink(file);
+    return rmdir(folder);
 }
 
 static int setup(void **state)
@@ -244,6 +281,7 @@ static int setup(void **state)
     log_set_sink(quiet, NULL);
     clock_ = (mono_t){INT64_C(1000000000)};
     no_memory = false;
+    path = NULL;
     return 0;
 }
 
@@ -521,6 +559,108 @@ static void freeing_drops_what_is_under_way(void **state)
     assert_non_null(questions); // teardown looks
 }
 
+// ---- over a restart -------------------------------------------------------------------------
+
+static void write_file(const char *text)
+{
+    FILE *const f = fopen(file, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void those_in_a_call_are_known_after_a_restart(void **state)
+{
+    (void)state;
+    struct stat st;
+    (void)unlink(file);
+    path = file;
+    open_monitor(MINUTE_MS);
+    watch("R", "I", "@a:x");
+    watch("R", "J", "@\"b\":x");
+    membership_monitor_free(monitor);
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    pass(10 * MINUTE_MS);
+    open_monitor(MINUTE_MS);
+    assert_int_equal(counts().watched, 2);
+    event(SFU_EVENT_JOINED, "R", "J"); // no look was had at him lately
+    answer_member("is_joined !r @\"b\":x", MEMBERSHIP_JOINED);
+    pass(MINUTE_MS);
+    LIST("list R", "I", "J");
+    answer_member("is_joined !r @a:x", MEMBERSHIP_NOT_JOINED);
+    answer_ok("remove R I");
+    answer_member("is_joined !r @\"b\":x", MEMBERSHIP_JOINED);
+    LIST("list R", "J");
+}
+
+static void a_long_call_outlives_its_tokens_and_the_process(void **state)
+{
+    (void)state;
+    (void)unlink(file);
+    path = file;
+    open_monitor(0);
+    watch("R", "I", "@a:x");
+    pass(HOUR_MS);
+    LIST("list R", "I");
+    pass(HOUR_MS - 1); // her token of an hour ago has long expired
+    membership_monitor_free(monitor);
+    open_monitor(0);
+    assert_int_equal(counts().watched, 1);
+    // Who was away too long is not.
+    membership_monitor_free(monitor);
+    pass(12 * MINUTE_MS);
+    open_monitor(0);
+    assert_int_equal(counts().watched, 0);
+}
+
+static void a_round_saves_what_is_new(void **state)
+{
+    (void)state;
+    (void)unlink(file);
+    path = file;
+    open_monitor(MINUTE_MS);
+    watch("R", "I", "@a:x");
+    assert_int_not_equal(access(file, F_OK), 0);
+    pass(MINUTE_MS);
+    assert_int_equal(access(file, F_OK), 0);
+    LIST("list R", NULL);
+}
+
+static void bad_lines_are_left_out(void **state)
+{
+    (void)state;
+    write_file("{\"room_id\":\"!r\",\"user_id\":\"@a:x\",\"room\":\"R\",\"identity\":\"I\","
+               "\"expires\":99999999999}\n"
+               "\n{}\n[]\nnot json\n"
+               "{\"room_id\":\"!r\",\"user_id\":\"@a:x\",\"room\":\"R\",\"identity\":\"old\","
+               "\"expires\":1}\n"
+               "{\"room_id\":\"!r\",\"user_id\":\"@a");
+    path = file;
+    open_monitor(MINUTE_MS);
+    assert_int_equal(counts().watched, 1);
+    membership_monitor_free(monitor);
+    open_monitor(25 * HOUR_MS);
+    assert_int_equal(counts().watched, 1);
+    pass(25 * HOUR_MS); // nothing in a file makes anybody known for ever
+    LIST("list R", NULL);
+    assert_int_equal(counts().watched, 0);
+}
+
+static void a_folder_that_is_gone_is_no_disaster(void **state)
+{
+    (void)state;
+    path = "/nowhere/at/all/members.jsonl";
+    open_monitor(MINUTE_MS);
+    watch("R", "I", "@a:x");
+    pass(MINUTE_MS);
+    LIST("list R", NULL);
+    char longest[5000];
+    memset(longest, 'x', sizeof(longest));
+    longest[sizeof(longest) - 1] = '\0';
+    assert_int_equal(membership_file_save(longest, (struct bytes){0}), -ENAMETOOLONG);
+}
+
 int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -538,6 +678,11 @@ int main(void)
         ROW(so_many_rooms_at_once_and_not_more),
         ROW(no_memory_is_only_a_delay),
         ROW(freeing_drops_what_is_under_way),
+        ROW(those_in_a_call_are_known_after_a_restart),
+        ROW(a_long_call_outlives_its_tokens_and_the_process),
+        ROW(a_round_saves_what_is_new),
+        ROW(bad_lines_are_left_out),
+        ROW(a_folder_that_is_gone_is_no_disaster),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
