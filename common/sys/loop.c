@@ -90,6 +90,9 @@ void loop_run(struct loop *l)
 
 void loop_run_once(struct loop *l, int timeout_ms)
 {
+    // The caller may have asked for the time since the last turn, and may have taken long: timers that
+    // libuv finds due must find themselves due as well, or they set themselves again for ever.
+    l->time_known = false;
     if (timeout_ms == 0) {
         (void)uv_run(&l->uv, UV_RUN_NOWAIT);
         return;
