@@ -376,6 +376,16 @@ class AsMonitor(AsBase):
         self.assertEqual(set(sfu.rooms[room]), {bob, "a guest of another kind"})
         self.assertEqual(sfu.calls("DeleteRoom"), [])
 
+    def test_who_is_in_a_call_is_known_after_a_restart(self):
+        state = {"FOCI_JWT_STATE_DIR": tempfile.mkdtemp(dir=self.folder.name),
+                 "LIVEKIT_MEMBERSHIP_CHECK_INTERVAL_SECONDS": "1"}
+        hs, sfu, s = self.site("own.test", **state)
+        room, alice = self.join(hs, sfu, s, "@alice:own.test")
+        s.stop()
+        hs.joined.clear()
+        again = self.own(AsService(s.env))
+        wait(lambda: alice not in sfu.rooms.get(room, {}), 4, again.text)
+
     def test_idle_service_asks_nothing(self):
         hs, sfu, s = self.site("own.test", LIVEKIT_MEMBERSHIP_CHECK_INTERVAL_SECONDS="1")
         time.sleep(2.2)
