@@ -188,6 +188,20 @@ static void the_issuer_selects_the_secret(void **state)
                      ACCESS_TOKEN_UNKNOWN_KEY);
 }
 
+static void a_retired_key_is_told(void **state)
+{
+    (void)state;
+    unsigned line = 0;
+    char text[160];
+    assert_int_equal(
+        api_keys_parse(keys, bytes_str("gone: s # retires 2026-01-01T01:00:00Z"), &line), 0);
+    char *const token = forge(HS256, "{\"iss\":\"gone\",\"exp\":1767239200}", "s");
+    assert_int_equal(verdict(token, NOW + 3599, NULL), ACCESS_TOKEN_OK);
+    assert_int_equal(verdict(token, NOW + 3600, text), ACCESS_TOKEN_RETIRED_KEY);
+    assert_string_equal(text, "invalid API key: gone (retired)");
+    mem_free(token);
+}
+
 static void expiry_is_mandatory(void **state)
 {
     (void)state;
@@ -364,6 +378,7 @@ int main(void)
         cmocka_unit_test(a_minted_token_verifies_and_comes_back),
         cmocka_unit_test(payloads_are_readable_by_atob_for_any_identity),
         cmocka_unit_test(minting_needs_expiry_and_utf8),
+        cmocka_unit_test(a_retired_key_is_told),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
