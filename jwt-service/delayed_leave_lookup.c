@@ -327,7 +327,7 @@ static void start(struct leave_manager *m, struct leave_room *r)
 {
     struct leave_job *first = NULL;
     uint32_t const asking = mark_asking(r, &first);
-    if (asking > 0 && ask(m, r, first, asking) < 0) {
+    if (first && ask(m, r, first, asking) < 0) {
         answer_all_unknown(m, r);
     }
 }

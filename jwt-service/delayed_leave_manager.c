@@ -312,8 +312,8 @@ static void on_record(void *user, const struct job_record *r)
 static void on_loaded(void *user, const struct job_load *load)
 {
     struct leave_manager *const m = user;
-    log_info(NULL, "leave.recovered", KV_U64("jobs", m->counts.restored),
-             KV_U64("expired", m->counts.expired), KV_I64("ms", load->elapsed_ms));
+    log_debug(NULL, "leave.recovered", KV_U64("jobs", m->counts.restored),
+              KV_U64("expired", m->counts.expired), KV_I64("ms", load->elapsed_ms));
     m->recovered(m->recovered_user, load);
 }
 
