@@ -101,23 +101,46 @@ def jobs_of(names):
             continue
         if "jwt_testbed" not in path.read_text(encoding="utf-8"):
             if not names or module in names:
-                yield module, None, None, 0
+                yield Job(module, None, None, None)
             continue
         classes = classes_of(module)
         for name, tests in chosen(module, classes, names):
-            yield module, name, tests, getattr(dict(classes)[name], "weight", 0)
+            yield Job(module, name, tests, dict(classes)[name])
+
+
+class Job:
+    def __init__(self, module, name, tests, found):
+        self.module, self.name, self.tests = module, name, tests
+        self.weight = getattr(found, "weight", 0)  # seconds, about: the longest come first
+        self.namespace = getattr(found, "namespace", False)
+
+    def title(self):
+        return f"{self.module}.{self.name}" if self.name else self.module
+
+
+def in_namespace(command, folder):
+    """Users, mounts and network of its own, where ports 53 and 443 are free and the only name server is on loopback."""
+    resolv, hosts = folder / "resolv.conf", folder / "hosts"
+    resolv.write_text("nameserver 127.0.0.1\n", encoding="utf-8")
+    hosts.write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="utf-8")
+    script = 'mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && mount --bind "$2" /etc/hosts && shift 2 && exec "$@"'
+    return ["unshare", "-Urnm", "sh", "-c", script, "sh", str(resolv), str(hosts), *command]
 
 
 def run_job(job, programs, out):
     """Runs one class or program; returns (job, seconds, exit status, output, counts)."""
-    module, name, tests, _ = job
-    began = time.monotonic()
+    name, began = job.name, time.monotonic()
     if name:
-        command = [sys.executable, str(HERE / "run_jwt.py"), "--class", module, name, str(out), *(tests or [])]
+        command = [sys.executable, str(HERE / "run_jwt.py"), "--class", job.module, name, str(out), *(job.tests or [])]
         env = dict(os.environ)
     else:
-        command = [sys.executable, str(HERE / f"{module}.py"), *programs]
+        command = [sys.executable, str(HERE / f"{job.module}.py"), *programs]
         env = {**os.environ, "RESULTS": ""}
+    if job.namespace:
+        if subprocess.run(["unshare", "-Urnm", "true"], capture_output=True, check=False).returncode != 0:
+            return job, 0, 0, "", {"rows": {}, "skipped": [f"{job.title()}: no user namespaces here"]}
+        command = in_namespace(command, out.parent)
+        env["FOCI_TEST_NAMESPACE"] = "1"
     try:
         done = subprocess.run(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=CLASS_TIMEOUT_S, errors="replace")
@@ -128,7 +151,7 @@ def run_job(job, programs, out):
     if name and out.exists():
         counts = json.loads(out.read_text(encoding="utf-8"))
     elif not name and (m := re.search(r"(\d+) passed, (\d+) failed\s*$", text)):
-        counts["rows"] = {module: [int(m[1]), int(m[2])]}
+        counts["rows"] = {job.module: [int(m[1]), int(m[2])]}
     if code and not any(failed for _, failed in counts["rows"].values()):
         counts["rows"].setdefault("", [0, 0])[1] += 1  # it ended before it could count
     return job, time.monotonic() - began, code, text, counts
@@ -167,13 +190,13 @@ def main():
         sys.path.insert(0, str(SUPPORT))
         importlib.import_module("jwt_standins").make_certificates(folder)
         os.environ["FOCI_TEST_CERTS"] = folder
-        jobs = sorted(jobs_of(names), key=lambda j: -j[3])  # the longest first
+        jobs = sorted(jobs_of(names), key=lambda j: -j.weight)
         running = [pool.submit(run_job, job, programs, pathlib.Path(folder) / f"{i}.json") for i, job in enumerate(jobs)]
         for future in concurrent.futures.as_completed(running):
-            (module, name, _, _), seconds, code, text, part = future.result()
-            print(f"{'ok  ' if code == 0 else 'FAIL'} {module}{'.' + name if name else ''} {seconds:.1f} s", flush=True)
+            job, seconds, code, text, part = future.result()
+            print(f"{'ok  ' if code == 0 else 'FAIL'} {job.title()} {seconds:.1f} s", flush=True)
             if code:
-                again = " ".join([*args[:len(programs)], name or module])
+                again = " ".join([*args[:len(programs)], job.name or job.module])
                 print(text, f"run it alone: tests/blackbox/run_jwt.py {again}\n", sep="\n", flush=True)
             for section, (passed, failed) in part["rows"].items():
                 sums = counts.setdefault(section, [0, 0])
