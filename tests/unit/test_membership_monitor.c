@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
-// COVERS: membership_file
+// COVERS: membership_file membership_table
 // Who has left a Matrix room is put out of its call, and nobody else (authorization-service 11.3), on
 // a virtual clock; homeserver and SFU are answered by hand.
 #include <setjmp.h>
