@@ -753,6 +753,7 @@ static void a_hundred_thousand_jobs_are_back_soon(void **state)
     struct job_store *s = open_store(dir, &l);
     struct told t = {0};
     mono_t const start = clock_mono();
+    size_t const before = resident_kb();
     for (unsigned i = 0; i < N; i++) {
         char room[64];
         char identity[64];
@@ -768,7 +769,6 @@ static void a_hundred_thousand_jobs_are_back_soon(void **state)
     int64_t const written_ms = mono_diff_ms(clock_mono(), start);
     job_store_stats(s, &stats);
     job_store_free(s);
-    size_t const before = resident_kb();
     s = open_store(dir, &l);
     size_t const kb = resident_kb() - MIN(before, resident_kb());
     assert_int_equal(l.load.records, N);
