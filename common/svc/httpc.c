@@ -16,13 +16,6 @@
 #define BODY_MAX_DEFAULT ((size_t)1 << 20)
 #define HEADER_MAX_DEFAULT ((size_t)64 << 10)
 
-// A socket that libcurl wants watched.
-struct watch {
-    struct httpc *owner;
-    struct loop_poll *poll;
-    int fd;
-};
-
 static const char *const step_names[HTTPC_STEP_COUNT] = {
     "ok",      "bad_url", "dns",       "connect",  "denied",    "tls",      "send",
     "receive", "timeout", "too_large", "redirect", "cancelled", "internal",
@@ -40,6 +33,13 @@ static void call_free(struct httpc_call *c)
     struct httpc *const h = c->owner;
     DL_DELETE(h->calls, c);
     timer_heap_cancel(&h->limits, &c->limit);
+    httpc_queue_remove(c);
+    if (c->begun) {
+        h->begun--;
+        if (h->line != NULL && !h->ending) {
+            loop_timer_set_ms(h->pump, 0); // not now: this is called from everywhere
+        }
+    }
     if (--h->call_count == 0 && !h->ending) {
         loop_timer_set_ms(h->idle,
                           (int64_t)(h->conf.idle_s != 0 ? h->conf.idle_s : IDLE_DEFAULT_S) * 1000);
@@ -139,8 +139,8 @@ static void place_of(const struct httpc_call *c, char *ret, size_t cap)
     char *port = NULL;
     CURLU *const u = curl_url();
     (void)curl_easy_getinfo(c->easy, CURLINFO_EFFECTIVE_URL, &url);
-    bool const ok = u != NULL && url != NULL &&
-                    curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+    const char *const at = url != NULL ? url : httpc_saved_url(c);
+    bool const ok = u != NULL && at != NULL && curl_url_set(u, CURLUPART_URL, at, 0) == CURLUE_OK &&
                     curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
                     curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
     (void)snprintf(ret, cap, "%s%s%s", ok ? host : "an invalid URL", ok ? ":" : "", ok ? port : "");
@@ -269,6 +269,7 @@ static void on_limit(void *user)
     while ((t = timer_heap_pop(&h->limits, loop_now(h->loop))) != NULL) {
         struct httpc_call *const c = CONTAINER_OF(t, struct httpc_call, limit);
         switch (c->phase) {
+        case HTTPC_QUEUED:
         case HTTPC_RUNNING:
             httpc_finish(c, CURLE_OPERATION_TIMEDOUT, HTTPC_TIMEOUT,
                          "no connection to it became free in time");
@@ -306,25 +307,21 @@ static void check_done(struct httpc *h)
 
 // ---- the loop -----------------------------------------------------------------------------------
 
-static void on_poll(void *user, unsigned events)
+void httpc_socket_action(struct httpc *h, curl_socket_t fd, int bits)
 {
-    // libcurl may drop the watch during the call.
-    struct httpc *const h = ((struct watch *)user)->owner;
-    int const fd = ((struct watch *)user)->fd;
     int running = 0;
-    int bits = 0;
-    bits |= (events & LOOP_READ) ? CURL_CSELECT_IN : 0;
-    bits |= (events & LOOP_WRITE) ? CURL_CSELECT_OUT : 0;
     (void)curl_multi_socket_action(h->multi, fd, bits, &running);
     check_done(h);
 }
 
 static void on_timer(void *user)
 {
-    struct httpc *const h = user;
-    int running = 0;
-    (void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    check_done(h);
+    httpc_socket_action(user, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_pump(void *user)
+{
+    httpc_queue_pump(user);
 }
 
 static int on_timeout_wanted(CURLM *multi, long ms, void *user)
@@ -339,37 +336,17 @@ static int on_timeout_wanted(CURLM *multi, long ms, void *user)
     return 0;
 }
 
-static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user, void *watched)
+// ---- the multi, while there is something to do --------------------------------------------------
+
+static long total_of(const struct httpc *h)
 {
-    (void)easy;
-    struct httpc *const h = user;
-    struct watch *w = watched;
-    if (what == CURL_POLL_REMOVE) {
-        if (w != NULL) {
-            loop_poll_free(w->poll);
-            mem_free(w);
-            (void)curl_multi_assign(h->multi, fd, NULL);
-        }
-        return 0;
-    }
-    if (w == NULL) {
-        w = NEW(struct watch);
-        struct loop_poll *const poll = w != NULL ? loop_poll_new(h->loop, fd, on_poll, w) : NULL;
-        if (poll == NULL) {
-            mem_free(w);
-            return -1; // the call fails
-        }
-        *w = (struct watch){.owner = h, .poll = poll, .fd = fd};
-        (void)curl_multi_assign(h->multi, fd, w);
-    }
-    unsigned events = 0;
-    events |= (what & CURL_POLL_IN) ? LOOP_READ : 0u;
-    events |= (what & CURL_POLL_OUT) ? LOOP_WRITE : 0u;
-    loop_poll_set(w->poll, events);
-    return 0;
+    return h->conf.max_total != 0 ? (long)h->conf.max_total : TOTAL_DEFAULT;
 }
 
-// ---- the multi, while there is something to do --------------------------------------------------
+bool httpc_is_full(const struct httpc *h)
+{
+    return (long)h->begun >= total_of(h);
+}
 
 static int open_multi(struct httpc *h)
 {
@@ -381,22 +358,25 @@ static int open_multi(struct httpc *h)
         return -ENOMEM;
     }
     long const per_host = h->conf.max_per_host != 0 ? (long)h->conf.max_per_host : PER_HOST_DEFAULT;
-    long const total = h->conf.max_total != 0 ? (long)h->conf.max_total : TOTAL_DEFAULT;
+    long const total = total_of(h);
     bool const ok =
-        curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted) == CURLM_OK &&
+        curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, httpc_watch_wanted) == CURLM_OK &&
         curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h) == CURLM_OK &&
         curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted) == CURLM_OK &&
         curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h) == CURLM_OK &&
         curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, per_host) == CURLM_OK &&
-        curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total) == CURLM_OK;
+        curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total) == CURLM_OK &&
+        // Else it keeps four for each call that is under way, and between two waves closes the rest.
+        curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, total) == CURLM_OK;
     return ok ? 0 : -ENOMEM;
 }
 
 static void close_multi(struct httpc *h)
 {
     if (h->multi != NULL) {
-        (void)curl_multi_cleanup(h->multi); // takes back its watches
+        (void)curl_multi_cleanup(h->multi); // closes its sockets
         h->multi = NULL;
+        httpc_watch_done(h);
     }
     loop_timer_stop(h->timer);
 }
@@ -412,6 +392,17 @@ static void on_idle(void *user)
 }
 
 // ---- starting and cancelling --------------------------------------------------------------------
+
+int httpc_begin(struct httpc_call *c, const struct httpc_request *req)
+{
+    struct httpc *const h = c->owner;
+    c->begun = true;
+    h->begun++;
+    int r = h->ending ? -ENOMEM : open_multi(h);
+    c->easy = r == 0 ? curl_easy_init() : NULL;
+    r = c->easy != NULL ? httpc_call_prepare(c, req) : -ENOMEM;
+    return r == 0 ? httpc_hop_begin(c) : r;
+}
 
 int httpc_start(struct httpc *h, const struct httpc_request *req, struct httpc_call **ret)
 {
@@ -432,11 +423,10 @@ int httpc_start(struct httpc *h, const struct httpc_request *req, struct httpc_c
     DL_APPEND(h->calls, c);
     h->call_count++;
     loop_timer_stop(h->idle);
-    int r = h->ending ? -ENOMEM : open_multi(h);
-    r = r == 0 && timer_heap_reserve(&h->limits, h->call_count) < 0 ? -ENOMEM : r;
-    c->easy = r == 0 ? curl_easy_init() : NULL;
-    r = c->easy != NULL ? httpc_call_prepare(c, req) : -ENOMEM;
-    r = r == 0 ? httpc_hop_begin(c) : r;
+    int r = timer_heap_reserve(&h->limits, h->call_count) < 0 ? -ENOMEM : 0;
+    if (r == 0) {
+        r = h->line != NULL || httpc_is_full(h) ? httpc_queue_add(c, req) : httpc_begin(c, req);
+    }
     if (r != 0) {
         call_free(c);
         return r;
@@ -466,7 +456,10 @@ static int open_timers(struct httpc *h)
     h->timer = loop_timer_new(h->loop, on_timer, h);
     h->limit_timer = loop_timer_new(h->loop, on_limit, h);
     h->idle = loop_timer_new(h->loop, on_idle, h);
-    return h->timer != NULL && h->limit_timer != NULL && h->idle != NULL ? 0 : -ENOMEM;
+    h->pump = loop_timer_new(h->loop, on_pump, h);
+    return h->timer != NULL && h->limit_timer != NULL && h->idle != NULL && h->pump != NULL
+               ? 0
+               : -ENOMEM;
 }
 
 struct httpc *httpc_new(struct loop *l, const struct httpc_conf *conf)
@@ -504,6 +497,7 @@ void httpc_free(struct httpc *h)
     loop_timer_free(h->timer);
     loop_timer_free(h->limit_timer);
     loop_timer_free(h->idle);
+    loop_timer_free(h->pump);
     timer_heap_done(&h->limits);
     mem_free(h->ca_file);
     mem_free(h->ca_dir);

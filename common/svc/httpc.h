@@ -46,7 +46,7 @@ struct httpc_conf {
     bool insecure;             // no verification at all
     bool proxy_from_env;       // honour HTTPS_PROXY and the like
     unsigned max_per_host;     // connections at once per host, 0: 8; more calls wait
-    unsigned max_total;        // 0: 256
+    unsigned max_total;        // 0: 256; calls at once, more wait in line at little cost
     const char *user_agent;    // NULL: none
     unsigned idle_s;           // kept connections without use are closed then, 0: 30
     struct dns_cache *dns;     // resolves names of calls that are not trusted; NULL: the system
@@ -116,7 +116,7 @@ struct httpc_request {
     void *user;
 };
 
-// Starts a call; everything in req is copied. *ret (may be NULL) is valid until on_done. -ENOMEM,
+// Starts a call, or puts it in line; everything in req is copied. *ret (may be NULL) is valid until on_done. -ENOMEM,
 // -EINVAL.
 int httpc_start(struct httpc *c, const struct httpc_request *req,
                 struct httpc_call **ret) NODISCARD;

@@ -74,7 +74,13 @@ static curl_socket_t on_open_socket(void *user, curlsocktype purpose, struct cur
     if (addr_from_sockaddr(&to->addr, &a) != 0 || !httpc_call_allows(user, &a)) {
         return CURL_SOCKET_BAD;
     }
-    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    struct httpc_call *const c = user;
+    int const fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    if (fd >= 0 && !httpc_watch_opened(c->owner, fd)) {
+        (void)close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    return fd;
 }
 
 // Asked again for the connection that the request will really use: it may be one that a trusted
@@ -199,6 +205,8 @@ static CURLcode set_callbacks(struct httpc_call *c)
     SET(c, CURLOPT_HEADERDATA, c);
     SET(c, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     SET(c, CURLOPT_OPENSOCKETDATA, c);
+    SET(c, CURLOPT_CLOSESOCKETFUNCTION, httpc_watch_close);
+    SET(c, CURLOPT_CLOSESOCKETDATA, c->owner); // connections outlive calls
     SET(c, CURLOPT_PREREQFUNCTION, on_prereq);
     SET(c, CURLOPT_PREREQDATA, c);
     return r;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The inside of httpc, shared by its parts: httpc.c (libcurl's multi on our loop, the end of a
-// call), httpc_call.c (the options of a call) and httpc_hop.c (where a call goes: names, redirects,
-// other addresses). Nobody else includes this.
+// call), httpc_call.c (the options of a call), httpc_hop.c (where a call goes: names, redirects,
+// other addresses), httpc_queue.c (those that wait for others to end) and httpc_watch.c (sockets).
+// Nobody else includes this.
 //
+//   start ─► QUEUED (while max_total are under way) ─► a new hop
 //   start ─► RESOLVING ─addresses─► RUNNING (in the multi) ─answer, failure─► on_done
 //     │          └─nothing that may be connected to─► ENDING ─next turn─► on_done
 //     └─trusted, pinned─► RUNNING ─redirect─► a new hop
@@ -30,12 +32,18 @@ struct httpc {
     struct loop_timer *idle;  // closes kept connections
     struct timer_heap limits; // of calls
     struct loop_timer *limit_timer;
+    struct loop_timer *pump; // begins calls of the line
     struct httpc_call *calls;
     uint32_t call_count;
+    unsigned begun; // calls that are not in the line
+    struct httpc_call *line;
+    struct httpc_watch **watches; // by descriptor
+    size_t watch_count;
     bool ending;
 };
 
 enum httpc_phase {
+    HTTPC_QUEUED,  // in the line
     HTTPC_RUNNING, // in the multi
     HTTPC_RESOLVING,
     HTTPC_ENDING, // end_step is told in the next turn
@@ -44,6 +52,9 @@ enum httpc_phase {
 struct httpc_call {
     struct timer limit; // the end of the phase
     struct httpc_call *prev, *next;
+    struct httpc_call *line_prev, *line_next;
+    struct httpc_saved *saved; // in the line: what to ask for
+    bool begun;
     enum httpc_phase phase;
     enum httpc_step end_step;
     const char *end_why; // static
@@ -104,6 +115,31 @@ bool httpc_hop_next(struct httpc_call *c, CURLcode code, enum httpc_step *ret_st
 
 // Puts a call into the multi, with the time that it has left. False: no memory.
 bool httpc_run(struct httpc_call *c);
+
+// Makes the call of the request, out of the line or at once. -ENOMEM, -EINVAL.
+int httpc_begin(struct httpc_call *c, const struct httpc_request *req) NODISCARD;
+
+// Whether as many calls are under way as may be.
+bool httpc_is_full(const struct httpc *h);
+
+// Puts a call into the line. -ENOMEM.
+int httpc_queue_add(struct httpc_call *c, const struct httpc_request *req) NODISCARD;
+// Takes it out; it need not be in it.
+void httpc_queue_remove(struct httpc_call *c);
+// Begins those that may.
+void httpc_queue_pump(struct httpc *h);
+// The URL of a call in the line, else NULL.
+const char *httpc_saved_url(const struct httpc_call *c);
+
+// libcurl's CURLMOPT_SOCKETFUNCTION and CURLOPT_CLOSESOCKETFUNCTION; user: the httpc.
+int httpc_watch_wanted(CURL *easy, curl_socket_t fd, int what, void *user, void *watched);
+int httpc_watch_close(void *user, curl_socket_t fd);
+// A socket was opened that httpc_watch_close will close. False: no memory.
+bool httpc_watch_opened(struct httpc *h, int fd) NODISCARD;
+// All sockets are closed.
+void httpc_watch_done(struct httpc *h);
+// Something is there: bits of CURL_CSELECT_*.
+void httpc_socket_action(struct httpc *h, curl_socket_t fd, int bits);
 
 // Ends a call in the next turn. why: static text.
 void httpc_end_later(struct httpc_call *c, enum httpc_step step, const char *why);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: svc
-// COVERS: httpc_call
+// COVERS: httpc_call httpc_queue httpc_watch
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -352,6 +352,95 @@ static void calls_may_be_cancelled_and_end_with_the_client(void **state)
     close_world(&w);
 }
 
+static void calls_in_line_go_out_as_they_were_asked_for(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, &(struct httpc_conf){.max_total = 1, .user_agent = "foci-test"});
+    uint16_t const port = httpd_address(w.h, 0).port;
+    struct httpc_request const first = {
+        .url = url(&w, "/park"), .on_done = on_done, .user = &w, .total_ms = 300};
+    assert_int_equal(httpc_start(w.c, &first, NULL), 0);
+    char texts[6][200]; // gone when the call leaves the line
+    struct addr at = addr_v4(127, 0, 0, 1, 0);
+    (void)snprintf(texts[0], sizeof(texts[0]), "http://pinned.example.org:%u/seen", port);
+    (void)snprintf(texts[1], sizeof(texts[1]), "X-One");
+    (void)snprintf(texts[2], sizeof(texts[2]), "first");
+    (void)snprintf(texts[3], sizeof(texts[3]), "[body]");
+    (void)snprintf(texts[4], sizeof(texts[4]), "pinned.example.org");
+    (void)snprintf(texts[5], sizeof(texts[5]), "PUT");
+    struct httpc_header const headers[] = {{texts[1], texts[2]}};
+    struct httpc_pin const pin = {.host = texts[4], .port = port, .addrs = &at, .count = 1};
+    struct httpc_request const second = {.method = texts[5],
+                                         .url = texts[0],
+                                         .headers = headers,
+                                         .header_count = 1,
+                                         .body = bytes_str(texts[3]),
+                                         .pin = &pin,
+                                         .on_done = on_done,
+                                         .user = &w};
+    struct httpc_call *dropped = NULL;
+    assert_int_equal(httpc_start(w.c, &first, &dropped), 0);
+    assert_int_equal(httpc_start(w.c, &second, NULL), 0);
+    memset(texts, 'x', sizeof(texts));
+    at = (struct addr){0};
+    httpc_cancel(dropped);
+    wait_done(&w, 2); // the first one's time is over
+    assert_int_equal(w.requests, 1);
+    assert_int_equal(w.parked_count, 1);
+    assert_int_equal(w.step, HTTPC_OK);
+    char want[300];
+    (void)snprintf(want, sizeof(want),
+                   "PUT /seen one=first host=pinned.example.org:%u type=- ua=foci-test body=[body]",
+                   port);
+    assert_string_equal(w.seen, want);
+    close_world(&w);
+}
+
+static void calls_in_line_end_in_time_and_with_the_client(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, &(struct httpc_conf){.max_total = 1});
+    struct httpc_request req = {
+        .url = url(&w, "/park?token=1"), .on_done = on_done, .user = &w, .total_ms = 5000};
+    assert_int_equal(httpc_start(w.c, &req, NULL), 0);
+    req.total_ms = 100;
+    assert_int_equal(httpc_start(w.c, &req, NULL), 0);
+    wait_done(&w, 1);
+    assert_int_equal(w.step, HTTPC_TIMEOUT);
+    char want[200];
+    (void)snprintf(want, sizeof(want),
+                   "request to 127.0.0.1:%u failed: no connection to it became free in time",
+                   httpd_address(w.h, 0).port);
+    assert_string_equal(w.text, want);
+    req.total_ms = 5000;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(httpc_start(w.c, &req, NULL), 0);
+    }
+    httpc_free(w.c);
+    w.c = NULL;
+    assert_int_equal(w.done, 5);
+    assert_int_equal(w.step, HTTPC_CANCELLED);
+    close_world(&w);
+}
+
+static void kept_connections_are_used_again(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, &(struct httpc_conf){.max_total = 4, .max_per_host = 4});
+    struct httpc_request const req = {.url = url(&w, "/seen"), .on_done = on_done, .user = &w};
+    for (unsigned i = 0; i < 40; i++) {
+        assert_int_equal(httpc_start(w.c, &req, NULL), 0);
+    }
+    wait_done(&w, 40);
+    assert_int_equal(w.requests, 40);
+    run(&w, (struct httpc_request){.url = url(&w, "/seen")});
+    assert_int_equal(w.step, HTTPC_OK);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +452,9 @@ int main(void)
         cmocka_unit_test(address_policy_is_asked_also_for_kept_connections),
         cmocka_unit_test(pinned_addresses_are_tried_in_order),
         cmocka_unit_test(calls_may_be_cancelled_and_end_with_the_client),
+        cmocka_unit_test(calls_in_line_go_out_as_they_were_asked_for),
+        cmocka_unit_test(calls_in_line_end_in_time_and_with_the_client),
+        cmocka_unit_test(kept_connections_are_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
