@@ -11,8 +11,7 @@
 
 #define HEALTHCHECK_MS 3000 // Docker's default for a probe is 30 s, ours answers in one
 
-// ---- --healthcheck
-// --------------------------------------------------------------------------
+// ---- --healthcheck -----------------------------------------------------------------------------
 
 struct health {
     struct loop *loop;
@@ -34,8 +33,10 @@ static void on_health(void *user, const struct httpc_result *r)
 static int healthcheck(const struct auth_config *c)
 {
     struct addr a = c->bind_count > 0 ? c->bind[0] : addr_v4(127, 0, 0, 1, 8080);
-    if (addr_is_unspecified(&a)) {
-        a = addr_v4(127, 0, 0, 1, a.port);
+    if (addr_is_unspecified(&a)) { // each family answers on its own loopback address
+        uint16_t const port = a.port;
+        a = a.family == ADDR_V6 ? (struct addr){.family = ADDR_V6, .port = port, .ip = {[15] = 1}}
+                                : addr_v4(127, 0, 0, 1, port);
     }
     char where[ADDR_STRLEN];
     char url[ADDR_STRLEN + 32];
@@ -59,8 +60,7 @@ static int healthcheck(const struct auth_config *c)
     return h.ok ? 0 : 1;
 }
 
-// ---- policy test
-// ----------------------------------------------------------------------------
+// ---- policy test -------------------------------------------------------------------------------
 
 static int policy_test(const struct auth_config *c)
 {
@@ -88,8 +88,7 @@ static int policy_test(const struct auth_config *c)
     return 0;
 }
 
-// ---- start
-// ----------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------
 
 static int show(const struct auth_config *c, enum conf_action action)
 {
@@ -110,8 +109,7 @@ static int show(const struct auth_config *c, enum conf_action action)
     return 0;
 }
 
-// For whoever starts the SFU beside us: keys made for this run are known to
-// nobody else yet.
+// For whoever starts the SFU beside us: keys made for this run are known to nobody else yet.
 static void tell_generated_keys(const struct auth_config *c)
 {
     if (c->keys_generated) {

@@ -194,7 +194,7 @@ enum log_level request_log_level(const struct request_log *l, unsigned status)
         return LOG_LEVEL_ERROR;
     }
     if (l->endpoint == REQUEST_HEALTHZ || l->endpoint == REQUEST_READYZ ||
-        l->endpoint == REQUEST_METRICS) {
+        l->endpoint == REQUEST_METRICS || strcmp(l->method, "OPTIONS") == 0) {
         return LOG_LEVEL_DEBUG;
     }
     return l->failed == REQUEST_STEP_OPENID ? LOG_LEVEL_WARN : LOG_LEVEL_INFO;

@@ -108,7 +108,7 @@ void request_log_fail(struct request_log *l, enum request_step step, mono_t now,
 // What status and failed step mean; status 0: never answered. Pure.
 enum request_result request_log_result(const struct request_log *l, unsigned status);
 
-// Level of the line: health checks, readiness and metrics debug; a refused OpenID token and not
+// Level of the line: health checks, readiness, metrics and preflights debug; a refused OpenID token and not
 // being ready warn; other status 5xx error; all else info. Pure.
 enum log_level request_log_level(const struct request_log *l, unsigned status);
 

@@ -48,8 +48,7 @@ void routes_stopping(struct routes *r)
     r->stopping = true;
 }
 
-// ---- what every request has
-// -----------------------------------------------------------------
+// ---- what every request has --------------------------------------------------------------------
 
 struct short_call {
     struct request_log log;
@@ -70,17 +69,22 @@ static void short_end(const struct routes *r, struct short_call *s, unsigned sta
     request_log_write(&s->log, now, status, NULL);
 }
 
-static void not_found(struct routes *r, struct httpd_req *req)
+static void log_only(const struct routes *r, struct httpd_req *req, enum request_endpoint endpoint,
+                     unsigned status)
 {
     struct short_call s;
-    short_start(r, &s, req, REQUEST_OTHER);
-    short_end(r, &s, 404);
+    short_start(r, &s, req, endpoint);
+    short_end(r, &s, status);
+}
+
+static void not_found(struct routes *r, struct httpd_req *req)
+{
+    log_only(r, req, REQUEST_OTHER, 404);
     httpd_add_header(req, "X-Content-Type-Options", "nosniff");
     httpd_respond(req, 404, ANSWER_TEXT, bytes_str("404 page not found\n"));
 }
 
-// What a proxy left in front of the endpoint: anything, or what the operator
-// listed.
+// What a proxy left in front of the endpoint: anything, or what the operator listed.
 static bool prefix_allowed(const struct routes *r, const struct httpd_req *req)
 {
     const struct conf *const k = r->conf.config->conf;
@@ -103,11 +107,13 @@ static bool prefix_allowed(const struct routes *r, const struct httpd_req *req)
     return false;
 }
 
-// ---- client endpoints
-// -----------------------------------------------------------------------
+// ---- client endpoints --------------------------------------------------------------------------
 
 static void on_client_endpoint(void *user, struct httpd_req *req)
 {
+    static const enum request_endpoint names[] = {[TOKEN_SFU_GET] = REQUEST_SFU_GET,
+                                                  [TOKEN_GET_TOKEN] = REQUEST_GET_TOKEN,
+                                                  [TOKEN_DELEGATE] = REQUEST_DELEGATE};
     const struct endpoint *const e = user;
     struct routes *const r = e->routes;
     const char *const method = httpd_method(req);
@@ -118,18 +124,18 @@ static void on_client_endpoint(void *user, struct httpd_req *req)
     } else if (strcmp(method, "POST") == 0) {
         token_call_start(r->conf.calls, e->kind, req);
     } else if (strcmp(method, "OPTIONS") == 0) {
-        // A day: one preflight less for every join (browsers cap it lower by
-        // themselves).
+        // A day: one preflight less for every join (browsers cap it lower by themselves).
         httpd_add_header(req, "Access-Control-Max-Age", "86400");
+        log_only(r, req, names[e->kind], 200);
         httpd_respond(req, 200, ANSWER_JSON, nothing);
     } else {
         httpd_add_header(req, "Allow", "POST, OPTIONS");
+        log_only(r, req, names[e->kind], 405);
         httpd_respond(req, 405, ANSWER_JSON, nothing);
     }
 }
 
-// ---- webhooks
-// -------------------------------------------------------------------------------
+// ---- webhooks ----------------------------------------------------------------------------------
 
 static void take_event(struct routes *r, const struct sfu_event *e)
 {
@@ -184,14 +190,11 @@ static void on_webhook(void *user, struct httpd_req *req)
     httpd_respond(req, (unsigned)verdict.status, NULL, (struct bytes){0});
 }
 
-// ---- for operators
-// --------------------------------------------------------------------------
+// ---- for operators -----------------------------------------------------------------------------
 
 static void on_healthz(void *user, struct httpd_req *req)
 {
-    struct short_call s;
-    short_start(user, &s, req, REQUEST_HEALTHZ);
-    short_end(user, &s, 200);
+    log_only(user, req, REQUEST_HEALTHZ, 200);
     httpd_respond(req, 200, NULL, (struct bytes){0});
 }
 
@@ -262,8 +265,7 @@ static void on_metrics(void *user, struct httpd_req *req)
     send_metrics(user, req);
 }
 
-// On the listener that faces clients: for this machine only, and not through a
-// proxy on it.
+// On the listener that faces clients: for this machine only, and not through a proxy on it.
 static void on_local_metrics(void *user, struct httpd_req *req)
 {
     struct routes *const r = user;
@@ -277,8 +279,7 @@ static void on_local_metrics(void *user, struct httpd_req *req)
     }
 }
 
-// ---- all paths
-// ------------------------------------------------------------------------------
+// ---- all paths ---------------------------------------------------------------------------------
 
 static bool ends_with(const char *s, const char *end)
 {
@@ -287,8 +288,8 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-// CORS stands on every answer that a page may see, also on errors: without it a
-// browser hides even the status.
+// CORS stands on every answer that a page may see, also on errors: without it a browser hides even
+// the status.
 static void decorate(void *user, struct httpd_req *req, unsigned status)
 {
     (void)user;
@@ -308,10 +309,7 @@ static void decorate(void *user, struct httpd_req *req, unsigned status)
 
 static void on_too_large(void *user, struct httpd_req *req)
 {
-    struct routes *const r = user;
-    struct short_call s;
-    short_start(r, &s, req, REQUEST_OTHER);
-    short_end(r, &s, matrix_error_status(MATRIX_TOO_LARGE));
+    log_only(user, req, REQUEST_OTHER, matrix_error_status(MATRIX_TOO_LARGE));
     answer_error(req, MATRIX_TOO_LARGE, 0);
 }
 
@@ -324,6 +322,7 @@ static void on_not_found(void *user, struct httpd_req *req, unsigned status, con
     if (allow) {
         httpd_add_header(req, "Allow", allow);
     }
+    log_only(user, req, REQUEST_OTHER, 405);
     httpd_respond(req, 405, NULL, (struct bytes){0});
 }
 

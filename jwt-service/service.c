@@ -16,13 +16,12 @@
 
 #define STOP_POLL_MS 20
 
-// Homeservers: up to one connection for each request in flight; one slow server
-// may fill its own share only (what strangers' servers may is openid_verifier's
-// to say).
+// Homeservers: up to one connection for each request in flight; one slow server may fill its own
+// share only (what strangers' servers may is openid_verifier's to say).
 #define HTTP_PER_HOST 1024
 #define HTTP_TOTAL 4096
-// The SFU is one host that answers in milliseconds; more connections than these
-// would only queue there.
+// The SFU is one host that answers in milliseconds; more connections than these would only queue
+// there.
 #define SFU_CONNECTIONS 64
 #define LEAVE_CONNECTIONS (DELAYED_EVENT_IN_FLIGHT_MAX + 16)
 #define CHECKED_SIGNALS 3
@@ -69,8 +68,7 @@ int service_complain(const char *text)
     return 1;
 }
 
-// ---- stopping
-// -------------------------------------------------------------------------------
+// ---- stopping ----------------------------------------------------------------------------------
 
 static void on_stop_timer(void *user)
 {
@@ -111,8 +109,7 @@ static void stop(struct service *s, int signum)
     loop_timer_set_ms(s->stop_timer, 0);
 }
 
-// ---- reloading
-// ------------------------------------------------------------------------------
+// ---- reloading ---------------------------------------------------------------------------------
 
 static void read_policy(struct service *s)
 {
@@ -155,8 +152,7 @@ static void on_signal(void *user, int signum)
     }
 }
 
-// ---- metrics
-// --------------------------------------------------------------------------------
+// ---- metrics -----------------------------------------------------------------------------------
 
 static void refresh_metrics(void *user)
 {
@@ -171,11 +167,9 @@ static void refresh_metrics(void *user)
     }
 }
 
-// ---- parts
-// ----------------------------------------------------------------------------------
+// ---- parts -------------------------------------------------------------------------------------
 
-// A token request holds two descriptors; the usual soft limit of 1024 would end
-// at 500 of them.
+// A token request holds two descriptors; the usual soft limit of 1024 would end at 500 of them.
 static void raise_descriptor_limit(void)
 {
     struct rlimit l;
@@ -298,6 +292,17 @@ static void on_takeover(void *user, const struct job_record *r)
     }
 }
 
+// A URL that cannot be one is a mistake in a setting, which is named.
+static int store_failed(const struct auth_config *c, const char *text)
+{
+    char line[CONF_ERROR_MAX];
+    if (!conf_has(c->conf, AUTH_REDIS_URL)) {
+        return service_complain(text);
+    }
+    (void)conf_fail(c->conf, AUTH_REDIS_URL, line, "%s", text);
+    return service_complain(line);
+}
+
 static int make_leaves(struct service *s)
 {
     const struct auth_config *const c = s->config;
@@ -320,8 +325,8 @@ static int make_leaves(struct service *s)
     };
     int r = job_store_new(&conf, &s->store, err);
     if (r < 0 && !*conf.redis_url && !conf_is_set(c->conf, AUTH_STATE_DIR)) {
-        // Nobody asked for a journal: whoever replaces the original service need
-        // not make room for one.
+        // Nobody asked for a journal: whoever replaces the original service need not make room for
+        // one.
         log_warn(NULL, "leaves.no_journal", KV_STR("text", err),
                  KV_STR("now", "leaves are lost when the service ends; set "
                                "FOCI_JWT_STATE_DIR to a "
@@ -330,7 +335,7 @@ static int make_leaves(struct service *s)
         r = job_store_new(&conf, &s->store, err);
     }
     if (r < 0) {
-        return *err ? service_complain(err) : r;
+        return *err ? store_failed(c, err) : r;
     }
     s->leaves = leave_manager_new(&(struct leave_manager_conf){
         .loop = s->loop,
@@ -434,16 +439,14 @@ static int make_watches(struct service *s)
     return r == -ENOMEM ? r : 0;
 }
 
-// ---- start
-// ----------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------
 
 static void log_listeners(const struct service *s)
 {
     for (size_t i = 0; i < s->config->bind_count; i++) {
         struct addr const at = httpd_address(s->httpd, i);
         char text[ADDR_STRLEN];
-        // Our own address, for whoever starts us with port 0: not subject to
-        // redaction.
+        // Our own address, for whoever starts us with port 0: not subject to redaction.
         log_info(NULL, "service.listening", KV_STR("address", addr_format(&at, text)),
                  KV_STR("livekit_url", s->config->livekit_url));
     }
@@ -484,8 +487,7 @@ static void open_listeners(struct service *s)
     readiness_start(s->readiness);
 }
 
-// Old leaves are taken up before anybody can ask: whoever sees us healthy sees
-// them as well.
+// Old leaves are taken up before anybody can ask: whoever sees us healthy sees them as well.
 static void on_recovered(void *user, const struct job_load *load)
 {
     struct service *const s = user;
@@ -521,8 +523,8 @@ void service_free(struct service *s)
     if (!s) {
         return;
     }
-    // First those who answer what is under way, then those who work for them,
-    // upwards from what nothing else uses.
+    // First those who answer what is under way, then those who work for them, upwards from what
+    // nothing else uses.
     httpd_free(s->httpd);
     httpd_free(s->httpd_operators);
     routes_free(s->routes);
