@@ -6,6 +6,7 @@
 
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
+#include "jwt-service/cs_discovery.h"
 
 #define DEV_URL "ws://127.0.0.1:7880" // livekit-server's port
 #define DEV_PORT 8080
@@ -228,11 +229,22 @@ static int parse_overrides(char *text, struct openid_override *list, size_t *ret
     return 0;
 }
 
+static int check_url(const struct auth_config *c, size_t item, const struct openid_override *o,
+                     char *err)
+{
+    char checked[CS_BASE_URL_MAX + 1];
+    return cs_base_url_check(bytes_str(o->base_url), checked) == 0
+               ? 0
+               : conf_fail(c->conf, item, err,
+                           "\"%s\" of %s is no URL of the form https://host[:port][/path]",
+                           o->base_url, o->server_name);
+}
+
 // Client-server URLs may stand without a scheme, as in upstream's sample (authorization-service 2.3).
 static int complete_url(struct auth_config *c, size_t item, struct openid_override *o, char *err)
 {
     if (strncmp(o->base_url, "http://", 7) == 0 || strncmp(o->base_url, "https://", 8) == 0) {
-        return 0;
+        return check_url(c, item, o, err);
     }
     if (item == AUTH_OPENID_OVERRIDES || strstr(o->base_url, "://")) {
         return conf_fail(c->conf, item, err, "the URL of %s must begin with http:// or https://",
@@ -245,7 +257,7 @@ static int complete_url(struct auth_config *c, size_t item, struct openid_overri
     }
     (void)snprintf(url, n, "https://%s", o->base_url);
     o->base_url = url;
-    return 0;
+    return check_url(c, item, o, err);
 }
 
 static int load_overrides(struct auth_config *c, size_t item, struct server_overrides *ret,

@@ -7,6 +7,7 @@ static void log_dangers(const struct auth_config *c)
     key_source_log(c->key_findings, c->key_finding_count);
     if (c->insecure) {
         log_warn(NULL, "config.insecure",
+                 KV_STR("setting", auth_config_spec()->items[AUTH_INSECURE].env[0]),
                  KV_STR("text", "certificates are not checked: anybody on the way can vouch for "
                                 "any user"));
     }

@@ -590,7 +590,9 @@ int service_new(struct auth_config *config, struct service **ret)
 int service_run(struct service *s)
 {
     loop_run(s->loop);
-    log_info(NULL, "service.stopped");
+    if (s->status == 0) { // else it never began, and what it said to that is the last word
+        log_info(NULL, "service.stopped");
+    }
     return s->status;
 }
 
