@@ -113,9 +113,9 @@ bench-jwt:
 bench-jwt-programs: $(addprefix $(OUT)/,foci-jwt jwt_standin jwt_load jwt_jobs)
 .PHONY: bench-jwt bench-jwt-programs
 
-## check-jwt: foci-jwt from outside, against stand-ins for homeserver, SFU and name server
+## check-jwt: foci-jwt from outside, by the sections of its specification (tests/blackbox/run_jwt.py runs parts)
 check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver | $(OUT)/foci-sfu $(OUT)/focictl
-	$(Q)tests/blackbox/test_jwt.py $^
+	$(Q)tests/blackbox/run_jwt.py $^
 	$(Q)tests/blackbox/run_jwt.py $^ test_keys test_jwt_as test_jwt_edges
 .PHONY: check-jwt
 
