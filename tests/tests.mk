@@ -116,7 +116,6 @@ bench-jwt-programs: $(addprefix $(OUT)/,foci-jwt jwt_standin jwt_load jwt_jobs)
 ## check-jwt: foci-jwt from outside, by the sections of its specification (tests/blackbox/run_jwt.py runs parts)
 check-jwt: $(OUT)/foci-jwt $(OUT)/dev_homeserver | $(OUT)/foci-sfu $(OUT)/focictl
 	$(Q)tests/blackbox/run_jwt.py $^
-	$(Q)tests/blackbox/run_jwt.py $^ test_keys test_jwt_as test_jwt_edges
 .PHONY: check-jwt
 
 ## check-webhooks: foci-sfu's events, at receivers that check every signature
