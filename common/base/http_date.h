@@ -14,4 +14,4 @@ int http_date_parse(struct bytes text, int64_t *ret_s) NODISCARD;
 // missing: max-age of Cache-Control, else Expires minus Date (minus `now` without a Date). 0 for
 // no-store, no-cache and for an Expires that is no date. -1: the headers say nothing. Not clamped.
 int64_t http_date_freshness_s(const char *cache_control, const char *expires, const char *date,
-                         wall_t now);
+                              wall_t now);
