@@ -212,10 +212,11 @@ static const struct conf_item items[AUTH_ITEM_COUNT] = {
                               .type = CONF_LIST,
                               .env = {"FOCI_JWT_TRUSTED_PROXIES"},
                               .flag = {"trusted-proxies"},
-                              .def = "127.0.0.0/8,::1/128",
+                              .def = "private_ranges",
                               .arg = "CIDRS",
                               .help = "Reverse proxies whose X-Forwarded-For, Forwarded or "
-                                      "X-Real-IP tells the client's address."},
+                                      "X-Real-IP tells the client's address: ranges, or the words "
+                                      "loopback, private_ranges."},
     [AUTH_PATH_PREFIXES] = {.name = "path_prefixes",
                             .type = CONF_LIST,
                             .env = {"FOCI_JWT_PATH_PREFIXES"},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
-// COVERS: auth_config_log
+// COVERS: auth_config_log auth_settings
 // The settings of authorization-service section 2, with the verdicts of the recording 06-startup.
 #include <setjmp.h>
 #include <stdarg.h>
