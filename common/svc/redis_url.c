@@ -56,8 +56,15 @@ static int hex(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-// Percent-decodes into a zero-terminated text. -EINVAL: bad escape, a zero byte, too long.
-static int decode(struct bytes in, bool plus_is_space, char *ret, size_t cap)
+enum decode_kind {
+    DECODE_SECRET, // user and password may hold anything but a zero byte
+    DECODE_TEXT,   // no control characters: it may be shown
+    DECODE_QUERY,  // as text, and + is a space
+};
+
+// Percent-decodes into a zero-terminated text. -EINVAL: bad escape, a byte that is not allowed, too
+// long.
+static int decode(struct bytes in, enum decode_kind kind, char *ret, size_t cap)
 {
     size_t n = 0;
     for (size_t i = 0; i < in.n; i++) {
@@ -70,10 +77,11 @@ static int decode(struct bytes in, bool plus_is_space, char *ret, size_t cap)
             }
             c = (uint8_t)(hi << 4 | lo);
             i += 2;
-        } else if (c == '+' && plus_is_space) {
+        } else if (c == '+' && kind == DECODE_QUERY) {
             c = ' ';
         }
-        if (c == 0 || n + 1 >= cap) {
+        bool const shown = kind != DECODE_SECRET;
+        if (c == 0 || (shown && (c < 0x20 || c == 0x7f)) || n + 1 >= cap) {
             return -EINVAL;
         }
         ret[n++] = (char)c;
@@ -261,8 +269,8 @@ static int read_query(struct redis_url *u, struct bytes query, char *err)
             continue;
         }
         (void)cut(pair, '=', &key, &value);
-        if (decode(key, true, name, sizeof(name)) != 0 ||
-            decode(value, true, text, sizeof(text)) != 0) {
+        if (decode(key, DECODE_QUERY, name, sizeof(name)) != 0 ||
+            decode(value, DECODE_QUERY, text, sizeof(text)) != 0) {
             return fail(err, "redis: parameter that cannot be read");
         }
         size_t i = 0;
@@ -286,8 +294,8 @@ static int read_user(struct redis_url *u, struct bytes info, char *err)
     struct bytes name;
     struct bytes password;
     (void)cut(info, ':', &name, &password);
-    if (decode(name, false, u->user, sizeof(u->user)) != 0 ||
-        decode(password, false, u->password, sizeof(u->password)) != 0) {
+    if (decode(name, DECODE_SECRET, u->user, sizeof(u->user)) != 0 ||
+        decode(password, DECODE_SECRET, u->password, sizeof(u->password)) != 0) {
         return fail(err, "redis: user or password with a bad percent escape");
     }
     return 0;
@@ -311,7 +319,8 @@ static int read_host(struct redis_url *u, struct bytes at, char *err)
         return fail(err, "redis: invalid port");
     }
     u->port = (uint16_t)v;
-    if (decode(host.n > 0 ? host : bytes_str("localhost"), false, u->host, sizeof(u->host)) != 0 ||
+    if (decode(host.n > 0 ? host : bytes_str("localhost"), DECODE_TEXT, u->host, sizeof(u->host)) !=
+            0 ||
         strpbrk(u->host, " /\\@") != NULL) {
         return fail(err, "redis: invalid host");
     }
@@ -322,7 +331,7 @@ static int read_host(struct redis_url *u, struct bytes at, char *err)
 static int read_path(struct redis_url *u, struct bytes path, char *err)
 {
     char text[64];
-    if (decode(path, false, text, sizeof(text)) != 0) {
+    if (decode(path, DECODE_TEXT, text, sizeof(text)) != 0) {
         return fail(err, "redis: invalid URL path");
     }
     struct bytes p = bytes_str(text);
@@ -386,7 +395,7 @@ static int read_parts(struct redis_url *u, const char *text, char *err)
         r = read_user(u, info, err);
     }
     if (r == 0 && u->local) {
-        if (decode(rest, false, u->host, sizeof(u->host)) != 0 || u->host[0] == '\0') {
+        if (decode(rest, DECODE_TEXT, u->host, sizeof(u->host)) != 0 || u->host[0] == '\0') {
             return fail(err, "redis: empty unix socket path");
         }
     } else if (r == 0) {

@@ -59,6 +59,8 @@ static const struct {
     {"redis://h?db=x", NULL, NULL, NULL},
     {"redis://h?pool_fifo=maybe", NULL, NULL, NULL},
     {"redis://h?dial_timeout=5x", NULL, NULL, NULL},
+    {"redis://h?%0ax=1", NULL, NULL, NULL},
+    {"redis://h%0a", NULL, NULL, NULL},
     {"redis://h\n", NULL, NULL, NULL},
     {"unix://", NULL, NULL, NULL},
 };
