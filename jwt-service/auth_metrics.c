@@ -17,11 +17,18 @@ enum auth_family {
     SFU_CALLS,
     SFU_SECONDS,
     JOBS,
-    EVENT_CALLS,
-    EVENT_SECONDS,
+    LEAVES_BEGUN,
     LEAVES_ENDED,
-    LIMITED,
+    LOOKUPS,
+    LOOKUPS_FAILED,
+    EVENTS_OF_SFU,
+    HOOKS_MISSING,
+    EVENT_CALLS,
+    EVENT_LIMITED,
+    EVENT_UNAUTHENTICATED,
     STORE,
+    STORE_PENDING,
+    STORE_UP,
     WEBHOOKS,
     KEY_AGE,
     KEY_RETIRES,
@@ -65,17 +72,37 @@ static const struct metric_desc table[AUTH_FAMILY_COUNT] = {
     [SFU_SECONDS] = {"auth_sfu_seconds", "How long calls of the SFU's API took.", METRIC_HISTOGRAM,
                      .labels = {"call"}, SECONDS},
     [JOBS] = {"delegated_jobs", "Delegated leaves, by state.", METRIC_GAUGE, .labels = {"state"}},
+    [LEAVES_BEGUN] =
+        {"delegated_begun_total",
+         "Delegated leaves taken over (new), taken up from the store (restored), found "
+         "there too late (expired) and refused for their number (limited).",
+         METRIC_COUNTER, .labels = {"how"}},
+    [LEAVES_ENDED] = {"delegated_ended_total", "Delegated leaves that ended, by how.",
+                      METRIC_COUNTER, .labels = {"how"}},
+    [LOOKUPS] = {"delegated_lookups_total", "Questions to the SFU for participants.",
+                 METRIC_COUNTER},
+    [LOOKUPS_FAILED] = {"delegated_lookup_failures_total", "Those that it did not answer.",
+                        METRIC_COUNTER},
+    [EVENTS_OF_SFU] = {"delegated_webhooks_total",
+                       "Webhooks that a delegated leave waited for, and others.", METRIC_COUNTER,
+                       .labels = {"of"}},
+    [HOOKS_MISSING] = {"delegated_webhooks_missing",
+                       "1 if participants were on the SFU for minutes and it sent no webhook.",
+                       METRIC_GAUGE},
     [EVENT_CALLS] = {"delegated_calls_total",
                      "Attempts on delayed events at homeservers, by action and outcome.",
                      METRIC_COUNTER, .labels = {"action", "outcome"}},
-    [EVENT_SECONDS] = {"delegated_call_seconds", "How long attempts on delayed events took.",
-                       METRIC_HISTOGRAM, .labels = {"action"}, SECONDS},
-    [LEAVES_ENDED] = {"delegated_ended_total", "Delegated leaves that ended, by how.",
-                      METRIC_COUNTER, .labels = {"how"}},
-    [LIMITED] = {"auth_homeserver_limited_total", "Answers 429 of homeservers.", METRIC_COUNTER,
-                 .labels = {"what"}},
+    [EVENT_LIMITED] = {"delegated_limited_total", "Answers 429 of homeservers to such attempts.",
+                       METRIC_COUNTER},
+    [EVENT_UNAUTHENTICATED] = {"delegated_unauthenticated_total",
+                               "Answers of homeservers that demand a token for such attempts.",
+                               METRIC_COUNTER},
     [STORE] = {"auth_store_writes_total", "Writes of delegated leaves, by outcome.", METRIC_COUNTER,
                .labels = {"backend", "outcome"}},
+    [STORE_PENDING] = {"auth_store_pending", "Delegated leaves that are not safe in the store yet.",
+                       METRIC_GAUGE},
+    [STORE_UP] = {"auth_store_up", "0 while the store of delegated leaves cannot be written.",
+                  METRIC_GAUGE},
     [WEBHOOKS] = {"auth_webhooks_total", "Webhooks of the SFU, accepted or why they were refused.",
                   METRIC_COUNTER, .labels = {"result"}},
     [KEY_AGE] = {"auth_key_age_seconds", "Since the API key was added.", METRIC_GAUGE,
@@ -129,6 +156,7 @@ struct metrics *auth_metrics_new(const char *version, wall_t started)
     if (m != NULL) {
         metrics_set(m, BUILD_INFO, LABELS(version), 1);
         metrics_set(m, STARTED, NULL, (double)started.us / (double)US_PER_S);
+        metrics_set(m, STORE_UP, NULL, 1); // also where nothing is stored
         touch_known(m);
     }
     return m;
@@ -173,31 +201,47 @@ void auth_metrics_sfu(struct metrics *m, const char *call, const char *outcome, 
     metrics_observe(m, SFU_SECONDS, LABELS(call), in_seconds(us));
 }
 
-void auth_metrics_jobs(struct metrics *m, const char *state, size_t n)
+void auth_metrics_leaves(struct metrics *m, const struct leave_counts *c)
 {
-    metrics_set(m, JOBS, LABELS(state), (double)n);
+    for (size_t i = 0; i < LEAVE_STATE_COUNT; i++) {
+        metrics_set(m, JOBS, LABELS(leave_state_name((enum leave_state)i)), (double)c->jobs[i]);
+    }
+    for (size_t i = 0; i < LEAVE_OUTCOME_COUNT; i++) {
+        metrics_raise(m, LEAVES_ENDED, LABELS(leave_outcome_name((enum leave_outcome)i)),
+                      (double)c->ended[i]);
+    }
+    metrics_raise(m, LEAVES_BEGUN, LABELS("new"), (double)c->begun);
+    metrics_raise(m, LEAVES_BEGUN, LABELS("restored"), (double)c->restored);
+    metrics_raise(m, LEAVES_BEGUN, LABELS("expired"), (double)c->expired);
+    metrics_raise(m, LEAVES_BEGUN, LABELS("limited"), (double)c->limited);
+    metrics_raise(m, LOOKUPS, NULL, (double)c->lookups);
+    metrics_raise(m, LOOKUPS_FAILED, NULL, (double)c->lookup_failures);
+    metrics_raise(m, EVENTS_OF_SFU, LABELS("leave"), (double)c->webhooks);
+    metrics_raise(m, EVENTS_OF_SFU, LABELS("other"), (double)c->webhooks_other);
+    metrics_set(m, HOOKS_MISSING, NULL, c->webhooks_missing);
 }
 
-void auth_metrics_delayed_event(struct metrics *m, const char *action, const char *outcome,
-                                int64_t us)
+void auth_metrics_delayed_events(struct metrics *m, const struct delayed_event_counts *c)
 {
-    metrics_add(m, EVENT_CALLS, LABELS(action, outcome), 1);
-    metrics_observe(m, EVENT_SECONDS, LABELS(action), in_seconds(us));
+    metrics_raise(m, EVENT_CALLS, LABELS("restart", "ok"), (double)c->restarts_ok);
+    metrics_raise(m, EVENT_CALLS, LABELS("restart", "gone"), (double)c->restarts_gone);
+    metrics_raise(m, EVENT_CALLS, LABELS("restart", "failed"), (double)c->restarts_failed);
+    metrics_raise(m, EVENT_CALLS, LABELS("send", "ok"), (double)c->sends_ok);
+    metrics_raise(m, EVENT_CALLS, LABELS("send", "failed"), (double)c->sends_failed);
+    metrics_raise(m, EVENT_LIMITED, NULL, (double)c->limited);
+    metrics_raise(m, EVENT_UNAUTHENTICATED, NULL, (double)c->unauthenticated);
 }
 
-void auth_metrics_leave_ended(struct metrics *m, const char *how)
+void auth_metrics_store(struct metrics *m, enum job_store_kind kind,
+                        const struct job_store_stats *s)
 {
-    metrics_add(m, LEAVES_ENDED, LABELS(how), 1);
-}
-
-void auth_metrics_limited_by_homeserver(struct metrics *m, const char *what)
-{
-    metrics_add(m, LIMITED, LABELS(what), 1);
-}
-
-void auth_metrics_store(struct metrics *m, const char *backend, const char *outcome)
-{
-    metrics_add(m, STORE, LABELS(backend, outcome), 1);
+    static const char *const names[] = {[JOB_STORE_MEMORY] = "memory",
+                                        [JOB_STORE_JOURNAL] = "journal",
+                                        [JOB_STORE_REDIS] = "redis"};
+    metrics_raise(m, STORE, LABELS(names[kind], "ok"), (double)s->writes);
+    metrics_raise(m, STORE, LABELS(names[kind], "failed"), (double)s->failures);
+    metrics_set(m, STORE_PENDING, NULL, (double)s->pending);
+    metrics_set(m, STORE_UP, NULL, s->up);
 }
 
 void auth_metrics_webhook(struct metrics *m, const char *result)

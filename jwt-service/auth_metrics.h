@@ -8,6 +8,7 @@
 
 #include "common/lk/keys.h"
 #include "common/svc/metrics.h"
+#include "jwt-service/delayed_leave_manager.h"
 #include "jwt-service/request_log.h"
 
 // Registry with all families; series whose labels we know exist from the start. `started`: of the
@@ -28,18 +29,14 @@ void auth_metrics_openid(struct metrics *m, bool full_access, const char *outcom
 // A call of the SFU's API ended. call: "CreateRoom"; outcome: "ok" or the cause.
 void auth_metrics_sfu(struct metrics *m, const char *call, const char *outcome, int64_t us);
 
-// Delegated leaves in a state now; a state that is not set again keeps its value.
-void auth_metrics_jobs(struct metrics *m, const char *state, size_t n);
-// One attempt on a delayed event: action "restart" or "send"; outcome "ok" or the class of the
-// answer.
-void auth_metrics_delayed_event(struct metrics *m, const char *action, const char *outcome,
-                                int64_t us);
-// How a delegated leave ended: "sent", "gone", "aborted", "replaced", ...
-void auth_metrics_leave_ended(struct metrics *m, const char *how);
-// A homeserver answered 429. what: "openid", "restart", "send".
-void auth_metrics_limited_by_homeserver(struct metrics *m, const char *what);
-// The store of delegated leaves: backend "memory", "journal" or "redis"; outcome "ok" or "failed".
-void auth_metrics_store(struct metrics *m, const char *backend, const char *outcome);
+// What the modules of delegated leaves count themselves, as it is now: to be called before each
+// metrics_write. Jobs by state and by how they ended, lookups, webhooks that were missed; attempts
+// on delayed events by action and outcome, answers 429 and those that demand a token; writes of the
+// store.
+void auth_metrics_leaves(struct metrics *m, const struct leave_counts *c);
+void auth_metrics_delayed_events(struct metrics *m, const struct delayed_event_counts *c);
+void auth_metrics_store(struct metrics *m, enum job_store_kind kind,
+                        const struct job_store_stats *s);
 
 // A webhook: "accepted", or why it was refused.
 void auth_metrics_webhook(struct metrics *m, const char *result);

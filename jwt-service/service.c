@@ -158,12 +158,16 @@ static void refresh_metrics(void *user)
 {
     struct service *const s = user;
     auth_metrics_keys(s->metrics, s->config->keys, loop_wall(s->loop));
+    struct delayed_event_counts events;
+    delayed_event_counts(s->delayed, &events);
+    auth_metrics_delayed_events(s->metrics, &events);
     if (s->leaves) {
-        struct leave_counts counts;
-        leave_manager_counts(s->leaves, &counts);
-        for (int i = 0; i < LEAVE_STATE_COUNT; i++) {
-            auth_metrics_jobs(s->metrics, leave_state_name((enum leave_state)i), counts.jobs[i]);
-        }
+        struct leave_counts leaves;
+        struct job_store_stats store;
+        leave_manager_counts(s->leaves, &leaves);
+        auth_metrics_leaves(s->metrics, &leaves);
+        job_store_stats(s->store, &store);
+        auth_metrics_store(s->metrics, job_store_kind(s->store), &store);
     }
 }
 
