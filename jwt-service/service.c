@@ -430,17 +430,18 @@ static int make_watches(struct service *s)
     }
     char err[CONF_ERROR_MAX];
     const char *const path = conf_str(c->conf, AUTH_POLICY_FILE);
-    int r = access_policy_load(path, &s->policy, err);
-    if (r < 0) {
-        return r == -ENOMEM ? r : service_complain(err);
-    }
-    auth_metrics_policy_rules(s->metrics, access_policy_rules(s->policy));
-    r = filewatch_new(s->loop, path, on_policy_file, s, &s->policy_watch);
+    // Watched, then read: what changes between is told.
+    int r = filewatch_new(s->loop, path, on_policy_file, s, &s->policy_watch);
     if (r < 0) {
         log_warn(NULL, "policy.not_watched", KV_STR("file", path), KV_ERRNO("error", r),
                  KV_STR("text", "changes are read on SIGHUP only"));
     }
-    return r == -ENOMEM ? r : 0;
+    r = access_policy_load(path, &s->policy, err);
+    if (r < 0) {
+        return r == -ENOMEM ? r : service_complain(err);
+    }
+    auth_metrics_policy_rules(s->metrics, access_policy_rules(s->policy));
+    return 0;
 }
 
 // ---- start -------------------------------------------------------------------------------------
@@ -574,11 +575,13 @@ int service_new(struct auth_config *config, struct service **ret)
     }
     s->config = config;
     raise_descriptor_limit();
+    // First: what is found wanting explains a start that fails, and the findings about keys point into
+    // the set that key_watch may replace as soon as it is made.
+    auth_config_log(config);
     int const r = make_all(s);
     if (r != 0) {
         return r < 0 ? service_complain("cannot start: out of memory") : r;
     }
-    auth_config_log(config);
     if (s->leaves) {
         leave_manager_recover(s->leaves, on_recovered, s);
     } else {

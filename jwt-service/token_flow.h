@@ -61,8 +61,8 @@ void token_flow_free(struct token_flow *f);
 DEFINE_CLEANUP(struct token_flow *, token_flow_free)
 
 // Starts. Times and failures of the steps go to log, which lives as long as the call. fn is called
-// once, possibly from inside this call; *ret is valid until then (NULL if it has been called).
-// -ENOMEM: fn is not called.
+// once, possibly from inside this call; *ret is set before and valid until then. It may stand in what
+// fn frees: nothing is written to it afterwards. -ENOMEM: fn is not called.
 int token_flow_start(struct token_flow *f, const struct token_grant *grant, struct request_log *log,
                      void (*fn)(void *user, const struct token_outcome *outcome), void *user,
                      struct token_flow_call **ret) NODISCARD;
