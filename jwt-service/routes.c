@@ -111,9 +111,6 @@ static bool prefix_allowed(const struct routes *r, const struct httpd_req *req)
 
 static void on_client_endpoint(void *user, struct httpd_req *req)
 {
-    static const enum request_endpoint names[] = {[TOKEN_SFU_GET] = REQUEST_SFU_GET,
-                                                  [TOKEN_GET_TOKEN] = REQUEST_GET_TOKEN,
-                                                  [TOKEN_DELEGATE] = REQUEST_DELEGATE};
     const struct endpoint *const e = user;
     struct routes *const r = e->routes;
     const char *const method = httpd_method(req);
@@ -126,11 +123,11 @@ static void on_client_endpoint(void *user, struct httpd_req *req)
     } else if (strcmp(method, "OPTIONS") == 0) {
         // A day: one preflight less for every join (browsers cap it lower by themselves).
         httpd_add_header(req, "Access-Control-Max-Age", "86400");
-        log_only(r, req, names[e->kind], 200);
+        log_only(r, req, token_call_endpoint(e->kind), 200);
         httpd_respond(req, 200, ANSWER_JSON, nothing);
     } else {
         httpd_add_header(req, "Allow", "POST, OPTIONS");
-        log_only(r, req, names[e->kind], 405);
+        log_only(r, req, token_call_endpoint(e->kind), 405);
         httpd_respond(req, 405, ANSWER_JSON, nothing);
     }
 }
@@ -222,6 +219,7 @@ static void on_ready_gone(void *user)
     if (c->wait) {
         readiness_cancel(c->wait);
     }
+    short_end(c->routes, &c->s, 0);
     mem_free(c);
 }
 

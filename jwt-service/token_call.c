@@ -248,13 +248,18 @@ static void check_openid(struct token_call *c)
 
 // ---- the request ----------------------------------------------------------------------------
 
-static struct token_call *call_new(struct token_calls *t, enum token_endpoint endpoint,
-                                   struct httpd_req *req)
+enum request_endpoint token_call_endpoint(enum token_endpoint endpoint)
 {
     static const enum request_endpoint names[] = {[TOKEN_SFU_GET] = REQUEST_SFU_GET,
                                                   [TOKEN_GET_TOKEN] = REQUEST_GET_TOKEN,
                                                   [TOKEN_DELEGATE] = REQUEST_DELEGATE};
-    struct token_call *const c = NEW(struct token_call);
+    return names[endpoint];
+}
+
+static struct token_call *call_new(struct token_calls *t, enum token_endpoint endpoint,
+                                   struct httpd_req *req)
+{
+    struct token_call *const c = t->in_flight < TOKEN_CALLS_MAX ? NEW(struct token_call) : NULL;
     if (c) {
         struct addr client;
         c->calls = t;
@@ -263,7 +268,8 @@ static struct token_call *call_new(struct token_calls *t, enum token_endpoint en
         arena_init(&c->arena, CALL_ARENA_FIRST, CALL_ARENA_MAX);
         t->in_flight++;
         auth_metrics_in_flight(t->conf.metrics, t->in_flight);
-        answer_log_start(&c->log, loop_now(t->conf.loop), names[endpoint], req, &client);
+        answer_log_start(&c->log, loop_now(t->conf.loop), token_call_endpoint(endpoint), req,
+                         &client);
     }
     return c;
 }
@@ -301,11 +307,26 @@ static bool admit(struct token_call *c, enum token_endpoint endpoint)
     return true;
 }
 
+// More requests than we work on at once. It has its line and counts like the others.
+static void refuse(struct token_calls *t, enum token_endpoint endpoint, struct httpd_req *req)
+{
+    mono_t const at = loop_now(t->conf.loop);
+    unsigned const status = matrix_error_status(MATRIX_BUSY);
+    struct request_log log;
+    struct addr client;
+    (void)answer_client(t->conf.config, req, &client);
+    answer_log_start(&log, at, token_call_endpoint(endpoint), req, &client);
+    request_log_fail(&log, REQUEST_STEP_LIMITS, at, "in_flight", NULL);
+    auth_metrics_request(t->conf.metrics, &log, at, status);
+    request_log_write(&log, at, status, matrix_error_code(MATRIX_BUSY));
+    answer_error(req, MATRIX_BUSY, 1000);
+}
+
 void token_call_start(struct token_calls *t, enum token_endpoint endpoint, struct httpd_req *req)
 {
-    struct token_call *const c = t->in_flight < TOKEN_CALLS_MAX ? call_new(t, endpoint, req) : NULL;
+    struct token_call *const c = call_new(t, endpoint, req);
     if (!c) {
-        answer_error(req, MATRIX_BUSY, 1000);
+        refuse(t, endpoint, req);
         return;
     }
     if (admit(c, endpoint)) {

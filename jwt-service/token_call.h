@@ -35,5 +35,8 @@ DEFINE_CLEANUP(struct token_calls *, token_calls_free)
 // Requests under way.
 size_t token_calls_in_flight(const struct token_calls *t);
 
+// What lines and counters call an endpoint.
+enum request_endpoint token_call_endpoint(enum token_endpoint endpoint);
+
 // Serves one POST; it will be answered.
 void token_call_start(struct token_calls *t, enum token_endpoint endpoint, struct httpd_req *req);

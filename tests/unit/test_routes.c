@@ -42,7 +42,7 @@ static char sfu_room[64];
 
 // What came back.
 static unsigned got_status;
-static char got_body[8192];
+static char got_body[1u << 16];
 static char got_request_id[32];
 static bool got;
 
@@ -191,23 +191,33 @@ static void on_answer(void *user, const struct httpc_result *r)
     (void)snprintf(got_body, sizeof(got_body), "%.*s", (int)r->body.n, (const char *)r->body.p);
 }
 
-static void post(const char *path, const char *body)
+static void begin(const char *method, const char *path, const char *body)
 {
     char url[128];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u%s",
                    httpd_address(service_listener(service), 0).port, path);
-    struct httpc_request const req = {.method = "POST",
+    struct httpc_request const req = {.method = method,
                                       .url = url,
                                       .body = bytes_str(body),
                                       .trusted = true,
                                       .on_done = on_answer};
     got = false;
     assert_int_equal(httpc_start(http, &req, NULL), 0);
+}
+
+static void ask(const char *method, const char *path, const char *body)
+{
+    begin(method, path, body);
     for (int i = 0; i < 2000 && !got; i++) {
         turn();
     }
     assert_true(got);
     assert_int_equal(service_in_flight(service), 0);
+}
+
+static void post(const char *path, const char *body)
+{
+    ask("POST", path, body);
 }
 
 #define OPENID(server)                                                                             \
@@ -309,6 +319,43 @@ static void a_server_that_stops_answers_what_is_under_way(void **state)
     assert_int_equal(got_status, 503);
 }
 
+#define DELEGATING                                                                                 \
+    "{\"room\":\"!room:example.com\",\"device_id\":\"DEV\",\"delay_id\":\"d\","                    \
+    "\"delay_timeout\":10000," OPENID("full.example") "}"
+
+static void what_delegated_leaves_count_is_in_the_metrics(void **state)
+{
+    (void)state;
+    post("/sfu/get", DELEGATING);
+    assert_int_equal(got_status, 200);
+    ask("GET", "/metrics", "");
+    assert_int_equal(got_status, 200);
+    assert_non_null(strstr(got_body, "delegated_begun_total{how=\"new\"} 1\n"));
+    assert_non_null(strstr(got_body, "delegated_jobs{state=\"waiting\"} 1\n"));
+    assert_non_null(
+        strstr(got_body, "auth_store_writes_total{backend=\"journal\",outcome=\"ok\"}"));
+}
+
+// Whatever a request waits for when the service ends: it is answered, and nothing is left behind or
+// touched afterwards (which a sanitizer would see).
+static void a_service_may_end_at_any_moment_of_a_request(void **state)
+{
+    for (int turns = 0; turns < 40; turns++) {
+        begin("POST", "/sfu/get", DELEGATING);
+        for (int i = 0; i < turns && !got; i++) {
+            turn();
+        }
+        service_free(service);
+        service = NULL;
+        for (int i = 0; i < 2000 && !got; i++) {
+            loop_run_once(stand_in_loop, 1);
+        }
+        assert_true(got);
+        assert_int_equal(teardown(state), 0);
+        assert_int_equal(setup(state), 0);
+    }
+}
+
 static void subjects_must_be_of_the_asked_server(void **state)
 {
     (void)state;
@@ -340,16 +387,18 @@ static void subjects_must_be_of_the_asked_server(void **state)
     }
 }
 
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_full_access_user_gets_token_and_room, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_restricted_user_gets_only_the_token, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_the_homeserver_does_not_confirm_is_401, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(an_sfu_that_fails_is_500, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_server_that_stops_answers_what_is_under_way, setup,
-                                        teardown),
+        TEST(a_full_access_user_gets_token_and_room),
+        TEST(a_restricted_user_gets_only_the_token),
+        TEST(what_the_homeserver_does_not_confirm_is_401),
+        TEST(an_sfu_that_fails_is_500),
+        TEST(a_server_that_stops_answers_what_is_under_way),
+        TEST(what_delegated_leaves_count_is_in_the_metrics),
+        TEST(a_service_may_end_at_any_moment_of_a_request),
         cmocka_unit_test(subjects_must_be_of_the_asked_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
