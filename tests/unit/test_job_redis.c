@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -514,39 +515,57 @@ static struct loop_poll *talking;
 static unsigned hsets;
 static unsigned others;
 
-// Whole commands at a time are enough here: they are small and the client sends each at once.
+// Reads one command at *at, moves behind it and writes its first word. False: no whole one.
+static bool next_command(const char **at, char word[16])
+{
+    char *p = NULL;
+    if (**at != '*') {
+        return false;
+    }
+    long const count = strtol(*at + 1, &p, 10);
+    p += 2;
+    for (long i = 0; i < count; i++) {
+        if (*p != '$') {
+            return false;
+        }
+        long const n = strtol(p + 1, &p, 10);
+        p += 2;
+        if (i == 0) {
+            (void)snprintf(word, 16, "%.*s", (int)n, p);
+        }
+        p += n + 2;
+    }
+    *at = p;
+    return true;
+}
+
+// The client sends each command in one piece, and they are small.
 static void on_talk(void *user, unsigned events)
 {
     (void)user;
     (void)events;
     char buf[8192];
+    char word[16];
     ssize_t const n = recv(peer, buf, sizeof(buf) - 1, MSG_DONTWAIT);
     if (n <= 0) {
         loop_poll_set(talking, 0);
         return;
     }
     buf[n] = '\0';
-    for (const char *at = buf; at != NULL && *at == '*'; at = strstr(at + 1, "\r\n*")) {
-        at += *at == '\r' ? 2 : 0;
+    const char *at = buf;
+    while (next_command(&at, word)) {
         const char *out = "-ERR unknown command\r\n";
-        const char *const name = strstr(at, "\r\n$") != NULL ? strstr(at + 4, "\r\n") + 2 : "";
-        if (strncmp(name, "PING", 4) == 0) {
+        if (strcmp(word, "PING") == 0) {
             out = "+PONG\r\n";
-        } else if (strncmp(name, "HGETALL", 7) == 0) {
+        } else if (strcmp(word, "HGETALL") == 0) {
             out = "*0\r\n";
-        } else if (strncmp(name, "HSET", 4) == 0) {
+        } else if (strcmp(word, "HSET") == 0) {
             hsets++;
             out = ":1\r\n";
         } else {
             others++;
         }
         (void)!send(peer, out, strlen(out), MSG_NOSIGNAL);
-        const char *const next = strstr(at, "\r\n*");
-        at = next != NULL ? next : at + strlen(at) - 1;
-        if (next == NULL) {
-            break;
-        }
-        at = next - 1;
     }
 }
 
