@@ -141,3 +141,8 @@ bool auth_config_exempt_address(const struct auth_config *c, const struct addr *
 
 // Writes what the operator should know at start to the log.
 void auth_config_log(const struct auth_config *c);
+
+// What --check-config prints: each setting with its origin, what is in force where that follows from
+// several settings or from none, and a line "warning: ..." for what auth_config_log would write (but
+// for what as_config_log does). No secrets.
+void auth_config_explain(const struct auth_config *c, wall_t now, struct dynbuf *out);

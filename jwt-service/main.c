@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/base/hash.h"
+#include "common/sys/clock.h"
 #include "common/sys/privacy.h"
 #include "common/sys/random.h"
 #include "jwt-service/service.h"
@@ -90,23 +91,33 @@ static int policy_test(const struct auth_config *c)
 
 // ---- start -------------------------------------------------------------------------------------
 
+// The policy file counts as well: with one that is refused the service would not start.
+static int check_policy(const struct auth_config *c)
+{
+    CLEANUP(access_policy_free) struct access_policy *policy = NULL;
+    char err[CONF_ERROR_MAX];
+    return conf_has(c->conf, AUTH_POLICY_FILE) &&
+                   access_policy_load(conf_str(c->conf, AUTH_POLICY_FILE), &policy, err) < 0
+               ? service_complain(err)
+               : 0;
+}
+
 static int show(const struct auth_config *c, enum conf_action action)
 {
     struct dynbuf out;
+    int status = 0;
     dynbuf_init(&out, 256u << 10);
     if (action == CONF_SHOW_HELP) {
         conf_help(auth_config_spec(), &out);
     } else if (action == CONF_SHOW_VERSION) {
         dynbuf_addf(&out, "%s %s\n", auth_config_spec()->program, auth_config_spec()->version);
     } else {
-        conf_dump(c->conf, &out);
-        for (size_t i = 0; i < conf_warnings(c->conf); i++) {
-            dynbuf_addf(&out, "warning: %s\n", conf_warning(c->conf, i));
-        }
+        auth_config_explain(c, clock_wall(), &out);
+        status = check_policy(c);
     }
     (void)fwrite(out.p, 1, out.n, stdout);
     dynbuf_done(&out);
-    return 0;
+    return status;
 }
 
 // For whoever starts the SFU beside us: keys made for this run are known to nobody else yet.

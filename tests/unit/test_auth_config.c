@@ -197,6 +197,55 @@ static void settings_without_effect_are_told(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+static const char *explained(const char *const *env)
+{
+    static char text[16384];
+    struct dynbuf out;
+    CLEANUP(auth_config_free) struct auth_config *c = load(env, NULL);
+    assert_non_null(c);
+    dynbuf_init(&out, sizeof(text));
+    auth_config_explain(c, (wall_t){1788220800 * US_PER_S}, &out);
+    (void)snprintf(text, sizeof(text), "%s", dynbuf_cstr(&out));
+    dynbuf_done(&out);
+    assert_null(strstr(text, "devsecret"));
+    return text;
+}
+
+#define SAYS(env, part)                                                                            \
+    do {                                                                                           \
+        if (!strstr(explained(env), part)) {                                                       \
+            fail_msg("no \"%s\" in\n%s", part, explained(env));                                    \
+        }                                                                                          \
+    } while (0)
+
+// --check-config: what holds, from where, and what the log would warn of at the start.
+static void a_check_tells_what_holds_and_what_does_not(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/auth_config_half_XXXXXX";
+    char entry[80];
+    int const fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "filekey\n", 8), 8);
+    assert_int_equal(close(fd), 0);
+    (void)snprintf(entry, sizeof(entry), "LIVEKIT_KEY_FROM_FILE=%s", path);
+    SAYS(ENV(ALL), "livekit_url = ws://127.0.0.1:7899  (environment LIVEKIT_URL)\n");
+    SAYS(ENV(ALL), "own calls go to    ws://127.0.0.1:7899\n"); // nobody set it
+    SAYS(ENV(ALL), "listens on         127.0.0.1:8089\n");
+    SAYS(ENV(ALL), "warning: key devkey: everybody knows this secret");
+    SAYS(ENV(ALL, "LIVEKIT_API_KEY=x"), "did you mean LIVEKIT_KEY?\n");
+    SAYS(ENV(ALL, "LIVEKIT_LOG_LEVEL=loud"), "warning: LIVEKIT_LOG_LEVEL: unknown log level");
+    SAYS(ENV(ALL, "LIVEKIT_INSECURE_SKIP_VERIFY_TLS=yes"), "certificates are checked: only ");
+    SAYS(ENV(ALL, "FOCI_JWT_DELEGATION=false", "LIVEKIT_REDIS_URL=redis://h"),
+         "LIVEKIT_REDIS_URL: no leaves are taken over: FOCI_JWT_DELEGATION is false (environment");
+    // Contradictions name both places.
+    SAYS(ENV(ALL, entry), "keys               filekey (signs)\n");
+    SAYS(ENV(ALL, entry),
+         "what the environment LIVEKIT_KEY says is not used: LIVEKIT_KEY_FROM_FILE "
+         "(environment LIVEKIT_KEY_FROM_FILE) outranks it");
+    assert_int_equal(unlink(path), 0);
+}
+
 static void overrides_are_pairs(void **state)
 {
     (void)state;
@@ -429,6 +478,7 @@ int main(void)
         cmocka_unit_test(certificates_that_cannot_be_read_are_told_at_the_start),
         cmocka_unit_test(only_development_logs_people),
         cmocka_unit_test(settings_without_effect_are_told),
+        cmocka_unit_test(a_check_tells_what_holds_and_what_does_not),
         cmocka_unit_test(overrides_are_pairs),
         cmocka_unit_test(numbers_and_levels),
         cmocka_unit_test(commands),
