@@ -118,7 +118,8 @@ int64_t conf_ms(const struct conf *c, size_t item); // CONF_DURATION
 size_t conf_list_len(const struct conf *c, size_t item);
 const char *conf_list_at(const struct conf *c, size_t item, size_t i);
 
-// CONF_BIND. Without a host both 0.0.0.0 and [::] are given; a name gives what it resolves to.
+// CONF_BIND. Without a host, and for [::], both 0.0.0.0 and [::] are given; a name gives what it
+// resolves to.
 #define CONF_BIND_MAX 4
 size_t conf_bind(const struct conf *c, size_t item, struct addr ret[static CONF_BIND_MAX]);
 

@@ -159,7 +159,9 @@ int conf_parse_bind(const char *text, struct addr ret[static CONF_BIND_MAX], siz
     if (split_bind(text, host, sizeof(host), &port_text) < 0 || parse_port(port_text, &port) < 0) {
         return -EINVAL;
     }
-    if (host[0] == '\0' || strcmp(host, "*") == 0) {
+    // "[::]" means both families as well: programs in Go, which settings are carried over from, take
+    // it so, and IPv6 sockets of ours are for IPv6 alone.
+    if (host[0] == '\0' || strcmp(host, "*") == 0 || strcmp(host, "::") == 0) {
         ret[0] = (struct addr){.family = ADDR_V4, .port = port};
         ret[1] = (struct addr){.family = ADDR_V6, .port = port};
         *ret_n = 2;

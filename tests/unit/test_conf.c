@@ -310,6 +310,16 @@ static void durations_and_binds(void **state)
     size_t n = 0;
     assert_int_equal(conf_parse_bind("127.0.0.1:http", a, &n), 0);
     assert_int_equal(a[0].port, 80);
+    static const char *const everywhere[] = {"8080", ":8080", "*:8080", "[::]:8080"};
+    for (size_t i = 0; i < ARRAY_LEN(everywhere); i++) {
+        assert_int_equal(conf_parse_bind(everywhere[i], a, &n), 0);
+        assert_int_equal(n, 2);
+        assert_true(a[0].family == ADDR_V4 && a[1].family == ADDR_V6);
+        assert_true(addr_is_unspecified(&a[0]) && addr_is_unspecified(&a[1]));
+        assert_true(a[0].port == 8080 && a[1].port == 8080);
+    }
+    assert_int_equal(conf_parse_bind("0.0.0.0:8080", a, &n), 0);
+    assert_int_equal(n, 1);
 }
 
 int main(void)
