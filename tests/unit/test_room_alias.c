@@ -85,7 +85,9 @@ static void join_tokens_carry_exactly_the_grants_of_the_original(void **state)
     struct token_subject s = {.room = "R", .identity = "I"};
     wall_t const now = {INT64_C(1767225600) * US_PER_S};
     char *token = NULL;
-    assert_int_equal(token_issue_join(api_keys_first(keys), now, &s, &token), 0);
+    struct token_rights const rights = {
+        .publish = true, .subscribe = true, .update_metadata = true, .lifetime_s = 3600};
+    assert_int_equal(token_issue_join(api_keys_first(keys), now, &s, &rights, &token), 0);
     CLEANUP(access_token_free) struct access_token *t = NULL;
     struct access_token_refusal refusal;
     assert_int_equal(access_token_verify(keys, now, bytes_str(token), &t, &refusal), 0);
@@ -109,12 +111,34 @@ static void join_tokens_carry_exactly_the_grants_of_the_original(void **state)
     assert_null(create->claims.identity);
 }
 
+static void what_is_not_allowed_is_written_out(void **state)
+{
+    (void)state;
+    CLEANUP(api_keys_free) struct api_keys *keys = api_keys_new();
+    assert_int_equal(api_keys_add(keys, bytes_str("devkey"), bytes_str("devsecret")), 0);
+    struct token_subject s = {.room = "R", .identity = "I"};
+    wall_t const now = {INT64_C(1767225600) * US_PER_S};
+    // Camera is LiveKit's source 1, microphone 2.
+    struct token_rights const rights = {.subscribe = true, .sources = 1u << 2, .lifetime_s = 60};
+    char *token = NULL;
+    assert_int_equal(token_issue_join(api_keys_first(keys), now, &s, &rights, &token), 0);
+    CLEANUP(access_token_free) struct access_token *t = NULL;
+    struct access_token_refusal refusal;
+    assert_int_equal(access_token_verify(keys, now, bytes_str(token), &t, &refusal), 0);
+    mem_free(token);
+    assert_int_equal(t->claims.exp - t->claims.iat, 60);
+    assert_int_equal(t->claims.video.can_publish, TRISTATE_FALSE);
+    assert_int_equal(t->claims.video.can_update_own_metadata, TRISTATE_FALSE);
+    assert_int_equal(t->claims.video.can_publish_sources, 1u << 2);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(hashes_are_those_of_the_specification),
         cmocka_unit_test(both_endpoints_lead_into_one_room),
         cmocka_unit_test(join_tokens_carry_exactly_the_grants_of_the_original),
+        cmocka_unit_test(what_is_not_allowed_is_written_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
