@@ -145,8 +145,10 @@ int main(int argc, char **argv, char **envp)
     char err[CONF_ERROR_MAX] = "out of memory";
     uint8_t hash_key[16];
     privacy_no_dumps();
-    (void)signal(SIGPIPE,
-                 SIG_IGN); // a peer that is gone shows as an error where it is written to
+    // A peer that is gone shows as an error where it is written to. A reload before anything is read
+    // needs nothing done, above all not our end (service.c takes SIGHUP over).
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
     rand_bytes(hash_key, sizeof(hash_key));
     hash_set_key(hash_key);
     if (auth_config_load(argc, (const char *const *)argv, (const char *const *)envp, &config, err) <
