@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { browserVersions, closeAll, keepAllEvidence } from './lib/browsers.mjs';
 import { World } from './lib/world.mjs';
 import { killAll, logTail } from './lib/processes.mjs';
+import { scenarios as appservice } from './scenarios/appservice.mjs';
 import { scenarios as demoPage } from './scenarios/demo_page.mjs';
 import { scenarios as delegation } from './scenarios/delegation.mjs';
 import { scenarios as elementCall } from './scenarios/element_call.mjs';
@@ -78,7 +79,14 @@ async function runOne(world, scenario) {
 
 async function main() {
     const options = readArguments();
-    const all = [...livekit, ...elementCall, ...delegation, ...keys, ...demoPage];
+    const all = [
+        ...livekit,
+        ...elementCall,
+        ...delegation,
+        ...appservice,
+        ...keys,
+        ...demoPage,
+    ];
     if (options.help) return process.stdout.write(USAGE);
     if (options.list) return console.log(all.map((s) => s.name).join('\n'));
     const chosen = all.filter((s) => new RegExp(options.only).test(s.name));

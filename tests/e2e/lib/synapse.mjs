@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { start, stop, waitHttp } from './processes.mjs';
 
 const START_MS = 60000;
-const SERVER_NAME = 'e2e.test';
+export const SERVER_NAME = 'e2e.test';
 // Throw-away values.
 const REGISTRATION_SECRET = 'e2e-registration';
 const PASSWORD = 'e2e-password';
 // Tests are fast: no limit may ever be reached.
 const UNLIMITED = { per_second: 10000, burst_count: 10000 };
 
-function configuration(dir, port, livekitServiceUrl) {
+function configuration(dir, port, livekitServiceUrl, registrations) {
     return {
         server_name: SERVER_NAME,
         public_baseurl: `http://127.0.0.1:${port}/`,
@@ -47,6 +47,7 @@ function configuration(dir, port, livekitServiceUrl) {
         default_room_version: '11',
         // Delayed events (MSC4140) are off without this.
         max_event_delay_duration: '24h',
+        app_service_config_files: registrations,
         matrix_rtc: {
             transports: [{ type: 'livekit', livekit_service_url: livekitServiceUrl }],
         },
@@ -55,6 +56,9 @@ function configuration(dir, port, livekitServiceUrl) {
             msc4143_enabled: true,
             msc4222_enabled: true,
             msc4354_enabled: true,
+            // What application services need that serve calls; nothing without a registration.
+            msc4502_enabled: registrations.length > 0,
+            msc4512_enabled: registrations.length > 0,
         },
         rc_message: UNLIMITED,
         rc_delayed_event_mgmt: UNLIMITED,
@@ -73,12 +77,14 @@ const LOGGING = {
     root: { level: 'INFO', handlers: ['console'] },
 };
 
-export async function startSynapse(settings, port, livekitServiceUrl) {
+/** `registrations`: files of application services. */
+export async function startSynapse(settings, port, livekitServiceUrl, registrations = []) {
     const dir = join(settings.outDir, 'synapse');
     mkdirSync(dir, { recursive: true });
     // Synapse reads YAML, and JSON is YAML.
     const config = join(dir, 'homeserver.yaml');
-    writeFileSync(config, JSON.stringify(configuration(dir, port, livekitServiceUrl), null, 2));
+    const content = configuration(dir, port, livekitServiceUrl, registrations);
+    writeFileSync(config, JSON.stringify(content, null, 2));
     writeFileSync(join(dir, 'log.yaml'), JSON.stringify(LOGGING, null, 2));
     const command = ['-m', 'synapse.app.homeserver', '-c', config];
     execFileSync(settings.python, [...command, '--generate-keys'], { stdio: 'ignore' });
@@ -94,7 +100,8 @@ export async function startSynapse(settings, port, livekitServiceUrl) {
     return { proc, url, serverName: SERVER_NAME, stop: () => stop(proc) };
 }
 
-async function request(homeserver, method, path, body, accessToken) {
+/** What the homeserver answers, good or bad, as {ok, status, body}. */
+export async function ask(homeserver, method, path, body, accessToken) {
     const answer = await fetch(`${homeserver.url}${path}`, {
         method,
         headers: {
@@ -103,10 +110,14 @@ async function request(homeserver, method, path, body, accessToken) {
         },
         body: method === 'GET' ? undefined : JSON.stringify(body ?? {}),
     });
-    const result = await answer.json();
+    return { ok: answer.ok, status: answer.status, body: await answer.json() };
+}
+
+async function request(homeserver, method, path, body, accessToken) {
+    const answer = await ask(homeserver, method, path, body, accessToken);
     if (!answer.ok)
-        throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(result)}`);
-    return result;
+        throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
 }
 
 /** A new user with one device; gives {user_id, device_id, access_token}. */
@@ -174,6 +185,26 @@ export async function callMembers(homeserver, reader, roomId) {
         ({ type, content }) => type === 'm.room.encrypted' || content.application !== undefined,
     );
     return [...new Set(inside.map((event) => event.sender))];
+}
+
+/**
+ * Puts `user` into the room's call by a membership that is room state, and leaves its end with the
+ * homeserver for `delayMs` (MSC4140); gives the id of that delayed event.
+ */
+export async function enterCall(homeserver, user, roomId, delayMs) {
+    const room = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}`;
+    const key = encodeURIComponent(`_${user.user_id}_${user.device_id}_m.call`);
+    const path = `${room}/state/${MEMBER_STATE}/${key}`;
+    const content = { application: 'm.call', call_id: '', device_id: user.device_id };
+    const put = (to, body) => request(homeserver, 'PUT', to, body, user.access_token);
+    const { delay_id: delayId } = await put(`${path}?org.matrix.msc4140.delay=${delayMs}`, {});
+    await put(path, content);
+    return delayId;
+}
+
+export function leaveRoom(homeserver, user, roomId) {
+    const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/leave`;
+    return request(homeserver, 'POST', path, {}, user.access_token);
 }
 
 /** What foci-jwt asks the homeserver about. */

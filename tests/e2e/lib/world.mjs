@@ -2,6 +2,7 @@
 // The servers of a run, each started when the first scenario asks for it and kept for the others.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { handsOver, writeRegistration } from './appservice.mjs';
 import { bundleWidgetHost } from './bundle.mjs';
 import { servePages } from './pages_server.mjs';
 import { freePorts, kill } from './processes.mjs';
@@ -20,6 +21,10 @@ export class World {
             sfu: () => this.startSfu(),
             synapse: () => this.startSynapse(),
             jwt: () => this.startJwt(),
+            // A set of its own in which foci-jwt is an application service of the homeserver.
+            asSfu: () => this.startAsSfu(),
+            asSynapse: () => this.startAsSynapse(),
+            asJwt: () => this.startAsJwt(),
         };
     }
 
@@ -63,6 +68,38 @@ export class World {
         const homeserver = await this.need('synapse');
         const sfu = await this.need('sfu');
         return startJwt(this.settings, (await this.ports()).jwt, sfu, homeserver, env);
+    }
+
+    /** Ports, a folder for data and logs, and the registration that both sides read. */
+    async asPlace() {
+        if (!this.allAs) {
+            const [port, udpPort, tcpPort, synapse, jwt] = await freePorts(5);
+            const outDir = join(this.settings.outDir, 'appservice');
+            this.allAs = {
+                settings: { ...this.settings, outDir },
+                ports: { port, udp_port: udpPort, tcp_port: tcpPort, synapse, jwt },
+                registration: writeRegistration(this.settings.root, outDir, jwt),
+            };
+        }
+        return this.allAs;
+    }
+
+    async startAsSfu() {
+        const { settings, ports } = await this.asPlace();
+        return startSfu(settings, ports, { authService: `http://127.0.0.1:${ports.jwt}` });
+    }
+
+    async startAsSynapse() {
+        const { settings, ports, registration } = await this.asPlace();
+        const service = `http://127.0.0.1:${ports.jwt}`;
+        return startSynapse(settings, ports.synapse, service, [registration]);
+    }
+
+    async startAsJwt() {
+        const { settings, ports, registration } = await this.asPlace();
+        const homeserver = await this.need('asSynapse');
+        const env = handsOver(homeserver, registration);
+        return startJwt(settings, ports.jwt, await this.need('asSfu'), homeserver, env);
     }
 
     /** foci-jwt as after a power cut, or (`crash` false) a restart; with other settings if wanted. */

@@ -16,13 +16,13 @@ const REDIS_START_MS = 10000;
 const QUIET_MS = 3000;
 
 /** Leaves that foci-jwt has taken over, by state. */
-async function leaves(jwt) {
+export async function leaves(jwt) {
     const text = await (await fetch(`${jwt.url}/metrics`)).text();
     const rows = [...text.matchAll(/^delegated_jobs\{state="(\w+)"\} (\d+)$/gm)];
     return Object.fromEntries(rows.map(([, state, n]) => [state.toLowerCase(), Number(n)]));
 }
 
-function connected(jwt, count) {
+export function connected(jwt, count) {
     return until(
         `${count} leaves are delegated and their participants seen`,
         async () => {
@@ -34,7 +34,7 @@ function connected(jwt, count) {
 }
 
 /** `between` may change foci-jwt while the call is up, and gives the one that runs then. */
-async function vanish(context, path, between = async () => context.jwt) {
+export async function vanish(context, path, between = async () => context.jwt) {
     const { alice, bob, roomId } = await startCall(context, path);
     const members = () => callMembers(context.synapse, alice.user, roomId);
     await connected(context.jwt, 2);
