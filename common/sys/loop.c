@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
 
@@ -11,6 +12,9 @@ struct loop {
     uv_prepare_t prepare; // before waiting
     uv_check_t check;     // after serving descriptors
     uv_timer_t once;      // bounds loop_run_once
+    uv_idle_t idle;       // active while a timer is due in the next turn
+    struct loop_timer *soon;
+    uint64_t soon_turn;
     struct clock_sample time;
     bool time_known;  // time was read since the loop last waited
     unsigned handles; // user handles alive or closing
@@ -37,6 +41,8 @@ static void on_check(uv_check_t *h)
     l->time_known = false;
 }
 
+static void on_idle(uv_idle_t *h);
+
 static void on_once(uv_timer_t *h)
 {
     (void)h;
@@ -52,10 +58,12 @@ struct loop *loop_new(void)
         mem_free(l);
         return NULL;
     }
-    // These four cannot fail once the loop exists (libuv documents no error for them).
+    // These five cannot fail once the loop exists (libuv documents no error for them).
     (void)uv_prepare_init(&l->uv, &l->prepare);
     (void)uv_check_init(&l->uv, &l->check);
     (void)uv_timer_init(&l->uv, &l->once);
+    (void)uv_idle_init(&l->uv, &l->idle);
+    l->idle.data = l;
     l->prepare.data = l;
     l->check.data = l;
     (void)uv_prepare_start(&l->prepare, on_prepare);
@@ -72,6 +80,7 @@ void loop_free(struct loop *l)
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->check, NULL);
     uv_close((uv_handle_t *)&l->once, NULL);
+    uv_close((uv_handle_t *)&l->idle, NULL);
     // Runs the close callbacks that are due. It returns at once: nothing that could wait is left.
     (void)uv_run(&l->uv, UV_RUN_NOWAIT);
     assert(l->handles == 0);
@@ -148,7 +157,34 @@ struct loop_timer {
     struct loop *loop;
     void (*fn)(void *user);
     void *user;
+    bool is_soon;       // in the loop's list, and not libuv's to fire
+    uint64_t soon_turn; // when it was set: what is set meanwhile has to wait
+    struct loop_timer *prev, *next;
 };
+
+static void not_soon(struct loop_timer *t)
+{
+    if (t->is_soon) {
+        DL_DELETE(t->loop->soon, t);
+        t->is_soon = false;
+    }
+}
+
+// libuv would fire what is due at once a millisecond later, or, set by another timer, before it looks
+// at any descriptor again.
+static void on_idle(uv_idle_t *h)
+{
+    struct loop *const l = h->data;
+    uint64_t const before = l->soon_turn++;
+    struct loop_timer *t = NULL;
+    while ((t = l->soon) != NULL && t->soon_turn <= before) {
+        not_soon(t);
+        t->fn(t->user);
+    }
+    if (l->soon == NULL) {
+        (void)uv_idle_stop(h);
+    }
+}
 
 static void on_timer(uv_timer_t *h)
 {
@@ -184,8 +220,19 @@ void loop_timer_free(struct loop_timer *t)
 {
     if (t != NULL) {
         t->fn = NULL;
+        not_soon(t);
         uv_close((uv_handle_t *)&t->uv, on_timer_closed);
     }
+}
+
+static void set_soon(struct loop_timer *t)
+{
+    (void)uv_timer_stop(&t->uv);
+    not_soon(t);
+    t->is_soon = true;
+    t->soon_turn = t->loop->soon_turn;
+    DL_APPEND(t->loop->soon, t);
+    (void)uv_idle_start(&t->loop->idle, on_idle);
 }
 
 // libuv fires when its millisecond clock (CLOCK_MONOTONIC too) has reached the loop's cached time
@@ -197,24 +244,34 @@ void loop_timer_set(struct loop_timer *t, mono_t at)
         loop_timer_stop(t);
         return;
     }
-    int64_t const due_ms = at.us <= 0 ? 0 : (at.us + US_PER_MS - 1) / US_PER_MS;
+    if (!mono_before(loop_now(t->loop), at)) {
+        set_soon(t);
+        return;
+    }
+    not_soon(t);
+    int64_t const due_ms = (at.us + US_PER_MS - 1) / US_PER_MS;
     int64_t const left = due_ms - (int64_t)uv_now(&t->loop->uv);
     (void)uv_timer_start(&t->uv, on_timer, left > 0 ? (uint64_t)left : 0, 0);
 }
 
 void loop_timer_set_ms(struct loop_timer *t, int64_t ms_from_now)
 {
-    loop_timer_set(t, mono_add_ms(clock_mono(), ms_from_now));
+    if (ms_from_now <= 0) {
+        set_soon(t);
+    } else {
+        loop_timer_set(t, mono_add_ms(clock_mono(), ms_from_now));
+    }
 }
 
 void loop_timer_stop(struct loop_timer *t)
 {
+    not_soon(t);
     (void)uv_timer_stop(&t->uv);
 }
 
 bool loop_timer_is_set(const struct loop_timer *t)
 {
-    return uv_is_active((const uv_handle_t *)&t->uv) != 0;
+    return t->is_soon || uv_is_active((const uv_handle_t *)&t->uv) != 0;
 }
 
 // ---- descriptors ----------------------------------------------------------------------------

@@ -94,6 +94,79 @@ static void on_timer_free_self(void *user)
     loop_timer_free(s->timer);
 }
 
+// A timer that is due at once, again and again, and a pipe that is readable all the time.
+struct busy {
+    struct loop_timer *t[3];
+    unsigned fired[3];
+    unsigned polled;
+};
+
+static void on_busy(void *user)
+{
+    struct busy *const b = user;
+    b->fired[0]++;
+    loop_timer_set_ms(b->t[0], 0);
+    if (b->t[2] != NULL) {
+        loop_timer_free(b->t[2]); // it was due behind this one
+        b->t[2] = NULL;
+    }
+}
+
+static void on_busy_second(void *user)
+{
+    ((struct busy *)user)->fired[1]++;
+}
+
+static void on_busy_freed(void *user)
+{
+    ((struct busy *)user)->fired[2]++;
+}
+
+static void on_busy_poll(void *user, unsigned events)
+{
+    (void)events;
+    ((struct busy *)user)->polled++;
+}
+
+static void timers_that_are_due_fire_in_the_next_turn_and_starve_nobody(void **state)
+{
+    (void)state;
+    struct loop *const l = loop_new();
+    struct busy b = {0};
+    int fd[2];
+    assert_int_equal(pipe(fd), 0);
+    assert_int_equal(write(fd[1], "x", 1), 1);
+    struct loop_poll *const p = loop_poll_new(l, fd[0], on_busy_poll, &b);
+    loop_poll_set(p, LOOP_READ);
+    b.t[0] = loop_timer_new(l, on_busy, &b);
+    b.t[1] = loop_timer_new(l, on_busy_second, &b);
+    b.t[2] = loop_timer_new(l, on_busy_freed, &b);
+    loop_timer_set_ms(b.t[0], 0);
+    loop_timer_set(b.t[1], loop_now(l));
+    loop_timer_set(b.t[2], (mono_t){0});
+    assert_true(loop_timer_is_set(b.t[1]));
+    for (int i = 0; i < 5; i++) {
+        loop_run_once(l, 1000);
+    }
+    assert_in_range(b.fired[0], 4, 6);
+    assert_int_equal(b.fired[1], 1);
+    assert_int_equal(b.fired[2], 0);
+    assert_in_range(b.polled, 4, 6);
+    loop_timer_stop(b.t[0]);
+    assert_false(loop_timer_is_set(b.t[0]));
+    unsigned const fired = b.fired[0];
+    loop_timer_set_ms(b.t[0], 0);
+    loop_timer_set_ms(b.t[0], 50); // the later setting counts
+    loop_run_once(l, 0);
+    assert_int_equal(b.fired[0], fired);
+    loop_timer_free(b.t[0]);
+    loop_timer_free(b.t[1]);
+    loop_poll_free(p);
+    loop_free(l);
+    (void)close(fd[0]);
+    (void)close(fd[1]);
+}
+
 static void timer_may_free_itself(void **state)
 {
     (void)state;
@@ -226,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timer_fires_once_and_never_early),
         cmocka_unit_test(timer_stopped_or_never_does_not_fire),
+        cmocka_unit_test(timers_that_are_due_fire_in_the_next_turn_and_starve_nobody),
         cmocka_unit_test(timer_may_free_itself),
         cmocka_unit_test(poll_reports_what_is_there_and_pauses),
         cmocka_unit_test(wake_from_another_thread_ends_a_waiting_loop),
