@@ -482,6 +482,11 @@ static int start(struct delayed_event_call *call)
     return cs_discovery_start(d, s->name, on_location, call, &call->query);
 }
 
+bool delayed_event_client_authenticates(const struct delayed_event_client *c)
+{
+    return c->conf.as_token != NULL;
+}
+
 static bool is_valid(const struct delayed_event_client *c, const struct delayed_event_ask *ask)
 {
     return delayed_event_id_ok(ask->delay_id) && (!ask->as_user || c->conf.as_token) &&

@@ -68,6 +68,9 @@ delayed_event_client_new(const struct delayed_event_conf *conf) NODISCARD;
 void delayed_event_client_free(struct delayed_event_client *c);
 DEFINE_CLEANUP(struct delayed_event_client *, delayed_event_client_free)
 
+// True if calls as a user can be made: there is an as_token.
+bool delayed_event_client_authenticates(const struct delayed_event_client *c);
+
 // Starts an attempt. fn is called once from the loop, never from inside this call; *ret is valid
 // until then, fn may start the next one. -EINVAL: !delayed_event_id_ok, no server name, or as_user
 // without as_token. -ENOMEM.

@@ -255,19 +255,22 @@ static bool adopt(struct leave_manager *m, const struct job_record *r)
     };
     int64_t const past_us = loop_wall(m->conf.loop).us - r->restarted_at.us;
     int64_t const delay_us = r->delay_timeout_ns / 1000;
-    bool const expired = past_us >= delay_us;
+    // No delay at all: the original's stores may hold such, and it removes them as well.
+    bool const expired = past_us >= delay_us || delay_us <= 0;
     if (expired || !delayed_event_id_ok(r->delay_id)) {
         m->counts.expired += expired;
         return false;
     }
-    bool const as_user = r->owner_user_id[0] != '\0';
+    // Without a token of an application service the bare id is what is left.
+    bool const as_user =
+        r->owner_user_id[0] != '\0' && delayed_event_client_authenticates(m->conf.client);
     struct leave_job_conf const conf = {
         .delay_id = r->delay_id,
         .server_name = r->server_name,
         .room = r->room,
         .identity = r->identity,
         .other_identity = r->other_identity,
-        .user_id = as_user ? r->owner_user_id : r->user_id,
+        .user_id = r->owner_user_id[0] ? r->owner_user_id : r->user_id,
         .as_user = as_user,
     };
     // past_us is negative if the clock was set back: then the whole delay is ahead.

@@ -135,7 +135,9 @@ const char *job_file_path(const struct job_file *f)
 
 void job_file_set_size(struct job_file *f, uint64_t size)
 {
-    f->tail = size < f->size || f->tail;
+    if (size < f->size || f->tail) {
+        f->tail = ftruncate(f->fd, (off_t)size) != 0;
+    }
     f->size = size;
 }
 

@@ -29,7 +29,8 @@ const char *job_file_path(const struct job_file *f);
 // The whole content, to be freed with mem_free. -EFBIG over 1 GiB.
 int job_file_read(struct job_file *f, uint8_t **ret, size_t *ret_n) NODISCARD;
 
-// What stands behind `size` is no frames: it is cut off before the next write.
+// What stands behind `size` is no frames: it is cut off now, so that nobody finds it again; if that
+// fails, before the next write.
 void job_file_set_size(struct job_file *f, uint64_t size);
 uint64_t job_file_size(const struct job_file *f);
 
