@@ -134,8 +134,9 @@ static int copy_rights(const struct atomic_file *f, int fd)
     if (fstat(fd, &new) < 0) {
         return -errno;
     }
-    bool const same = old.st_uid == new.st_uid &&old.st_gid == new.st_gid;
-    if ((!same && fchown(fd, old.st_uid, old.st_gid) < 0) || fchmod(fd, old.st_mode & 07777u) < 0) {
+    bool const other_owner = old.st_uid != new.st_uid || old.st_gid != new.st_gid;
+    if ((other_owner && fchown(fd, old.st_uid, old.st_gid) < 0) ||
+        fchmod(fd, old.st_mode & 07777u) < 0) {
         return -errno;
     }
     return 0;
