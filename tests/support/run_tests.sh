@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs cmocka programs: run_tests.sh MODE program...
 # Prints one line a program (the whole output when it fails), then "N passed, N failed" counted in test functions.
+# Several run at once (TEST_JOBS, default two for each CPU): most of their time they wait.
 # Each program has TEST_TIMEOUT seconds (default 120): tests have deadlines of their own, this one only ends a hang.
 set -u
 # What happens when memory runs out is tested; a sanitizer must not end the program instead.
 export ASAN_OPTIONS="allocator_may_return_null=1:${ASAN_OPTIONS:-}"
 export TSAN_OPTIONS="allocator_may_return_null=1:${TSAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
-mode=$1
-shift
-passed=0
-failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for t in "$@"; do
+
+# One program: its text in one piece, its two numbers into a file of its own.
+if [ "$1" = --one ]; then
+    mode=$2
+    dir=$3
+    t=$4
+    name=$(basename "$t")
+    log=$dir/$name.log
     start=$(date +%s%N)
     CMOCKA_MESSAGE_OUTPUT=STDOUT timeout -k 5 "${TEST_TIMEOUT:-120}" "$t" >"$log" 2>&1
     rc=$?
@@ -24,17 +26,26 @@ for t in "$@"; do
     if [ $rc -ne 0 ]; then
         # A crash or a time-out leaves no FAILED line of its own.
         [ "$f" -gt 0 ] || f=1
-        echo "FAIL $(basename "$t") [$mode] exit $rc, ${ms} ms; run it with: $t"
-        tail -c 20000 "$log"
+        text="FAIL $name [$mode] exit $rc, ${ms} ms; run it with: $t
+$(tail -c 20000 "$log")"
     elif [ "$p" -eq 0 ]; then
-        echo "FAIL $(basename "$t") [$mode] ran no test"
+        text="FAIL $name [$mode] ran no test"
         f=1
     else
-        printf 'ok   %-28s %3d tests %6d ms [%s]\n' "$(basename "$t")" "$p" "$ms" "$mode"
+        text=$(printf 'ok   %-28s %3d tests %6d ms [%s]' "$name" "$p" "$ms" "$mode")
     fi
-    passed=$((passed + p))
-    failed=$((failed + f))
-done
-[ -n "${RESULTS:-}" ] && echo "$passed $failed" >>"$RESULTS"
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+    printf '%s\n' "$text"
+    echo "$p $f" >"$dir/$name.count"
+    exit 0
+fi
+
+mode=$1
+shift
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+printf '%s\0' "$@" | xargs -0 -n 1 -P "${TEST_JOBS:-$(($(nproc) * 2))}" "$0" --one "$mode" "$dir"
+# A program without numbers ended together with its shell.
+set -- $(cat "$dir"/*.count | awk -v all=$# '{ p += $1; f += $2 } END { print p + 0, f + all - NR }')
+[ -n "${RESULTS:-}" ] && echo "$1 $2" >>"$RESULTS"
+echo "$1 passed, $2 failed"
+[ "$2" -eq 0 ]
