@@ -136,7 +136,11 @@ static int serve(struct auth_config *c)
     tell_generated_keys(c);
     CLEANUP(service_free) struct service *s = NULL;
     int const r = service_new(c, &s);
-    return r != 0 ? r : service_run(s);
+    int const status = r != 0 ? r : service_run(s);
+    // All is safe; whoever is impatient and asks once more gets the same status.
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    return status;
 }
 
 int main(int argc, char **argv, char **envp)
