@@ -410,6 +410,7 @@ class Forms(StoreBase):
         self.assertNotIn("p@ss:w/rd", s.text())
         s.webhook("participant_joined", ROOM, leave.identity)
         leave.restarted()
+        s.stop()  # before: one that lives writes its jobs again
         redis.cli("FLUSHALL", auth=auth)
 
     def in_database(self, redis, database, auth):
