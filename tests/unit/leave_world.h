@@ -42,6 +42,7 @@ static struct world {
     int64_t call_ms; // until an answer comes; WORLD_NEVER: none does
     enum delayed_event_verdict restart_verdict;
     enum delayed_event_verdict send_verdict;
+    bool no_as_token;     // application-service mode is off
     const char *refusing; // this server demands authentication
     bool limited;
 
@@ -163,6 +164,12 @@ bool delayed_event_allowed(struct delayed_event_client *c, const char *server_na
 {
     (void)c;
     return !world.refusing || strcmp(world.refusing, server_name) != 0;
+}
+
+bool delayed_event_client_authenticates(const struct delayed_event_client *c)
+{
+    (void)c;
+    return !world.no_as_token;
 }
 
 bool delayed_event_limited(struct delayed_event_client *c, const char *server_name)

@@ -143,6 +143,17 @@ static void jobs_of_a_dead_instance_are_taken_over(void **state)
     assert_int_equal(counts().restored, 1);
 }
 
+static void without_its_token_a_job_is_run_by_its_bare_id(void **state)
+{
+    (void)state;
+    struct job_record r = record("r", "i", JOB_CONNECTED, 3000);
+    r.owner_user_id = USER;
+    world.no_as_token = true;
+    leave_manager_adopt(world.manager, &r);
+    assert_int_equal(world.restarts, 1);
+    assert_string_equal(world.last_user, "");
+}
+
 // ---- shutdown -------------------------------------------------------------------------------
 
 static int closed;
@@ -234,6 +245,7 @@ int main(void)
         TEST(connected_jobs_are_restarted_at_once_the_soonest_first),
         TEST(a_job_survives_a_crash_with_what_is_known),
         TEST(jobs_of_a_dead_instance_are_taken_over),
+        TEST(without_its_token_a_job_is_run_by_its_bare_id),
         TEST(the_service_ends_in_order),
         TEST(a_running_send_is_finished_before_the_end),
         TEST(a_homeserver_that_hangs_does_not_keep_us),
