@@ -160,19 +160,30 @@ static int start_daemon(struct httpd_listener *li)
     return 0;
 }
 
+// A kernel without IPv6: "[::]" beside "0.0.0.0" asks for what there is.
+static bool is_dispensable(const struct httpd *h, const struct addr *want, int error)
+{
+    const struct addr *const first = &h->listeners[0].addr;
+    return error == -EAFNOSUPPORT && want->family == ADDR_V6 && addr_is_unspecified(want) &&
+           h->listener_count > 1 && first->family == ADDR_V4 && addr_is_unspecified(first);
+}
+
 static int open_listeners(struct httpd *h, const struct httpd_conf *conf, size_t *ret_failed)
 {
     uint16_t port = 0; // what the first "any port" became
     for (size_t i = 0; i < conf->listen_count; i++) {
-        struct httpd_listener *const li = &h->listeners[i];
+        struct httpd_listener *const li = &h->listeners[h->listener_count];
         struct addr want = conf->listen[i];
         bool const any = want.port == 0;
         want.port = any ? port : want.port;
-        h->listener_count = i + 1;
+        h->listener_count++;
         *li = (struct httpd_listener){.owner = h, .fd = -1};
         int r = listen_on(li, &want);
         if (r == 0) {
             r = start_daemon(li);
+        } else if (is_dispensable(h, &want, r)) {
+            h->listener_count--;
+            continue;
         }
         if (r != 0) {
             *ret_failed = i;
@@ -234,6 +245,11 @@ void httpd_quiesce(struct httpd *h)
 size_t httpd_busy(const struct httpd *h)
 {
     return h->open_count + h->upgrade_count;
+}
+
+size_t httpd_listeners(const struct httpd *h)
+{
+    return h->listener_count;
 }
 
 struct addr httpd_address(const struct httpd *h, size_t i)

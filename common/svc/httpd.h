@@ -85,6 +85,9 @@ size_t httpd_busy(const struct httpd *h);
 void httpd_free(struct httpd *h);
 DEFINE_CLEANUP(struct httpd *, httpd_free)
 
+// Listeners that are open: all that were asked for, but for "[::]" beside "0.0.0.0" where the kernel
+// has no IPv6.
+size_t httpd_listeners(const struct httpd *h);
 // Where listener i really listens.
 struct addr httpd_address(const struct httpd *h, size_t i);
 
