@@ -37,3 +37,14 @@ void answer_log_start(struct request_log *l, mono_t now, enum request_endpoint e
     httpd_add_header(req, "X-Request-Id", id);
     request_log_start(l, now, id, endpoint, httpd_method(req), client);
 }
+
+void answer_account(const struct auth_config *config, struct metrics *metrics, mono_t now,
+                    struct httpd_req *req, enum request_endpoint endpoint, unsigned status)
+{
+    struct request_log log;
+    struct addr client;
+    (void)answer_client(config, req, &client);
+    answer_log_start(&log, now, endpoint, req, &client);
+    auth_metrics_request(metrics, &log, now, status);
+    request_log_write(&log, now, status, NULL);
+}

@@ -4,6 +4,7 @@
 // its error body.
 
 #include "common/svc/httpd.h"
+#include "jwt-service/auth_metrics.h"
 #include "jwt-service/matrix_error.h"
 #include "jwt-service/request_log.h"
 
@@ -22,3 +23,7 @@ bool answer_client(const struct auth_config *config, struct httpd_req *req, stru
 // Begins the log line, under a new id that the answer carries as X-Request-Id.
 void answer_log_start(struct request_log *l, mono_t now, enum request_endpoint endpoint,
                       struct httpd_req *req, const struct addr *client);
+
+// Line and count of a request that is answered at once, under a new id that the answer carries.
+void answer_account(const struct auth_config *config, struct metrics *metrics, mono_t now,
+                    struct httpd_req *req, enum request_endpoint endpoint, unsigned status);

@@ -288,6 +288,7 @@ static bool admit(struct as_call *c, enum as_endpoint kind)
     }
     c->log.user = c->user_id;
     c->log.server_name = as_auth_server_of(c->user_id);
+    // Also from this machine: it is the homeserver that calls, whoever the user is.
     if (!ingress_limits_user(conf->limits, now(c), c->user_id, &retry_ms)) {
         fail_step(c, REQUEST_STEP_LIMITS, "user", NULL, MATRIX_LIMITED, retry_ms);
         return false;
@@ -295,13 +296,28 @@ static bool admit(struct as_call *c, enum as_endpoint kind)
     return true;
 }
 
+static void account_at_once(const struct as_routes *r, struct httpd_req *req,
+                            enum request_endpoint endpoint, unsigned status)
+{
+    answer_account(r->conf.config, r->conf.metrics, loop_now(r->conf.loop), req, endpoint, status);
+}
+
+static void refuse(const struct as_routes *r, struct httpd_req *req, enum request_endpoint endpoint,
+                   enum matrix_error e, int64_t retry_after_ms)
+{
+    account_at_once(r, req, endpoint, matrix_error_status(e));
+    answer_error(req, e, retry_after_ms);
+}
+
 // True: not a POST, and answered. (A route for POST alone would leave the rest to the 404 below.)
-static bool bad_method(struct httpd_req *req)
+static bool bad_method(const struct as_routes *r, struct httpd_req *req,
+                       enum request_endpoint endpoint)
 {
     if (strcmp(httpd_method(req), "POST") == 0) {
         return false;
     }
     httpd_add_header(req, "Allow", "POST");
+    account_at_once(r, req, endpoint, 405);
     httpd_respond(req, 405, ANSWER_JSON, (struct bytes){0});
     return true;
 }
@@ -314,12 +330,12 @@ static void on_endpoint(void *user, struct httpd_req *req)
         [AS_FEDERATION_GET_TOKEN] = REQUEST_AS_FEDERATION,
     };
     const struct as_route *const route = user;
-    if (bad_method(req)) {
+    if (bad_method(route->routes, req, names[route->kind])) {
         return;
     }
     struct as_call *const c = call_new(route->routes, names[route->kind], req);
     if (!c) {
-        answer_error(req, MATRIX_BUSY, 1000);
+        refuse(route->routes, req, names[route->kind], MATRIX_BUSY, 1000);
         return;
     }
     if (!from_homeserver(c) || !admit(c, route->kind)) {
@@ -336,12 +352,12 @@ static void on_endpoint(void *user, struct httpd_req *req)
 // The body is {"transaction_id":...}, which there is nothing to do with.
 static void on_ping(void *user, struct httpd_req *req)
 {
-    if (bad_method(req)) {
+    if (bad_method(user, req, REQUEST_AS_PING)) {
         return;
     }
     struct as_call *const c = call_new(user, REQUEST_AS_PING, req);
     if (!c) {
-        answer_error(req, MATRIX_BUSY, 1000);
+        refuse(user, req, REQUEST_AS_PING, MATRIX_BUSY, 1000);
     } else if (from_homeserver(c)) {
         succeed(c, NULL);
     }
@@ -349,8 +365,7 @@ static void on_ping(void *user, struct httpd_req *req)
 
 static void on_unknown(void *user, struct httpd_req *req)
 {
-    (void)user;
-    answer_error(req, MATRIX_UNRECOGNIZED, 0);
+    refuse(user, req, REQUEST_OTHER, MATRIX_UNRECOGNIZED, 0);
 }
 
 #define UNSTABLE "unstable/io.element.msc4195/"

@@ -96,6 +96,7 @@ struct auth_config {
     size_t bind_item; // which setting gave it
     struct server_overrides openid_overrides;
     struct server_overrides cs_api_overrides;
+    const char *state_dir;
     struct cidr_set trusted_proxies;
     struct address_policy addresses; // that homeservers may be on which nobody named
     struct ingress_limits_conf limits;

@@ -98,11 +98,23 @@ static int load_appservice(struct auth_config *c, char *err)
     return as_config_load(&s, &c->as, err);
 }
 
+// systemd lists the folders of a unit with colons between them: the first one is ours.
+static int load_state_dir(struct auth_config *c)
+{
+    const char *const text = conf_str(c->conf, AUTH_STATE_DIR);
+    bool const listed =
+        strcmp(conf_origin(c->conf, AUTH_STATE_DIR), "environment STATE_DIRECTORY") == 0;
+    size_t const n = listed ? strcspn(text, ":") : strlen(text);
+    c->state_dir = arena_strdup(&c->arena, bytes_of(text, n));
+    return c->state_dir ? 0 : -ENOMEM;
+}
+
 int auth_config_load_edges(struct auth_config *c, char err[static CONF_ERROR_MAX])
 {
     int r = load_addresses(c, err);
     r = r < 0 ? r : load_limits(c, err);
     r = r < 0 ? r : load_access_defaults(c);
+    r = r < 0 ? r : load_state_dir(c);
     return r < 0 ? r : load_appservice(c, err);
 }
 
@@ -116,7 +128,7 @@ void auth_config_free_edges(struct auth_config *c)
 const char *auth_config_state_dir(const struct auth_config *c)
 {
     bool const wanted = conf_is_set(c->conf, AUTH_STATE_DIR) || !c->dev;
-    return wanted ? conf_str(c->conf, AUTH_STATE_DIR) : NULL;
+    return wanted ? c->state_dir : NULL;
 }
 
 bool auth_config_exempt_address(const struct auth_config *c, const struct addr *a)

@@ -91,6 +91,9 @@ int membership_file_save(const char *path, struct bytes text)
         return -errno;
     }
     int r = write_all(fd, text);
+    if (r == 0 && fsync(fd) < 0) { // or a power cut leaves an empty file under the name
+        r = -errno;
+    }
     if (close(fd) < 0 && r == 0) {
         r = -errno;
     }

@@ -72,9 +72,7 @@ static void short_end(const struct routes *r, struct short_call *s, unsigned sta
 static void log_only(const struct routes *r, struct httpd_req *req, enum request_endpoint endpoint,
                      unsigned status)
 {
-    struct short_call s;
-    short_start(r, &s, req, endpoint);
-    short_end(r, &s, status);
+    answer_account(r->conf.config, r->conf.metrics, loop_now(r->conf.loop), req, endpoint, status);
 }
 
 static void not_found(struct routes *r, struct httpd_req *req)

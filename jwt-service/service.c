@@ -448,7 +448,7 @@ static int make_watches(struct service *s)
 
 static void log_listeners(const struct service *s)
 {
-    for (size_t i = 0; i < s->config->bind_count; i++) {
+    for (size_t i = 0; i < httpd_listeners(s->httpd); i++) {
         struct addr const at = httpd_address(s->httpd, i);
         char text[ADDR_STRLEN];
         // Our own address, for whoever starts us with port 0: not subject to redaction.
@@ -492,7 +492,18 @@ static void open_listeners(struct service *s)
     readiness_start(s->readiness);
 }
 
-// Old leaves are taken up before anybody can ask: whoever sees us healthy sees them as well.
+// What was removed at the start is gone from the store as well, or it took too long.
+static void on_flushed(void *user, int error)
+{
+    struct service *const s = user;
+    (void)error; // the store tells, and goes on trying
+    if (!s->stopping) {
+        open_listeners(s);
+    }
+}
+
+// Old leaves are taken up before anybody can ask: whoever sees us healthy sees them, and their
+// store, as they are from now on.
 static void on_recovered(void *user, const struct job_load *load)
 {
     struct service *const s = user;
@@ -510,7 +521,7 @@ static void on_recovered(void *user, const struct job_load *load)
                  KV_I64("ms", load->elapsed_ms));
     }
     if (!s->stopping) {
-        open_listeners(s);
+        job_store_flush(s->store, JOB_STORE_WAIT_MS, on_flushed, s);
     }
 }
 

@@ -305,6 +305,32 @@ static void commands(void **state)
     }
 }
 
+static void the_state_folder(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *env;
+        const char *flag;
+        const char *want; // NULL: none
+    } rows[] = {
+        {NULL, NULL, "/var/lib/foci-jwt"},
+        {NULL, "--dev", NULL},
+        {"STATE_DIRECTORY=/var/lib/a:/var/lib/b", NULL, "/var/lib/a"},
+        {"STATE_DIRECTORY=/var/lib/a", "--dev", "/var/lib/a"},
+        {"FOCI_JWT_STATE_DIR=/a:b", NULL, "/a:b"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(auth_config_free)
+        struct auth_config *c = load(ENV(ALL, rows[i].env), rows[i].flag);
+        assert_non_null(c);
+        const char *const dir = auth_config_state_dir(c);
+        assert_int_equal(dir != NULL, rows[i].want != NULL);
+        if (dir) {
+            assert_string_equal(dir, rows[i].want);
+        }
+    }
+}
+
 static void names_of_others_lead_to_ours(void **state)
 {
     (void)state;
@@ -482,6 +508,7 @@ int main(void)
         cmocka_unit_test(overrides_are_pairs),
         cmocka_unit_test(numbers_and_levels),
         cmocka_unit_test(commands),
+        cmocka_unit_test(the_state_folder),
         cmocka_unit_test(names_of_others_lead_to_ours),
         cmocka_unit_test(keys_may_come_from_files),
         cmocka_unit_test(keys_are_judged_but_never_refused),
