@@ -106,7 +106,7 @@ static void recorded_requests_get_the_recorded_verdict(void **state)
         n++;
     }
     (void)fclose(f);
-    assert_int_equal(n, 316);
+    assert_int_equal(n, 314);
 }
 
 #define OPENID "\"openid_token\":{\"access_token\":\"t\",\"matrix_server_name\":\"example.com\"}"
