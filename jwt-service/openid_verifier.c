@@ -87,6 +87,10 @@ static void on_kick(void *user)
     struct openid_verifier *const v = user;
     struct openid_check *c = NULL;
     while ((c = v->admitted) != NULL) {
+        if (loop_turn_is_long(v->conf.loop)) {
+            loop_timer_set_ms(v->kick, 0);
+            return;
+        }
         DL_DELETE(v->admitted, c);
         c->is_admitted = false;
         if (is_dead(c)) { // found out while it waited

@@ -118,6 +118,10 @@ void httpc_queue_remove(struct httpc_call *c)
 void httpc_queue_pump(struct httpc *h)
 {
     while (h->line != NULL && !httpc_is_full(h)) {
+        if (loop_turn_is_long(h->loop)) {
+            loop_timer_set_ms(h->pump, 0);
+            return;
+        }
         struct httpc_call *const c = h->line;
         struct httpc_saved *const s = c->saved;
         DL_DELETE2(h->line, c, line_prev, line_next);

@@ -70,6 +70,9 @@ static void on_poll(void *user, unsigned events)
         poll_for(w, 0); // libcurl looks at it before it uses the connection again
         return;
     }
+    if (loop_turn_is_long(w->owner->loop)) {
+        return; // it will be reported again
+    }
     int bits = 0;
     bits |= (events & LOOP_READ) ? CURL_CSELECT_IN : 0;
     bits |= (events & LOOP_WRITE) ? CURL_CSELECT_OUT : 0;

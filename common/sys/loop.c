@@ -16,8 +16,9 @@ struct loop {
     struct loop_timer *soon;
     uint64_t soon_turn;
     struct clock_sample time;
-    bool time_known;  // time was read since the loop last waited
-    unsigned handles; // user handles alive or closing
+    bool time_known;   // time was read since the loop last waited
+    mono_t turn_began; // first loop_turn_is_long since the loop last waited; 0: nobody asked
+    unsigned handles;  // user handles alive or closing
     void (*turn_end)(void *user);
     void *turn_end_user;
 };
@@ -32,6 +33,7 @@ static void on_prepare(uv_prepare_t *h)
         l->turn_end(l->turn_end_user);
     }
     l->time_known = false;
+    l->turn_began = (mono_t){0};
 }
 
 // Timers run after this, before the next wait: they get a time of their own.
@@ -142,6 +144,15 @@ mono_t loop_refresh(struct loop *l)
 {
     l->time_known = false;
     return time_of(l)->mono;
+}
+
+bool loop_turn_is_long(struct loop *l)
+{
+    mono_t const now = clock_mono();
+    if (l->turn_began.us == 0) {
+        l->turn_began = now;
+    }
+    return mono_diff_us(now, l->turn_began) >= LOOP_TURN_US;
 }
 
 void loop_on_turn_end(struct loop *l, void (*fn)(void *user), void *user)

@@ -41,6 +41,12 @@ wall_t loop_wall(struct loop *l);
 // Reads the clock again, for the rare callback that computed for long.
 mono_t loop_refresh(struct loop *l);
 
+// True once somebody asked and LOOP_TURN_US have passed since then in this turn. Whoever has much to
+// do leaves the rest for the next turn then (descriptors are reported again, timers are set to now),
+// so that nobody waits long for his.
+#define LOOP_TURN_US 1000
+bool loop_turn_is_long(struct loop *l);
+
 // fn runs in each turn just before the loop would wait: the place to send what the turn has
 // gathered and to set one timer for the soonest deadline. One hook per loop; NULL removes it.
 void loop_on_turn_end(struct loop *l, void (*fn)(void *user), void *user);

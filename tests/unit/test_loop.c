@@ -294,6 +294,21 @@ static void time_stands_still_inside_a_turn(void **state)
     loop_free(l);
 }
 
+static void a_turn_that_takes_long_says_so(void **state)
+{
+    (void)state;
+    struct loop *const l = loop_new();
+    loop_run_once(l, 0);
+    assert_false(loop_turn_is_long(l));
+    mono_t const end = mono_add_ms(clock_mono(), 2);
+    while (mono_before(clock_mono(), end)) {
+    }
+    assert_true(loop_turn_is_long(l));
+    loop_run_once(l, 0);
+    assert_false(loop_turn_is_long(l));
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +321,7 @@ int main(void)
         cmocka_unit_test(signal_reaches_the_loop),
         cmocka_unit_test(turn_end_hook_runs_each_turn),
         cmocka_unit_test(time_stands_still_inside_a_turn),
+        cmocka_unit_test(a_turn_that_takes_long_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
