@@ -7,7 +7,7 @@
 // Without --rate each connection sends its next request when the last one was answered; with it so
 // many requests a second are due, and their time counts from then, whether or not a connection was
 // free. --new: a new connection for each request. --once: one request on each connection, all at
-// once; a line of JSON says when all are sent. --probe: asks /healthz all the time, on a new
+// once; lines of JSON say when all are sent and when they have waited for a second. --probe: asks /healthz all the time, on a new
 // connection every 10 ms. At the end a line of JSON with the result; cpu_us is what the process PID
 // used in the measured time.
 
@@ -61,6 +61,7 @@ static struct {
     unsigned long ok, failed;
     int64_t next_due;
     struct histogram latency, probes;
+    struct histogram coming, waiting; // --once: of the probes, before and while all wait
 } s;
 
 // CPU of all threads of the process, ns.
@@ -281,6 +282,16 @@ static void run_once(void)
     }
     printf("{\"event\":\"sent\"}\n");
     (void)fflush(stdout);
+    run_for(1); // until those who were accepted last are served as well
+    s.coming = s.probes;
+    histogram_reset(&s.probes);
+    printf("{\"event\":\"waiting\"}\n");
+    (void)fflush(stdout);
+    while (s.answered == 0) {
+        turn();
+    }
+    s.waiting = s.probes;
+    histogram_reset(&s.probes);
     while (s.answered < opt.connections) {
         turn();
     }
@@ -368,6 +379,13 @@ static void parse(int argc, char **argv)
     }
 }
 
+static void print_times(const char *what, const struct histogram *h)
+{
+    printf("\"%s\":{\"n\":%llu,\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u},", what,
+           (unsigned long long)h->count, histogram_percentile(h, 500), histogram_percentile(h, 990),
+           h->max);
+}
+
 int main(int argc, char **argv)
 {
     parse(argc, argv);
@@ -384,12 +402,12 @@ int main(int argc, char **argv)
         run_for(opt.seconds);
     }
     uint64_t const used = cpu_of(opt.pid) - cpu;
-    printf("{\"event\":\"result\",\"ok\":%lu,\"failed\":%lu,\"us\":%lld,\"cpu_us\":%llu,"
-           "\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,\"probes\":%llu,\"probe_p50_us\":%u,"
-           "\"probe_p99_us\":%u,\"probe_max_us\":%u}\n",
-           s.ok, s.failed, (long long)(now_us() - began), (unsigned long long)used / 1000,
-           histogram_percentile(&s.latency, 500), histogram_percentile(&s.latency, 990),
-           s.latency.max, (unsigned long long)s.probes.count, histogram_percentile(&s.probes, 500),
-           histogram_percentile(&s.probes, 990), s.probes.max);
+    printf("{\"event\":\"result\",\"ok\":%lu,\"failed\":%lu,\"us\":%lld,\"cpu_us\":%llu,", s.ok,
+           s.failed, (long long)(now_us() - began), (unsigned long long)used / 1000);
+    print_times("latency", &s.latency);
+    print_times("coming", &s.coming);
+    print_times("waiting", &s.waiting);
+    print_times("probes", &s.probes);
+    printf("\"end\":true}\n");
     return 0;
 }

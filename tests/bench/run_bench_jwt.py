@@ -12,7 +12,8 @@ Each row is measured with fresh processes; figures are medians of the rounds.
   p50, p99     of a request at a fixed rate that leaves foci-jwt mostly idle; the homeserver answers at once, its time and
                that of the SFU are within
   waiting      10,000 requests that wait for one homeserver which does not answer until all are there: memory (PSS) then,
-               how long /healthz takes from the first of them to the last answer, and how many get a token
+               how long /healthz takes then (and at worst while they come, and while all are answered at once), and how
+               many get a token
   leaves       100,000 delegated leaves of participants in calls, restored from the journal and from a redis-server if there
                is one: time from the start of the program until it listens; then all are restarted once at the homeserver;
                memory after that, and CPU of a core while nothing but their time passes
@@ -152,7 +153,7 @@ class Bench:
         p.port, p.name = int(found[1]), name
         return p
 
-    def load(self, service, *options, on_sent=None):
+    def load(self, service, *options, on_waiting=None):
         command = [self.build / "jwt_load", "--port", service.port, "--server", service.name, "--pid", service.process.pid,
                    *options]
         p = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, preexec_fn=on_core(LOAD_CORE))
@@ -160,8 +161,8 @@ class Bench:
         try:
             for line in p.stdout:
                 result = json.loads(line)
-                if result["event"] == "sent":
-                    on_sent()
+                if result["event"] == "waiting":
+                    on_waiting()
             p.wait(RUN_TIMEOUT)
         finally:
             p.kill()
@@ -187,8 +188,9 @@ class Bench:
         if busy["failed"] or calm["failed"]:
             raise RuntimeError(f"{row}: {busy['failed'] + calm['failed']} requests failed")
         return {"per_core": busy["ok"] / busy["cpu_us"] * 1e6, "wall": busy["ok"] / busy["us"] * 1e6,
-                "us": busy["cpu_us"] / busy["ok"], "busy_p50_us": busy["p50_us"], "busy_p99_us": busy["p99_us"],
-                "p50_us": calm["p50_us"], "p99_us": calm["p99_us"], "pss": memory}
+                "us": busy["cpu_us"] / busy["ok"], "busy_p50_us": busy["latency"]["p50_us"],
+                "busy_p99_us": busy["latency"]["p99_us"], "p50_us": calm["latency"]["p50_us"],
+                "p99_us": calm["latency"]["p99_us"], "pss": memory}
 
     def waiting(self):
         seen = {}
@@ -196,17 +198,18 @@ class Bench:
             idle = jwt.memory()
             self.control(s, "hold")
 
-            def on_sent():
+            def on_waiting():
                 time.sleep(1)
                 seen.update(jwt.memory())
                 self.control(s, "release")
 
-            result = self.load(jwt, "--once", "--probe", "--connections", WAITING, on_sent=on_sent)
+            result = self.load(jwt, "--once", "--probe", "--connections", WAITING, on_waiting=on_waiting)
             after = jwt.memory()["Pss"]
         return {"pss": seen["Pss"], "rss": seen["Rss"], "bytes_each": (seen["Pss"] - idle["Pss"]) / WAITING,
                 "ok": result["ok"], "failed": result["failed"], "seconds": result["us"] / 1e6,
-                "healthz_p50_us": result["probe_p50_us"], "healthz_p99_us": result["probe_p99_us"],
-                "healthz_max_us": result["probe_max_us"], "after": after}
+                "healthz_coming_us": result["coming"]["max_us"], "healthz_p50_us": result["waiting"]["p50_us"],
+                "healthz_p99_us": result["waiting"]["p99_us"], "healthz_max_us": result["waiting"]["max_us"],
+                "healthz_going_us": result["probes"]["max_us"], "after": after}
 
     def leaves(self, redis_url=None):
         servers = [f"hs{i}.example.org" for i in range(LEAVE_SERVERS)]
@@ -290,7 +293,8 @@ def print_table(out):
     if "waiting" in out:
         m = out["waiting"]
         print(f"{WAITING} waiting: {mb(m['pss'])} ({m['bytes_each']:.0f} bytes each, {mb(m['after'])} afterwards), /healthz "
-              f"p50 {m['healthz_p50_us']:.0f} us, p99 {m['healthz_p99_us']:.0f} us, max {m['healthz_max_us']:.0f} us; "
+              f"p50 {m['healthz_p50_us']:.0f} us, p99 {m['healthz_p99_us']:.0f} us, max {m['healthz_max_us']:.0f} us (max "
+              f"{m['healthz_coming_us']:.0f} us while they come and {m['healthz_going_us']:.0f} us while all are answered); "
               f"{m['ok']:.0f} got a token, {m['failed']:.0f} did not")
     for row in ("leaves, journal", "leaves, redis"):
         if out.get(row):
