@@ -13,8 +13,12 @@
 #define CALL_ARENA_MAX (16u << 10)
 #define ANSWER_MAX ((size_t)192 << 10) // a token of ACCESS_TOKEN_MAX and the URL
 
+// Kept connections and what else a crowd needed are closed by then (30 s in httpc and httpd).
+#define REST_MS 35000
+
 struct token_calls {
     struct token_calls_conf conf;
+    struct loop_timer *rest; // once, after the last request of a crowd
     size_t in_flight;
 };
 
@@ -33,19 +37,35 @@ struct token_call {
     struct token_flow_call *flow;
 };
 
+static void on_rest(void *user)
+{
+    const struct token_calls *const t = user;
+    if (t->in_flight == 0) {
+        mem_give_back();
+    }
+}
+
 struct token_calls *token_calls_new(const struct token_calls_conf *conf)
 {
     struct token_calls *const t = NEW(struct token_calls);
     if (t) {
         t->conf = *conf;
+        t->rest = loop_timer_new(conf->loop, on_rest, t);
+        if (!t->rest) {
+            token_calls_free(t);
+            return NULL;
+        }
     }
     return t;
 }
 
 void token_calls_free(struct token_calls *t)
 {
-    assert(!t || t->in_flight == 0);
-    mem_free(t);
+    if (t) {
+        assert(t->in_flight == 0);
+        loop_timer_free(t->rest);
+        mem_free(t);
+    }
 }
 
 size_t token_calls_in_flight(const struct token_calls *t)
@@ -69,7 +89,9 @@ static void call_free(struct token_call *c)
         token_flow_cancel(c->flow);
     }
     arena_done(&c->arena);
-    c->calls->in_flight--;
+    if (--c->calls->in_flight == 0) {
+        loop_timer_set_ms(c->calls->rest, REST_MS);
+    }
     auth_metrics_in_flight(c->calls->conf.metrics, c->calls->in_flight);
     mem_free(c);
 }

@@ -24,4 +24,8 @@ static inline void mem_free_cleanup_(void *pp)
     mem_free(*(void **)pp);
 }
 
+// Gives memory that is free inside of the heap back to the system, which the allocator by itself does
+// only at its end. Takes a while: for when a service has come to rest.
+void mem_give_back(void);
+
 #define NEW(type) ((type *)mem_alloc(sizeof(type)))
