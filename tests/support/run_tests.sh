@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs cmocka programs: run_tests.sh MODE program...
 # Prints one line a program (the whole output when it fails), then "N passed, N failed" counted in test functions.
-# Several run at once (TEST_JOBS, default two for each CPU): most of their time they wait.
+# Several run at once (TEST_JOBS, default two for each CPU, one with a sanitizer): most of their time they wait. Those whose
+# source has a line "// REALTIME" (media at the pace of a call) run alone afterwards.
 # Each program has TEST_TIMEOUT seconds (default 120): tests have deadlines of their own, this one only ends a hang.
 set -u
 # What happens when memory runs out is tested; a sanitizer must not end the program instead.
@@ -43,7 +44,17 @@ mode=$1
 shift
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-printf '%s\0' "$@" | xargs -0 -n 1 -P "${TEST_JOBS:-$(($(nproc) * 2))}" "$0" --one "$mode" "$dir"
+case "$mode" in asan | tsan) each=1 ;; *) each=2 ;; esac
+for t in "$@"; do
+    list=together
+    ! grep -qs '^// REALTIME' "tests/${t##*/tests/}.c" || list=alone
+    printf '%s\0' "$t" >>"$dir/$list"
+done
+for list in together alone; do
+    jobs=1
+    [ $list = alone ] || jobs=${TEST_JOBS:-$(($(nproc) * each))}
+    [ ! -e "$dir/$list" ] || xargs -0 -n 1 -P "$jobs" "$0" --one "$mode" "$dir" <"$dir/$list"
+done
 # A program without numbers ended together with its shell.
 set -- $(cat "$dir"/*.count | awk -v all=$# '{ p += $1; f += $2 } END { print p + 0, f + all - NR }')
 [ -n "${RESULTS:-}" ] && echo "$1 $2" >>"$RESULTS"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// REALTIME
 // LINK: support lk svc
 // Calls between test clients through a foci-sfu process of their own: real sockets, real threads,
 // every packet verified. An argument names another program, or the URL of a server that is running
