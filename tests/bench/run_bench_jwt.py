@@ -261,7 +261,7 @@ class Bench:
 
     def idle(self):
         with self.stand_ins() as s, self.service(s) as jwt:
-            time.sleep(3)  # what starting begins has ended
+            time.sleep(35)  # what starting begins has ended, and its connections are closed
             fresh = jwt.memory()
             switches = jwt.switches()
             time.sleep(IDLE_S)
