@@ -91,7 +91,7 @@ DIR_room := sfu/room sfu/base
 DIR_worker := sfu/worker
 DIR_signal := sfu/signal
 DIR_sfu := sfu
-DIR_jwt := jwt-service
+DIR_jwt := jwt-service jwt-service/base jwt-service/openid jwt-service/leave jwt-service/appservice
 DIR_ctl := deploy/focictl
 DIR_support := tests/support
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "jwt-service/access_policy_internal.h"
-#include "jwt-service/token_issuer.h"
+#include "jwt-service/base/token_issuer.h"
 
 const char *const access_effect_names[ACCESS_EFFECT_COUNT] = {
     "create", "publish", "subscribe", "delegate", "sources", "max_participants", "token_lifetime",

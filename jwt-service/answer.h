@@ -5,8 +5,8 @@
 
 #include "common/svc/httpd.h"
 #include "jwt-service/auth_metrics.h"
-#include "jwt-service/matrix_error.h"
-#include "jwt-service/request_log.h"
+#include "jwt-service/base/matrix_error.h"
+#include "jwt-service/base/request_log.h"
 
 struct auth_config;
 

@@ -12,10 +12,10 @@
 // 404 M_UNRECOGNIZED, on which clients fall back to OpenID.
 
 #include "common/svc/httpd.h"
-#include "jwt-service/as_flow.h"
+#include "jwt-service/appservice/as_flow.h"
+#include "jwt-service/appservice/membership_monitor.h"
 #include "jwt-service/auth_config.h"
 #include "jwt-service/ingress_limits.h"
-#include "jwt-service/membership_monitor.h"
 #include "jwt-service/token_flow.h"
 
 // Requests at once; they come from one homeserver, which waits 30 s for each. More get 429.

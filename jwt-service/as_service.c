@@ -5,7 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/sys/log.h"
-#include "jwt-service/membership_file.h"
+#include "jwt-service/appservice/membership_file.h"
 
 struct as_service {
     struct as_client *client;

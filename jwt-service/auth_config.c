@@ -6,7 +6,7 @@
 
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
-#include "jwt-service/cs_discovery.h"
+#include "jwt-service/leave/cs_discovery.h"
 
 #define DEV_URL "ws://127.0.0.1:7880" // livekit-server's port
 #define DEV_PORT 8080

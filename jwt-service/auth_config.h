@@ -9,10 +9,10 @@
 #include "common/svc/conf.h"
 #include "common/sys/log.h"
 #include "jwt-service/access_policy.h"
-#include "jwt-service/address_policy.h"
-#include "jwt-service/as_config.h"
+#include "jwt-service/appservice/as_config.h"
 #include "jwt-service/ingress_limits.h"
-#include "jwt-service/openid_verifier.h"
+#include "jwt-service/openid/address_policy.h"
+#include "jwt-service/openid/openid_verifier.h"
 
 enum auth_item {
     AUTH_LIVEKIT_URL,

@@ -8,8 +8,8 @@
 
 #include "common/lk/keys.h"
 #include "common/svc/metrics.h"
-#include "jwt-service/delayed_leave_manager.h"
-#include "jwt-service/request_log.h"
+#include "jwt-service/base/request_log.h"
+#include "jwt-service/leave/delayed_leave_manager.h"
 
 // Registry with all families; series whose labels we know exist from the start. `started`: of the
 // process. NULL without memory.

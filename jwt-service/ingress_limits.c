@@ -2,7 +2,7 @@
 #include "jwt-service/ingress_limits.h"
 
 #include "common/base/mem.h"
-#include "jwt-service/server_name.h"
+#include "jwt-service/openid/server_name.h"
 
 #define KEYS_DEFAULT 16384
 

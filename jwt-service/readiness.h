@@ -9,8 +9,8 @@
 // to know. An idle service that is well has no timer.
 
 #include "common/base/dynbuf.h"
-#include "jwt-service/job_store.h"
-#include "jwt-service/sfu_client.h"
+#include "jwt-service/base/sfu_client.h"
+#include "jwt-service/leave/job_store.h"
 
 // What was found out within this time is not asked again for /readyz.
 #define READINESS_FRESH_MS 2000

@@ -12,8 +12,8 @@
 // take any other answer for a promise to do so (authorization-service 8.6).
 
 #include "common/svc/httpd.h"
+#include "jwt-service/appservice/membership_monitor.h"
 #include "jwt-service/as_routes.h"
-#include "jwt-service/membership_monitor.h"
 #include "jwt-service/readiness.h"
 #include "jwt-service/token_call.h"
 

@@ -11,7 +11,7 @@
 #include "common/svc/dns_cache.h"
 #include "common/sys/filewatch.h"
 #include "jwt-service/as_service.h"
-#include "jwt-service/job_store.h"
+#include "jwt-service/leave/job_store.h"
 #include "jwt-service/routes.h"
 
 #define STOP_POLL_MS 20

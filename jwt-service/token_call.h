@@ -6,7 +6,7 @@
 
 #include "common/svc/httpd.h"
 #include "jwt-service/ingress_limits.h"
-#include "jwt-service/openid_verifier.h"
+#include "jwt-service/openid/openid_verifier.h"
 #include "jwt-service/token_flow.h"
 
 // Requests at once. Each holds a few KiB and a connection; more get 429.

@@ -10,11 +10,11 @@
 
 #include "jwt-service/access_policy.h"
 #include "jwt-service/auth_metrics.h"
-#include "jwt-service/cs_discovery.h"
-#include "jwt-service/delayed_leave_manager.h"
-#include "jwt-service/matrix_error.h"
-#include "jwt-service/sfu_client.h"
-#include "jwt-service/token_issuer.h"
+#include "jwt-service/base/matrix_error.h"
+#include "jwt-service/base/sfu_client.h"
+#include "jwt-service/base/token_issuer.h"
+#include "jwt-service/leave/cs_discovery.h"
+#include "jwt-service/leave/delayed_leave_manager.h"
 
 struct token_flow;
 struct token_flow_call;

@@ -310,9 +310,17 @@ int conf_slot_set(struct conf_slot *s, const struct conf_item *item, const char 
     return s->text != NULL ? parse_typed(s, item, why) : -ENOMEM;
 }
 
+// 0: there is something to read (or the end).
+static int wait_readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int const n = poll(&p, 1, PIPE_PATIENCE_MS);
+    return n > 0 || (n < 0 && errno == EINTR) ? 0 : n < 0 ? -errno : -ETIMEDOUT;
+}
+
 int conf_read_whole(const char *path, size_t max, char **ret, size_t *ret_n, unsigned *ret_mode)
 {
-    int const fd = open(path, O_RDONLY | O_CLOEXEC);
+    int const fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return -errno;
     }
@@ -320,10 +328,11 @@ int conf_read_whole(const char *path, size_t max, char **ret, size_t *ret_n, uns
     char *const buf = mem_alloc(max + 1);
     size_t n = 0;
     int rc = buf == NULL ? -ENOMEM : fstat(fd, &st) < 0 ? -errno : 0;
-    while (rc == 0) {
+    bool const is_file = rc == 0 && S_ISREG(st.st_mode);
+    while (rc == 0 && (is_file || (rc = wait_readable(fd)) == 0)) {
         ssize_t const got = read(fd, buf + n, max + 1 - n);
         if (got < 0) {
-            rc = errno == EINTR ? 0 : -errno;
+            rc = errno == EINTR || errno == EAGAIN ? 0 : -errno;
         } else if (got == 0) {
             break;
         } else if ((n += (size_t)got) > max) {

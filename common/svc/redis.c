@@ -39,6 +39,7 @@ struct redis {
     struct loop_timer *retry;
     struct loop_timer *patience; // of the first in the queue
     int64_t pause_ms;
+    mono_t up_at; // in STATE_UP: since when
     struct redis_answer answer; // the one being read
     struct dynbuf text;
     unsigned greetings; // answers of our own that are missing
@@ -132,6 +133,12 @@ static void drop(struct redis *r, const char *why)
     char line[STREAM_CONN_ERROR_MAX + REDIS_URL_SHOWN_MAX];
     char shown[REDIS_URL_SHOWN_MAX];
     (void)snprintf(line, sizeof(line), "%s: %s", redis_url_show(&r->url, shown), why);
+    // Only what held for a while is worth a quick attempt: with a server whose answers break the
+    // connection each time, pauses grow although it greets well.
+    if (r->state == STATE_UP &&
+        mono_diff_ms(loop_now(r->conf.loop), r->up_at) >= REDIS_RETRY_MAX_MS) {
+        r->pause_ms = REDIS_RETRY_MIN_MS;
+    }
     r->state = STATE_DOWN;
     stream_conn_free(r->conn);
     r->conn = NULL;
@@ -196,7 +203,7 @@ static bool answered(struct redis *r)
     }
     if (--r->greetings == 0) {
         r->state = STATE_UP;
-        r->pause_ms = REDIS_RETRY_MIN_MS;
+        r->up_at = loop_now(r->conf.loop);
         r->conf.on_state(r->conf.user, true, "");
     }
     return r->conn != NULL;

@@ -13,7 +13,7 @@
 #include "common/base/hash.h"
 #include "common/sys/clock.h"
 #include "common/sys/loop.h"
-#include "jwt-service/job_store.h"
+#include "jwt-service/leave/job_store.h"
 
 #define ROOM_SIZE 10
 #define SERVERS_MAX 64

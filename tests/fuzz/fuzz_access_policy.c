@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "jwt-service/access_policy.h"
-#include "jwt-service/token_issuer.h"
+#include "jwt-service/base/token_issuer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

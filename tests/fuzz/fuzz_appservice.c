@@ -6,12 +6,12 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
-#include "jwt-service/as_auth.h"
-#include "jwt-service/as_config.h"
-#include "jwt-service/as_requests.h"
-#include "jwt-service/federation_relay.h"
-#include "jwt-service/membership.h"
-#include "jwt-service/membership_file.h"
+#include "jwt-service/appservice/as_auth.h"
+#include "jwt-service/appservice/as_config.h"
+#include "jwt-service/appservice/as_requests.h"
+#include "jwt-service/appservice/federation_relay.h"
+#include "jwt-service/appservice/membership.h"
+#include "jwt-service/appservice/membership_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

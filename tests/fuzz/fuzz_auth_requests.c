@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "jwt-service/openid_verifier.h"
-#include "jwt-service/token_issuer.h"
+#include "jwt-service/base/token_issuer.h"
+#include "jwt-service/openid/openid_verifier.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

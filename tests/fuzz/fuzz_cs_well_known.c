@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "jwt-service/cs_discovery.h"
+#include "jwt-service/leave/cs_discovery.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

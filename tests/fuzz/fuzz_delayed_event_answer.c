@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "jwt-service/delayed_event_answer.h"
+#include "jwt-service/leave/delayed_event_answer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

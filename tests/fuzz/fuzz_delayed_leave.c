@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "common/base/bytes.h"
-#include "jwt-service/delayed_leave.h"
+#include "jwt-service/leave/delayed_leave.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -132,7 +132,7 @@ static void one(struct world *w, struct rd *r)
     struct leave_input in = {
         .type = (enum leave_event)(what % LEAVE_EVENT_COUNT),
         .who = arg & 1,
-        .present = 1 + (arg & 3) % 3,
+        .present = 1u + (unsigned)(arg & 3) % 3u,
         .sid = {sids[(arg >> 2) % 5], sids[(arg >> 4) % 5]},
         .created_at_s = arg >> 5,
         .old = arg & 2,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jwt-service/job_codec.h"
+#include "jwt-service/leave/job_codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "common/base/mem.h"
-#include "jwt-service/webhook_receiver.h"
+#include "jwt-service/base/webhook_receiver.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

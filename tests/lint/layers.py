@@ -25,7 +25,12 @@ ALLOWED = {
     "sfu/worker": COMMON + ["sfu/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room"],
     "sfu/signal": COMMON + ["sfu/base"],
     "sfu": COMMON + ["common/app", "sfu/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room", "sfu/worker", "sfu/signal"],
-    "jwt-service": COMMON + ["common/app"],
+    "jwt-service/base": COMMON,
+    "jwt-service/openid": COMMON + ["jwt-service/base"],
+    "jwt-service/leave": COMMON + ["jwt-service/base", "jwt-service/openid"],
+    "jwt-service/appservice": COMMON + ["jwt-service/base", "jwt-service/openid", "jwt-service/leave"],
+    "jwt-service": COMMON + ["common/app", "jwt-service/base", "jwt-service/openid", "jwt-service/leave",
+                             "jwt-service/appservice"],
     "deploy/focictl": COMMON + ["common/app"],
 }
 # Header prefix of a library -> files that may include it.
@@ -52,7 +57,7 @@ THIRD_PARTY = {
 }
 # Who may see the generated protocol types.
 GENERATED = re.compile(
-    r"^(common/lk/|common/svc/pb|sfu/signal/|sfu/base/channel_msg\.c$|jwt-service/(sfu_client|webhook_receiver)\.c$"
+    r"^(common/lk/|common/svc/pb|sfu/signal/|sfu/base/channel_msg\.c$|jwt-service/base/(sfu_client|webhook_receiver)\.c$"
     r"|sfu/room/(signal_dispatch|room_api|join|proto_map|signal_send|track_info|room_event)\.[ch]$)"
 )
 # Layers that must not touch the outside world: no sockets, clocks, threads or files.

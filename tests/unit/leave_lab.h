@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#include "jwt-service/delayed_leave.h"
+#include "jwt-service/leave/delayed_leave.h"
 
 // One job on a virtual clock.
 struct lab {

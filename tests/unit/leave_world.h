@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "common/base/hash.h"
-#include "jwt-service/delayed_leave_manager.h"
+#include "jwt-service/leave/delayed_leave_manager.h"
 
 #define WORLD_NEVER INT64_MAX
 

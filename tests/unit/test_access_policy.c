@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "jwt-service/access_policy.h"
-#include "jwt-service/token_issuer.h"
+#include "jwt-service/base/token_issuer.h"
 
 static char err[CONF_ERROR_MAX];
 static const struct access_defaults baseline = {.restricted_can_publish = true};

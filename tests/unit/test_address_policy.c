@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "common/base/rng.h"
-#include "jwt-service/address_policy.h"
+#include "jwt-service/openid/address_policy.h"
 
 static struct addr ip(const char *text)
 {

@@ -13,7 +13,7 @@
 
 #include "common/base/mem.h"
 #include "common/sys/log.h"
-#include "jwt-service/as_config.h"
+#include "jwt-service/appservice/as_config.h"
 
 #define AS "as-token-0123456789"
 #define HS "hs-token-0123456789"

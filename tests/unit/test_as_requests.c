@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "jwt-service/as_auth.h"
-#include "jwt-service/as_requests.h"
+#include "jwt-service/appservice/as_auth.h"
+#include "jwt-service/appservice/as_requests.h"
 
 #define BODY "\"url\":\"wss://s\",\"room_id\":\"!r:x\",\"slot_id\":\"s\",\"member_id\":\"m\""
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "jwt-service/call_pace.h"
+#include "jwt-service/leave/call_pace.h"
 
 static mono_t at_ms(int64_t ms)
 {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "jwt-service/call_turns.h"
+#include "jwt-service/leave/call_turns.h"
 
 static mono_t at_ms(int64_t ms)
 {

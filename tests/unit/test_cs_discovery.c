@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "common/sys/log.h"
-#include "jwt-service/cs_discovery.h"
+#include "jwt-service/leave/cs_discovery.h"
 #include "tests/unit/virtual_http.h"
 
 #define DOCUMENT(url) "{\"m.homeserver\":{\"base_url\":\"" url "\"}}"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "jwt-service/delayed_event_answer.h"
+#include "jwt-service/leave/delayed_event_answer.h"
 
 #define NOW_S INT64_C(1784802645) // 2026-07-23 10:30:45 UTC, a Thursday
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/sys/log.h"
-#include "jwt-service/delayed_event_client.h"
+#include "jwt-service/leave/delayed_event_client.h"
 #include "tests/unit/virtual_http.h"
 
 #define UNSTABLE "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/"

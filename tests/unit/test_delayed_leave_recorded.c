@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#include "jwt-service/delayed_leave.h"
+#include "jwt-service/leave/delayed_leave.h"
 
 #define LINES_MAX 64
 #define CALLS_MAX 64

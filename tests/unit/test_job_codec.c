@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "jwt-service/job_codec.h"
+#include "jwt-service/leave/job_codec.h"
 
 static struct job_record sample(void)
 {

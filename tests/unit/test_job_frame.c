@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "jwt-service/job_frame.h"
+#include "jwt-service/leave/job_frame.h"
 
 static void put(struct dynbuf *out, unsigned i)
 {

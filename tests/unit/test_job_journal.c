@@ -21,9 +21,9 @@
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
-#include "jwt-service/job_journal.h"
-#include "jwt-service/job_journal_file.h"
-#include "jwt-service/job_store.h"
+#include "jwt-service/leave/job_journal.h"
+#include "jwt-service/leave/job_journal_file.h"
+#include "jwt-service/leave/job_store.h"
 
 static struct loop *loop;
 static char dir[64];

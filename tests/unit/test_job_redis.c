@@ -19,7 +19,7 @@
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
-#include "jwt-service/job_redis.h"
+#include "jwt-service/leave/job_redis.h"
 #include "tests/support/redis_process.h"
 
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "jwt-service/leave_table.h"
+#include "jwt-service/leave/leave_table.h"
 
 static struct leave_job *add(struct leave_table *t, const char *room, const char *identity,
                              const char *other, const char *user)

@@ -17,8 +17,8 @@
 #include "common/base/hash.h"
 #include "common/svc/conf.h"
 #include "common/sys/log.h"
-#include "jwt-service/membership_file.h"
-#include "jwt-service/membership_monitor.h"
+#include "jwt-service/appservice/membership_file.h"
+#include "jwt-service/appservice/membership_monitor.h"
 
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS INT64_C(3600000)

@@ -20,7 +20,7 @@
 #include "common/svc/httpd.h"
 #include "common/sys/clock.h"
 #include "common/sys/udp.h"
-#include "jwt-service/openid_verifier.h"
+#include "jwt-service/openid/openid_verifier.h"
 
 #define DEADLINE_MS 20000
 #define CHECKS 16

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "jwt-service/request_log.h"
+#include "jwt-service/base/request_log.h"
 
 static struct {
     char last[LOG_LINE_MAX + 1];

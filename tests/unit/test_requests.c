@@ -12,7 +12,7 @@
 
 #include "common/base/base64.h"
 #include "common/svc/jsonx.h"
-#include "jwt-service/requests.h"
+#include "jwt-service/base/requests.h"
 
 static char line_buf[64u << 10];
 static struct token_request req;

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "jwt-service/token_issuer.h"
+#include "jwt-service/base/token_issuer.h"
 
 // authorization-service 3.3.
 static const struct {

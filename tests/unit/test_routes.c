@@ -20,8 +20,8 @@
 #include "common/svc/httpc.h"
 #include "common/svc/httpd.h"
 #include "common/svc/jsonx.h"
+#include "jwt-service/base/webhook_receiver.h"
 #include "jwt-service/service.h"
-#include "jwt-service/webhook_receiver.h"
 
 static struct loop *loop; // the service's
 static struct httpc *http;

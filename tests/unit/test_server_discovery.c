@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
-#include "jwt-service/server_discovery.h"
+#include "jwt-service/openid/server_discovery.h"
 
 static struct loop *loop;
 static struct httpc *http;

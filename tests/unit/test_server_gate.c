@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
-#include "jwt-service/server_gate.h"
+#include "jwt-service/openid/server_gate.h"
 
 #define TICKETS 64
 

@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-#include "jwt-service/server_health.h"
+#include "jwt-service/openid/server_health.h"
 
 static mono_t at(int64_t ms)
 {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "jwt-service/server_route.h"
+#include "jwt-service/openid/server_route.h"
 
 static struct server_lookup l;
 

@@ -18,7 +18,7 @@
 #include "common/lk/access_token.h"
 #include "common/lk/livekit.h"
 #include "common/svc/httpd.h"
-#include "jwt-service/sfu_client.h"
+#include "jwt-service/base/sfu_client.h"
 
 #define ROOM "krj2dwx2K6EOm9sDVFQJ6JsSVfWJ8a7BkyjzZcSmxs1" // as long as a real one
 #define IDENTITY "vYVtiEvHMLNd1bOGhBUvvhHZtELkUDdaGZ6nJ1nJ0lg"

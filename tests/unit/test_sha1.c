@@ -111,9 +111,34 @@ static void crc32_has_the_check_value_of_its_catalogue(void **state)
     assert_int_equal(crc32_ieee(bytes_str("")), 0);
 }
 
+// Bit by bit, as the polynomial says.
+static uint32_t crc32_slowly(struct bytes data)
+{
+    uint32_t c = UINT32_MAX;
+    for (size_t i = 0; i < data.n * 8; i++) {
+        uint32_t const bit = (uint32_t)data.p[i / 8] >> (i % 8) & 1u;
+        c = (c >> 1) ^ (((c ^ bit) & 1u) != 0 ? 0xEDB88320u : 0u);
+    }
+    return ~c;
+}
+
+static void crc32_of_every_length_is_the_same_as_bit_by_bit(void **state)
+{
+    (void)state;
+    uint8_t data[700];
+    for (size_t i = 0; i < sizeof(data); i++) {
+        data[i] = (uint8_t)(i * i * 7 + i / 3);
+    }
+    for (size_t n = 0; n <= sizeof(data); n++) {
+        struct bytes const part = bytes_of(data + (sizeof(data) - n) / 2, n);
+        assert_int_equal(crc32_ieee(part), crc32_slowly(part));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(crc32_of_every_length_is_the_same_as_bit_by_bit),
         cmocka_unit_test(sha1_of_the_examples_of_rfc_3174),
         cmocka_unit_test(sha1_does_not_depend_on_how_the_input_is_cut),
         cmocka_unit_test(hmac_of_rfc_2202),

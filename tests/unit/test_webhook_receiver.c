@@ -14,7 +14,7 @@
 #include "common/base/dynbuf.h"
 #include "common/base/mem.h"
 #include "common/svc/jsonx.h"
-#include "jwt-service/webhook_receiver.h"
+#include "jwt-service/base/webhook_receiver.h"
 
 static char line[256u << 10];
 
