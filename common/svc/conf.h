@@ -163,7 +163,8 @@ int conf_parse_bind(const char *text, struct addr ret[static CONF_BIND_MAX],
                     size_t *ret_n) NODISCARD;
 
 // Reads a small file whole, trims leading and trailing space, CR and LF. To be freed with mem_free.
-// Negative errno.
+// Negative errno; -EFBIG if it has more than max bytes, -ETIMEDOUT for a pipe or FIFO that does not
+// come to its end within half a second.
 int conf_read_file(const char *path, size_t max, char **ret, size_t *ret_n) NODISCARD;
 
 // The same without trimming, for files whose lines are counted. *ret_mode: the permission bits, 0

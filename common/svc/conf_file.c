@@ -2,10 +2,8 @@
 #include <libconfig.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/dynbuf.h"
 #include "common/base/mem.h"
@@ -19,32 +17,14 @@
 // (Read by us: libconfig's own reading tells no errno.)
 static int read_text(const char *path, char **ret)
 {
-    int const fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    char *const buf = mem_alloc(CONF_TREE_TEXT_MAX + 1);
     size_t n = 0;
-    int rc = buf != NULL ? 0 : -ENOMEM;
-    while (rc == 0) {
-        ssize_t const got = read(fd, buf + n, CONF_TREE_TEXT_MAX + 1 - n);
-        if (got < 0) {
-            rc = errno == EINTR ? 0 : -errno;
-        } else if (got == 0) {
-            break;
-        } else if ((n += (size_t)got) > CONF_TREE_TEXT_MAX) {
-            rc = -EFBIG;
-        }
-    }
-    (void)close(fd);
-    if (rc == 0 && memchr(buf, 0, n) != NULL) {
-        rc = -EILSEQ; // no text; what follows the zero would be left out silently
-    }
-    if (rc == 0) {
-        *ret = buf;
-    } else if (buf != NULL) {
-        explicit_bzero(buf, n);
-        mem_free(buf);
+    unsigned mode = 0;
+    int const rc = conf_read_whole(path, CONF_TREE_TEXT_MAX, ret, &n, &mode);
+    if (rc == 0 && memchr(*ret, 0, n) != NULL) {
+        explicit_bzero(*ret, n);
+        mem_free(*ret);
+        *ret = NULL;
+        return -EILSEQ; // no text; what follows the zero would be left out silently
     }
     return rc;
 }

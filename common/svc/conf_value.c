@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +12,7 @@
 
 #include "common/base/mem.h"
 #include "common/svc/conf_internal.h"
+#include "common/sys/clock.h"
 #include "common/sys/udp.h"
 
 void conf_slot_done(struct conf_slot *s)
@@ -310,11 +312,15 @@ int conf_slot_set(struct conf_slot *s, const struct conf_item *item, const char 
     return s->text != NULL ? parse_typed(s, item, why) : -ENOMEM;
 }
 
-// 0: there is something to read (or the end).
-static int wait_readable(int fd)
+// What is no file may have its text a moment later, a pipe of the shell's <(...) for one, or never:
+// the services read again while they run, and must not wait for somebody who opens a FIFO.
+#define PIPE_PATIENCE_MS 500
+
+// 0: there is something to read, or the end of it.
+static int wait_readable(int fd, mono_t until)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    int const n = poll(&p, 1, PIPE_PATIENCE_MS);
+    int const n = poll(&p, 1, (int)MAX(mono_diff_ms(until, clock_mono()), 0));
     return n > 0 || (n < 0 && errno == EINTR) ? 0 : n < 0 ? -errno : -ETIMEDOUT;
 }
 
@@ -329,7 +335,8 @@ int conf_read_whole(const char *path, size_t max, char **ret, size_t *ret_n, uns
     size_t n = 0;
     int rc = buf == NULL ? -ENOMEM : fstat(fd, &st) < 0 ? -errno : 0;
     bool const is_file = rc == 0 && S_ISREG(st.st_mode);
-    while (rc == 0 && (is_file || (rc = wait_readable(fd)) == 0)) {
+    mono_t const until = mono_add_ms(clock_mono(), PIPE_PATIENCE_MS);
+    while (rc == 0 && (is_file || (rc = wait_readable(fd, until)) == 0)) {
         ssize_t const got = read(fd, buf + n, max + 1 - n);
         if (got < 0) {
             rc = errno == EINTR || errno == EAGAIN ? 0 : -errno;

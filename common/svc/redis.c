@@ -39,7 +39,7 @@ struct redis {
     struct loop_timer *retry;
     struct loop_timer *patience; // of the first in the queue
     int64_t pause_ms;
-    mono_t up_at; // in STATE_UP: since when
+    mono_t up_at;               // in STATE_UP: since when
     struct redis_answer answer; // the one being read
     struct dynbuf text;
     unsigned greetings; // answers of our own that are missing

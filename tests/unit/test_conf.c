@@ -2,6 +2,7 @@
 // LINK: svc
 // COVERS: conf conf_file conf_value conf_names
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/base/mem.h"
 #include "common/svc/conf.h"
 #include "common/svc/conf_internal.h"
 
@@ -206,6 +209,33 @@ static void bad_settings_name_themselves_their_origin_and_the_way_out(void **sta
     }
 }
 
+// A FIFO with nobody at its other end must not stop a service that reads its settings again.
+static void what_is_no_file_is_read_without_waiting_for_ever(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    char *const path = temp_file("");
+    size_t n = 0;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(conf_read_file(path, 100, &text, &n), -ETIMEDOUT);
+
+    int ends[2];
+    char name[32];
+    assert_int_equal(pipe(ends), 0);
+    (void)snprintf(name, sizeof(name), "/dev/fd/%d", ends[0]);
+    assert_int_equal(write(ends[1], "key: value\n", 11), 11);
+    assert_int_equal(conf_read_file(name, 100, &text, &n), -ETIMEDOUT);
+    assert_int_equal(write(ends[1], "key: value\n", 11), 11);
+    assert_int_equal(close(ends[1]), 0);
+    assert_int_equal(conf_read_file(name, 100, &text, &n), 0);
+    assert_string_equal(text, "key: value");
+    mem_free(text);
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(conf_read_file("/dev/zero", 100, &text, &n), -EFBIG);
+    drop_file(path);
+}
+
 static void files_are_checked_line_by_line(void **state)
 {
     (void)state;
@@ -328,6 +358,7 @@ int main(void)
         cmocka_unit_test(a_stronger_source_wins_and_says_where_it_is_from),
         cmocka_unit_test(every_type_is_read),
         cmocka_unit_test(bad_settings_name_themselves_their_origin_and_the_way_out),
+        cmocka_unit_test(what_is_no_file_is_read_without_waiting_for_ever),
         cmocka_unit_test(files_are_checked_line_by_line),
         cmocka_unit_test(secrets_come_from_files_and_are_never_printed),
         cmocka_unit_test(near_misses_in_the_environment_are_told),
