@@ -22,6 +22,7 @@
 
 #define READ_CHUNK (16u << 10)
 // One connection does not hold the loop for more than this in one turn.
+#define FLUSH_NOW ((size_t)64 << 10) // so much goes out at once
 #define READ_ROUNDS 32
 
 // A peer that is gone without a word is noticed after 60 + 4 * 15 s of silence.
@@ -53,7 +54,8 @@ struct stream_conn {
     size_t addr_at;
     int fd;
     struct loop_poll *poll;
-    struct loop_timer *timer;
+    unsigned polled;          // what poll waits for
+    struct loop_timer *timer; // of the phase; STATE_OPEN: something is to be sent
     SSL *ssl;
     BIO *net_in;       // ciphertext that came
     BIO *net_out;      // ciphertext to send
@@ -119,6 +121,7 @@ static void close_socket(struct stream_conn *c)
 {
     loop_poll_free(c->poll);
     c->poll = NULL;
+    c->polled = 0;
     if (c->fd >= 0) {
         (void)close(c->fd);
         c->fd = -1;
@@ -176,10 +179,12 @@ static void close_later(struct stream_conn *c, const char *fmt, ...)
 
 static void watch(struct stream_conn *c)
 {
-    if (c->poll != NULL) {
-        bool const more = c->out_at < c->out.n || c->state == STATE_CONNECTING;
-        loop_poll_set(c->poll, (c->state == STATE_CONNECTING ? 0u : (unsigned)LOOP_READ) |
-                                   (more ? (unsigned)LOOP_WRITE : 0u));
+    bool const more = c->out_at < c->out.n || c->state == STATE_CONNECTING;
+    unsigned const events = (c->state == STATE_CONNECTING ? 0u : (unsigned)LOOP_READ) |
+                            (more ? (unsigned)LOOP_WRITE : 0u);
+    if (c->poll != NULL && events != c->polled) {
+        c->polled = events;
+        loop_poll_set(c->poll, events);
     }
 }
 
@@ -214,8 +219,19 @@ static void flush(struct stream_conn *c)
     watch(c);
 }
 
-// Moves ciphertext from the TLS machine to the socket.
-static void drain_tls(struct stream_conn *c)
+// What is written in one turn goes out together, in the next one: a store that restores a hundred
+// thousand records writes as many.
+static void flush_soon(struct stream_conn *c)
+{
+    if (c->out.n - c->out_at >= FLUSH_NOW) {
+        flush(c);
+    } else if (!loop_timer_is_set(c->timer)) {
+        loop_timer_set_ms(c->timer, 0);
+    }
+}
+
+// Moves ciphertext from the TLS machine to what is to be sent.
+static void move_tls(struct stream_conn *c)
 {
     char *p = NULL;
     long const n = c->net_out != NULL ? BIO_get_mem_data(c->net_out, &p) : 0;
@@ -224,10 +240,16 @@ static void drain_tls(struct stream_conn *c)
         (void)BIO_reset(c->net_out);
         if (!dynbuf_ok(&c->out)) {
             close_later(c, "too much waits to be sent");
-            return;
         }
     }
-    flush(c);
+}
+
+static void drain_tls(struct stream_conn *c)
+{
+    move_tls(c);
+    if (c->state < STATE_CLOSING) {
+        flush(c);
+    }
 }
 
 int stream_conn_write(struct stream_conn *c, struct bytes data)
@@ -244,7 +266,7 @@ int stream_conn_write(struct stream_conn *c, struct bytes data)
             close_later(c, "out of memory");
             return -EPIPE;
         }
-        flush(c);
+        flush_soon(c);
         return c->state == STATE_OPEN ? 0 : -EPIPE;
     }
     size_t done = 0;
@@ -254,7 +276,10 @@ int stream_conn_write(struct stream_conn *c, struct bytes data)
         close_later(c, "TLS write: %s", ssl_reason());
         return -EPIPE;
     }
-    drain_tls(c);
+    move_tls(c);
+    if (c->state == STATE_OPEN) {
+        flush_soon(c);
+    }
     return c->state == STATE_OPEN ? 0 : -EPIPE;
 }
 
@@ -559,6 +584,8 @@ static void timed_out(struct stream_conn *c)
         c->conf.on_close(c->conf.user, c->why);
         break;
     case STATE_OPEN:
+        flush(c);
+        break;
     case STATE_CLOSED:
         break;
     }
@@ -598,6 +625,9 @@ void stream_conn_free(struct stream_conn *c)
 {
     if (c == NULL || c->freed) {
         return;
+    }
+    if (c->state == STATE_OPEN) {
+        flush(c); // the last words; those that the socket does not take now are lost
     }
     c->freed = true;
     if (c->query != NULL) {
