@@ -607,6 +607,7 @@ int service_new(struct auth_config *config, struct service **ret)
 
 int service_run(struct service *s)
 {
+    conf_set_patience(0); // what was read for the start has been read
     loop_run(s->loop);
     if (s->status == 0) { // else it never began, and what it said to that is the last word
         log_info(NULL, "service.stopped");

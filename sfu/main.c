@@ -428,6 +428,7 @@ static int run(struct sfu_config *config)
     struct app a = {.config = config};
     int const rc = app_start(&a);
     if (rc == 0) {
+        conf_set_patience(0); // what was read for the start has been read
         loop_run(a.loop);
     }
     app_free(&a);

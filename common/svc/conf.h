@@ -164,8 +164,13 @@ int conf_parse_bind(const char *text, struct addr ret[static CONF_BIND_MAX],
 
 // Reads a small file whole, trims leading and trailing space, CR and LF. To be freed with mem_free.
 // Negative errno; -EFBIG if it has more than max bytes, -ETIMEDOUT for a pipe or FIFO that does not
-// come to its end within half a second.
+// come to its end in time (conf_set_patience).
 int conf_read_file(const char *path, size_t max, char **ret, size_t *ret_n) NODISCARD;
+
+// How long reading waits for the text of what is no file: a pipe of the shell's <(...) has it a moment
+// later, a FIFO that nobody opens never. 10 s to begin with; a service that runs must not stand still
+// and says 0 once it does.
+void conf_set_patience(int64_t ms);
 
 // The same without trimming, for files whose lines are counted. *ret_mode: the permission bits, 0
 // if it is no regular file. The caller wipes what is secret.

@@ -312,9 +312,13 @@ int conf_slot_set(struct conf_slot *s, const struct conf_item *item, const char 
     return s->text != NULL ? parse_typed(s, item, why) : -ENOMEM;
 }
 
-// What is no file may have its text a moment later, a pipe of the shell's <(...) for one, or never:
-// the services read again while they run, and must not wait for somebody who opens a FIFO.
-#define PIPE_PATIENCE_MS 500
+// Reading what is no file waits this long. Set once, before there are threads that read.
+static int64_t patience_ms = 10000;
+
+void conf_set_patience(int64_t ms)
+{
+    patience_ms = ms;
+}
 
 // 0: there is something to read, or the end of it.
 static int wait_readable(int fd, mono_t until)
@@ -335,7 +339,7 @@ int conf_read_whole(const char *path, size_t max, char **ret, size_t *ret_n, uns
     size_t n = 0;
     int rc = buf == NULL ? -ENOMEM : fstat(fd, &st) < 0 ? -errno : 0;
     bool const is_file = rc == 0 && S_ISREG(st.st_mode);
-    mono_t const until = mono_add_ms(clock_mono(), PIPE_PATIENCE_MS);
+    mono_t const until = mono_add_ms(clock_mono(), patience_ms);
     while (rc == 0 && (is_file || (rc = wait_readable(fd, until)) == 0)) {
         ssize_t const got = read(fd, buf + n, max + 1 - n);
         if (got < 0) {

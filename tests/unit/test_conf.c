@@ -216,6 +216,7 @@ static void what_is_no_file_is_read_without_waiting_for_ever(void **state)
     char *text = NULL;
     char *const path = temp_file("");
     size_t n = 0;
+    conf_set_patience(100);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(conf_read_file(path, 100, &text, &n), -ETIMEDOUT);
@@ -232,6 +233,7 @@ static void what_is_no_file_is_read_without_waiting_for_ever(void **state)
     assert_string_equal(text, "key: value");
     mem_free(text);
     assert_int_equal(close(ends[0]), 0);
+    conf_set_patience(0);
     assert_int_equal(conf_read_file("/dev/zero", 100, &text, &n), -EFBIG);
     drop_file(path);
 }
