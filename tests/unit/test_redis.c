@@ -17,6 +17,7 @@
 
 #include "common/base/mem.h"
 #include "common/svc/redis.h"
+#include "common/sys/clock.h"
 #include "tests/support/redis_process.h"
 
 static struct loop *loop;
@@ -469,6 +470,60 @@ static void an_item_without_end_is_cut_off(void **state)
     assert_int_equal(g.items, 0);
 }
 
+static void on_greeted(void *user, unsigned events)
+{
+    (void)user;
+    (void)events;
+    char buf[256];
+    if (recv(peer, buf, sizeof(buf), MSG_DONTWAIT) > 0) {
+        (void)!send(peer, "+PONG\r\n+more\r\n", 14, MSG_NOSIGNAL);
+    }
+    loop_poll_set(talking, 0);
+}
+
+static void on_listen_again(void *user, unsigned events)
+{
+    (void)user;
+    (void)events;
+    loop_poll_free(talking);
+    if (peer >= 0) {
+        (void)close(peer);
+    }
+    peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    talking = loop_poll_new(loop, peer, on_greeted, NULL);
+    loop_poll_set(talking, LOOP_READ);
+}
+
+static void pauses_grow_with_a_server_that_is_only_good_at_greeting(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    char url[64];
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, len), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    talking = NULL;
+    listening = loop_poll_new(loop, listener, on_listen_again, NULL);
+    loop_poll_set(listening, LOOP_READ);
+    (void)snprintf(url, sizeof(url), "redis://127.0.0.1:%u", ntohs(at.sin_port));
+    open_url(url, NULL);
+    // After 100, 200, 400, 800 ms, more or less; without growing pauses it would be 20 times.
+    mono_t const end = mono_add_ms(clock_mono(), 2000);
+    while (mono_before(clock_mono(), end)) {
+        loop_run_once(loop, 50);
+    }
+    assert_in_range(ups, 2, 7);
+    redis_free(redis);
+    redis = NULL;
+    loop_poll_free(listening);
+    loop_poll_free(talking);
+    (void)close(listener);
+    (void)close(peer);
+    peer = -1;
+}
+
 static void silence_is_not_waited_out(void **state)
 {
     (void)state;
@@ -494,6 +549,7 @@ int main(void)
         T(only_ping_is_sent_to_begin_with),
         T(nonsense_ends_the_connection),
         T(an_item_without_end_is_cut_off),
+        T(pauses_grow_with_a_server_that_is_only_good_at_greeting),
         T(silence_is_not_waited_out),
     };
     return cmocka_run_group_tests(tests, start_servers, stop_servers);
