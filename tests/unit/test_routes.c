@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: jwt
-// COVERS: service token_call token_flow answer readiness as_service auth_config_edges
+// COVERS: service service_parts token_call token_flow answer readiness as_service auth_config_edges
 // The whole service on one loop with a homeserver and an SFU made of the same HTTP server, and the
 // pure part of the OpenID check. TLS, discovery and load: tests/blackbox/test_jwt_openid.py.
 #include <dirent.h>
