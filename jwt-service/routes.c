@@ -309,6 +309,19 @@ static void on_too_large(void *user, struct httpd_req *req)
     answer_error(req, MATRIX_TOO_LARGE, 0);
 }
 
+// Nothing was done about it: it may come again.
+static void on_unavailable(void *user, struct httpd_req *req, bool crowded)
+{
+    enum matrix_error const e = crowded ? MATRIX_BUSY : MATRIX_SHUTTING_DOWN;
+    if (ends_with(httpd_path(req), "/sfu_webhook")) {
+        log_only(user, req, REQUEST_OTHER, 503); // an SFU takes 4xx as the last word
+        httpd_respond(req, 503, NULL, (struct bytes){0});
+        return;
+    }
+    log_only(user, req, REQUEST_OTHER, matrix_error_status(e));
+    answer_error(req, e, crowded ? 1000 : 0);
+}
+
 static void on_not_found(void *user, struct httpd_req *req, unsigned status, const char *allow)
 {
     if (status != 405) {
@@ -338,6 +351,7 @@ static struct httpd_conf common_conf(struct routes *r)
         .decorate = decorate,
         .not_found = on_not_found,
         .too_large = on_too_large,
+        .unavailable = on_unavailable,
         .user = r,
     };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// HTTP/1.1 server on our loop (libmicrohttpd behind it), with hand-over of upgraded sockets.
+// HTTP/1.1 server on our loop (libmicrohttpd behind it), with hand-over of upgraded sockets. Requests
+// that another server might read in another way are refused with 400 (httpd_framing.h).
 //
 // libmicrohttpd runs without threads: our loop polls its epoll descriptor and calls MHD_run. (Its
 // own epoll thread stalls when 128 or more connections are ready at once, measured with 0.9.75;
@@ -56,6 +57,10 @@ struct httpd_conf {
     unsigned send_rate;         // a second for this many bytes of it, 0: 16384 (128 kbit/s)
     size_t
         header_max; // request line and headers, 0: 256 KiB (an offer is inside the URL of /rtc/v1)
+    // Memory for large bodies of all requests together, 0: 64 MiB. The first 64 KiB of each do not
+    // count, so that a crowd of large ones (which cost their senders little) is in nobody's way; a
+    // request that does not fit any more is answered 503.
+    size_t bodies_max;
     const char *server_name; // value of Server, NULL: none
     // Called for every response just before it leaves, also for 404, 405 and 413, to add headers
     // (CORS).
@@ -65,6 +70,9 @@ struct httpd_conf {
     void (*not_found)(void *user, struct httpd_req *req, unsigned status, const char *allow);
     // The body is over the route's cap: must answer. NULL: 413 with a line of text.
     void (*too_large)(void *user, struct httpd_req *req);
+    // The server stops, or (crowded) has no memory for the body: must answer. NULL: 503 with a line
+    // of text.
+    void (*unavailable)(void *user, struct httpd_req *req, bool crowded);
     void *user;
 };
 

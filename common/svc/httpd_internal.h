@@ -60,7 +60,9 @@ struct httpd_req {
     struct dynbuf body;
     size_t body_max;
     size_t body_seen;
+    size_t body_counted; // of what is kept, in httpd.body_bytes
     bool too_large;
+    bool crowded; // no room for its body
     bool dispatched;
     bool suspended;
     bool answered;
@@ -89,8 +91,9 @@ struct httpd {
     mono_t deadline_at;       // what it is set to
     struct httpd_peer *peers; // connections by address
     uint32_t conn_count;
-    bool quiet;    // accepts no more connections
-    bool stopping; // no handler is called any more
+    size_t body_bytes; // of large bodies that are kept
+    bool quiet;        // accepts no more connections
+    bool stopping;     // no handler is called any more
 };
 
 // Makes libmicrohttpd look at its connections in the next turn: it has work that its epoll

@@ -6,6 +6,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/svc/httpd_conn.h"
+#include "common/svc/httpd_framing.h"
 #include "common/svc/httpd_internal.h"
 #include "common/svc/httpd_pool.h"
 #include "common/svc/httpd_route.h"
@@ -18,6 +19,9 @@
 // A body that came in chunks (without Content-Length) is read this far past its cap, to be able to
 // answer 413.
 #define BODY_EXCESS_MAX (1u << 20)
+// So much of every body is kept without counting.
+#define BODY_SMALL_MAX ((size_t)64 << 10)
+#define BODIES_DEFAULT ((size_t)64 << 20)
 
 // After an upgrade, until the library has zeroed its pool; and so that a crowd is served in one go.
 #define TRIM_DELAY_MS 500
@@ -33,13 +37,20 @@ static void req_close(struct httpd_req *r)
     }
 }
 
+static void forget_body(struct httpd_req *r)
+{
+    r->owner->body_bytes -= r->body_counted;
+    r->body_counted = 0;
+    dynbuf_done(&r->body);
+}
+
 static void req_free(struct httpd_req *r)
 {
     req_close(r);
     if (r->response != NULL) {
         MHD_destroy_response(r->response);
     }
-    dynbuf_done(&r->body);
+    forget_body(r);
     arena_done(&r->arena);
     mem_free(r);
 }
@@ -117,16 +128,38 @@ static struct httpd_req *req_new(struct httpd_listener *li, struct MHD_Connectio
     return r;
 }
 
+// Counts n more bytes of the body. False: there is no room for them.
+static bool count_body(struct httpd_req *r, size_t n)
+{
+    struct httpd *const h = r->owner;
+    size_t const max = h->conf.bodies_max != 0 ? h->conf.bodies_max : BODIES_DEFAULT;
+    size_t const now = r->body.n + n;
+    size_t const more = now > BODY_SMALL_MAX ? now - BODY_SMALL_MAX - r->body_counted : 0;
+    if (more > max - MIN(h->body_bytes, max)) {
+        return false;
+    }
+    h->body_bytes += more;
+    r->body_counted += more;
+    return true;
+}
+
 static enum MHD_Result take_body(struct httpd_req *r, struct bytes data)
 {
     r->body_seen += data.n;
     if (r->body_seen > r->body_max) {
         r->too_large = true;
+        forget_body(r);
         return r->body_seen > r->body_max + BODY_EXCESS_MAX ? MHD_NO : MHD_YES;
     }
-    if (r->route != NULL && r->route->body_max > 0) {
-        dynbuf_add(&r->body, data);
+    if (r->route == NULL || r->route->body_max == 0 || r->crowded) {
+        return MHD_YES; // read, so that the answer arrives, but not kept
     }
+    if (!count_body(r, data.n)) {
+        r->crowded = true;
+        forget_body(r);
+        return MHD_YES;
+    }
+    dynbuf_add(&r->body, data);
     return dynbuf_ok(&r->body) ? MHD_YES : MHD_NO;
 }
 
@@ -153,14 +186,27 @@ static void too_large(struct httpd_req *r)
 
 static void unavailable(struct httpd_req *r)
 {
-    httpd_respond(r, 503, "text/plain; charset=utf-8", bytes_str("shutting down"));
+    if (r->owner->conf.unavailable != NULL) {
+        r->owner->conf.unavailable(r->owner->conf.user, r, r->crowded);
+    } else {
+        httpd_respond(r, 503, "text/plain; charset=utf-8",
+                      bytes_str(r->crowded ? "too many at once" : "shutting down"));
+    }
+}
+
+// Whatever follows on this connection cannot be trusted to be a request.
+static void ambiguous(struct httpd_req *r)
+{
+    r->dispatched = true;
+    httpd_add_header(r, "Connection", "close");
+    httpd_respond(r, 400, "text/plain; charset=utf-8", bytes_str("malformed request"));
 }
 
 static void dispatch(struct httpd_req *r)
 {
     r->dispatched = true;
     httpd_conn_enter(r->deadlines, HTTPD_WORKING, 0);
-    if (r->owner->stopping) {
+    if (r->owner->stopping || r->crowded) {
         unavailable(r);
     } else if (r->too_large) {
         too_large(r);
@@ -192,7 +238,6 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
                                  const char *method, const char *version, const char *data,
                                  size_t *data_size, void **req_cls)
 {
-    (void)version;
     struct httpd_listener *const li = cls;
     struct httpd_req *r = *req_cls;
     if (r == NULL) {
@@ -200,6 +245,10 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
         *req_cls = r;
         if (r == NULL) {
             return MHD_NO;
+        }
+        if (!httpd_framing_ok(conn, version)) {
+            ambiguous(r);
+            return queue_answer(r);
         }
         if (!r->too_large) {
             httpd_conn_enter(r->deadlines, HTTPD_BODY, 0);
