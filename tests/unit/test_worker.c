@@ -53,7 +53,14 @@ static bool flows(void *arg)
 static void assert_flows(const struct room_client *c, const struct room_sender *s, uint64_t packets)
 {
     struct flow f = {c, s, packets};
-    assert_true(room_live_until(&live, flows, &f, LIMIT));
+    if (!room_live_until(&live, flows, &f, LIMIT)) {
+        const struct room_stream *const st = room_client_stream(c, s->sid);
+        struct worker_stats w;
+        worker_get_stats(live.worker, &w);
+        fail_msg("%llu of %llu packets of %s; in the worker %llu datagrams in, %llu forwarded",
+                 st ? (unsigned long long)st->packets : 0, (unsigned long long)packets, s->sid,
+                 (unsigned long long)w.datagrams_in, (unsigned long long)w.forwarded);
+    }
 }
 
 static void check_streams(const struct room_client *c)
