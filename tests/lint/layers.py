@@ -36,7 +36,7 @@ ALLOWED = {
 # Header prefix of a library -> files that may include it.
 THIRD_PARTY = {
     "uv.h": None,  # every file of common/sys
-    "microhttpd.h": ["common/svc/httpd.c", "common/svc/httpd_req.c"],
+    "microhttpd.h": ["common/svc/httpd.c", "common/svc/httpd_req.c", "common/svc/httpd_framing.c"],
     "wslay/": ["common/svc/ws.c"],
     "curl/": ["common/svc/httpc.c", "common/svc/httpc_call.c", "common/svc/httpc_internal.h"],
     "ares.h": ["common/svc/dns.c"],
