@@ -24,9 +24,15 @@
 
 static void run(struct httpd_listener *li)
 {
-    (void)MHD_run(li->daemon);
     MHD_UNSIGNED_LONG_LONG ms = 0;
-    if (MHD_get_timeout(li->daemon, &ms) == MHD_YES) {
+    li->has_place = false;
+    (void)MHD_run(li->daemon);
+    if (li->has_place) {
+        // At the limit of connections or descriptors the library has taken its listening socket out
+        // of its epoll descriptor. It puts it back when it is run again, for which there may be no
+        // other reason ever.
+        loop_timer_set(li->timer, (mono_t){0});
+    } else if (MHD_get_timeout(li->daemon, &ms) == MHD_YES) {
         loop_timer_set_ms(li->timer,
                           (int64_t)MIN(ms, (MHD_UNSIGNED_LONG_LONG)IDLE_DEFAULT_S * 1000));
     } else {
@@ -102,10 +108,11 @@ static enum MHD_Result on_accept(void *cls, const struct sockaddr *sa, socklen_t
 static void on_connection(void *cls, struct MHD_Connection *conn, void **slot,
                           enum MHD_ConnectionNotificationCode what)
 {
-    const struct httpd_listener *const li = cls;
+    struct httpd_listener *const li = cls;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         httpd_conn_close(*slot);
         *slot = NULL;
+        li->has_place = true;
         return;
     }
     struct addr a = {0};

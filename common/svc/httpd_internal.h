@@ -30,6 +30,7 @@ struct httpd_listener {
     struct loop_timer *timer;
     struct addr addr;
     int fd;
+    bool has_place; // a connection was closed in this run
 };
 
 struct httpd_upgrade {

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -175,6 +176,45 @@ static void headers_must_come_in_time_from_connecting_on(void **state)
     close_server(&s);
 }
 
+// libmicrohttpd looks at its listening socket again only when it is run again.
+static void who_waited_for_a_place_gets_it(void **state)
+{
+    (void)state;
+    struct server s;
+    struct httpd_conf conf = patient();
+    conf.max_connections = 3;
+    open_server(&s, conf);
+    int fds[6];
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = dial(&s, 0);
+    }
+    turn(&s, 50);
+    for (size_t i = 0; i < 5; i++) {
+        (void)close(fds[i]);
+    }
+    say(fds[5], "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    turn(&s, 200);
+    assert_int_equal(s.calls, 1);
+    (void)close(fds[5]);
+    turn(&s, 50);
+    // The same where descriptors are what is lacking.
+    struct rlimit was;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    int const last = dial(&s, 0);
+    struct rlimit const few = {.rlim_cur = (rlim_t)last + 3, .rlim_max = was.rlim_max};
+    int const other = dial(&s, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    turn(&s, 50);
+    (void)close(last);
+    turn(&s, 50);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    say(other, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    turn(&s, 200);
+    assert_int_equal(s.calls, 2);
+    (void)close(other);
+    close_server(&s);
+}
+
 static void body_must_come_in_time(void **state)
 {
     (void)state;
@@ -329,6 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(headers_must_come_in_time_from_connecting_on),
+        cmocka_unit_test(who_waited_for_a_place_gets_it),
         cmocka_unit_test(body_must_come_in_time),
         cmocka_unit_test(who_does_not_take_his_answer_is_cut_off),
         cmocka_unit_test(idle_connections_end_and_waiting_ones_do_not),
