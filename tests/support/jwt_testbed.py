@@ -105,14 +105,14 @@ def settings(**env):
 class Service:
     """A running foci-jwt."""
 
-    def __init__(self, env, *args, wait_s=20):
+    def __init__(self, env, *args, wait_s=20, program=None):
         self.log = tempfile.TemporaryFile(mode="w+")
         self.state = None
         if "FOCI_JWT_STATE_DIR" not in env:
             self.state = tempfile.TemporaryDirectory(prefix="foci-jwt-")
             env = {**env, "FOCI_JWT_STATE_DIR": self.state.name}
         self.env = env
-        self.process = subprocess.Popen([BINARY, *args], env=settings(**env), stderr=self.log, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([program or BINARY, *args], env=settings(**env), stderr=self.log, stdout=subprocess.DEVNULL)
         self.expected = 0
         self.port = self.wait_for_port(wait_s)
 
