@@ -91,8 +91,9 @@ enum httpc_step httpc_step_of(const struct httpc_call *c, CURLcode code)
     case CURLE_OK:
         return HTTPC_OK;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return HTTPC_BAD_URL;
+    case CURLE_UNSUPPORTED_PROTOCOL: // the URL's, or the one that the server speaks
+        return late_step(c) == HTTPC_TIMEOUT ? HTTPC_RECEIVE : HTTPC_BAD_URL;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         return HTTPC_DNS;

@@ -8,8 +8,14 @@
 
 #include <cmocka.h>
 
+
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/base/mem.h"
 #include "common/svc/httpc.h"
@@ -206,6 +212,41 @@ static void sizes_are_capped(void **state)
     assert_int_equal(w.step, HTTPC_OK);
     run(&w, (struct httpc_request){.url = url(&w, "/seen"), .max_header = 20});
     assert_int_equal(w.step, HTTPC_TOO_LARGE);
+    close_world(&w);
+}
+
+static int babbler = -1;
+
+static void on_caller(void *user, unsigned events)
+{
+    static const char text[] = "220 mail.example.org ESMTP\r\n";
+    (void)user;
+    (void)events;
+    int const fd = accept4(babbler, NULL, NULL, SOCK_CLOEXEC);
+    (void)!send(fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+    (void)shutdown(fd, SHUT_WR);
+    (void)close(fd);
+}
+
+static void another_protocol_is_the_fault_of_the_answer_not_of_the_url(void **state)
+{
+    (void)state;
+    struct world w;
+    char at[64];
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sin);
+    open_world(&w, &(struct httpc_conf){0});
+    babbler = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(babbler, (struct sockaddr *)&sin, len), 0);
+    assert_int_equal(listen(babbler, 4), 0);
+    assert_int_equal(getsockname(babbler, (struct sockaddr *)&sin, &len), 0);
+    struct loop_poll *const poll = loop_poll_new(w.loop, babbler, on_caller, NULL);
+    loop_poll_set(poll, LOOP_READ);
+    (void)snprintf(at, sizeof(at), "http://127.0.0.1:%u/", ntohs(sin.sin_port));
+    run(&w, (struct httpc_request){.url = at});
+    assert_int_equal(w.step, HTTPC_RECEIVE);
+    loop_poll_free(poll);
+    (void)close(babbler);
     close_world(&w);
 }
 
@@ -447,6 +488,7 @@ int main(void)
         cmocka_unit_test(requests_carry_what_was_asked_for),
         cmocka_unit_test(header_with_a_line_break_is_refused),
         cmocka_unit_test(sizes_are_capped),
+        cmocka_unit_test(another_protocol_is_the_fault_of_the_answer_not_of_the_url),
         cmocka_unit_test(failures_name_their_step_and_not_the_query),
         cmocka_unit_test(redirects_are_followed_only_if_wanted),
         cmocka_unit_test(address_policy_is_asked_also_for_kept_connections),
