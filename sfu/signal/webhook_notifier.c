@@ -165,7 +165,7 @@ static void drop(struct lane *l, struct item *i, const char *why)
 {
     l->target->notifier->counts.dropped++;
     log_warn(NULL, "webhook.dropped", KV_STR("url", l->target->url), KV_STR("room", l->room),
-             KV_STR("event", i->name), KV_STR("why", why));
+             KV_STR("webhook", i->name), KV_STR("why", why));
     item_free(l, i);
 }
 
@@ -240,10 +240,10 @@ static void on_done(void *user, const struct httpc_result *r)
     if (delivered) {
         n->counts.delivered++;
         log_debug(NULL, "webhook.delivered", KV_STR("url", l->target->url), KV_STR("room", l->room),
-                  KV_STR("event", i->name), KV_I64("ms", r->elapsed_ms));
+                  KV_STR("webhook", i->name), KV_I64("ms", r->elapsed_ms));
     } else {
         log_warn(NULL, "webhook.failed", KV_STR("url", l->target->url), KV_STR("room", l->room),
-                 KV_STR("event", i->name), KV_U64("attempt", l->attempts + 1),
+                 KV_STR("webhook", i->name), KV_U64("attempt", l->attempts + 1),
                  KV_U64("status", r->status), KV_STR("error", lk_str(r->text)),
                  KV_BOOL("again", again));
     }
@@ -332,7 +332,7 @@ static void enqueue(struct target *t, const char *room, const char *name, struct
     if (i == NULL) {
         n->counts.dropped++;
         log_warn(NULL, "webhook.dropped", KV_STR("url", t->url), KV_STR("room", room),
-                 KV_STR("event", name), KV_STR("why", "out of memory"));
+                 KV_STR("webhook", name), KV_STR("why", "out of memory"));
         if (l != NULL && l->items == NULL) {
             lane_free(l);
         }
