@@ -8,8 +8,6 @@
 
 #include <cmocka.h>
 
-
-
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
