@@ -194,7 +194,7 @@ static void on_recovered(void *user, const struct job_load *load)
                  KV_I64("ms", load->elapsed_ms));
     }
     if (!s->stopping) {
-        job_store_flush(s->store, JOB_STORE_WAIT_MS, on_flushed, s);
+        job_store_flush_changes(s->store, JOB_STORE_WAIT_MS, on_flushed, s);
     }
 }
 

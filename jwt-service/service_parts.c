@@ -140,6 +140,13 @@ static void on_takeover(void *user, const struct job_record *r)
     }
 }
 
+static bool stored_record(void *user, const char *room, const char *identity,
+                          struct job_record *ret)
+{
+    const struct service *const s = user;
+    return s->leaves && leave_manager_record(s->leaves, room, identity, ret);
+}
+
 // A URL that cannot be one is a mistake in a setting, which is named.
 static int store_failed(const struct auth_config *c, const char *text)
 {
@@ -169,6 +176,7 @@ static int make_leaves(struct service *s)
         .state_dir = auth_config_state_dir(c),
         .instance = instance,
         .on_takeover = on_takeover,
+        .record = stored_record,
         .user = s,
     };
     int r = job_store_new(&conf, &s->store, err);

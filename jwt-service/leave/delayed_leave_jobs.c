@@ -21,6 +21,16 @@ void leave_job_track(struct leave_manager *m, const struct delayed_leave *before
     }
 }
 
+// Puts a server in whose queue restarts wait among those that the turn looks at when it ends.
+static void enqueue(struct leave_manager *m, struct leave_server *s)
+{
+    if (s->waiting.count > 0 && !s->queued) {
+        s->queued = true;
+        leave_server_ref(s);
+        DL_APPEND(m->servers, s);
+    }
+}
+
 // The job's call is over: its place is the next one's, when the turn ends.
 static void give_place_back(struct leave_job *j)
 {
@@ -32,11 +42,7 @@ static void give_place_back(struct leave_job *j)
     }
     j->restart_out = false;
     s->restarts_out--;
-    if (s->waiting.count > 0 && !s->queued) {
-        s->queued = true;
-        leave_server_ref(s);
-        DL_APPEND(m->servers, s);
-    }
+    enqueue(m, s);
 }
 
 void leave_job_cancel_call(struct leave_job *j)
@@ -78,7 +84,8 @@ static int call_start(struct leave_job *j, enum delayed_event_action action, int
 // Sends are handed out at once, restarts as many as make sense, the soonest deadline first.
 static int call_job(struct leave_job *j, const struct leave_todo *todo)
 {
-    if (todo->call == DELAYED_EVENT_RESTART && j->server->restarts_out >= RESTARTS_OUT_MAX) {
+    if (todo->call == DELAYED_EVENT_RESTART &&
+        (j->manager->recovering || j->server->restarts_out >= RESTARTS_OUT_MAX)) {
         j->timeout_ms = (uint32_t)todo->timeout_ms;
         timer_heap_set(&j->server->waiting, &j->turn, todo->deadline);
         return 0;
@@ -118,9 +125,19 @@ static void server_pump(struct leave_manager *m, struct leave_server *s)
 void leave_servers_pump(struct leave_manager *m)
 {
     struct leave_server *s = NULL;
-    while (!m->flushing && (s = m->servers) != NULL) {
+    while (!m->flushing && !m->recovering && (s = m->servers) != NULL) {
         server_pump(m, s);
         dequeue(m, s);
+    }
+}
+
+void leave_servers_release(struct leave_manager *m)
+{
+    struct leave_job *j = NULL;
+    m->recovering = false;
+    DL_FOREACH(m->table.jobs, j)
+    {
+        enqueue(m, j->server);
     }
 }
 
@@ -131,7 +148,7 @@ void leave_servers_stop(struct leave_manager *m)
     }
 }
 
-void leave_job_save(struct leave_job *j, void (*fn)(void *user, int error), struct leave_call *call)
+void leave_job_record(const struct leave_job *j, struct job_record *ret)
 {
     static const enum job_state states[LEAVE_STATE_COUNT] = {
         [LEAVE_WAITING] = JOB_WAITING,
@@ -139,7 +156,7 @@ void leave_job_save(struct leave_job *j, void (*fn)(void *user, int error), stru
         [LEAVE_DISCONNECTED] = JOB_DISCONNECTED,
     };
     const char *const user_id = j->user ? j->user->id : "";
-    struct job_record const r = {
+    *ret = (struct job_record){
         .room = j->room->name,
         .identity = leave_job_identity(j),
         .other_identity = leave_job_other(j),
@@ -152,6 +169,12 @@ void leave_job_save(struct leave_job *j, void (*fn)(void *user, int error), stru
         .restarted_at = j->restarted_at,
         .state = states[j->machine.state],
     };
+}
+
+void leave_job_save(struct leave_job *j, void (*fn)(void *user, int error), struct leave_call *call)
+{
+    struct job_record r;
+    leave_job_record(j, &r);
     int const e = job_store_put(j->manager->conf.store, &r, fn, call, call ? &call->wait : NULL);
     if (e < 0) {
         log_warn(NULL, "leave.not_stored", KV_STR("room", j->room->name), KV_ERRNO("error", e));

@@ -296,7 +296,7 @@ static bool adopt(struct leave_manager *m, const struct job_record *r)
     return true;
 }
 
-void leave_manager_adopt(struct leave_manager *m, const struct job_record *r)
+static void take_up(struct leave_manager *m, const struct job_record *r)
 {
     if (m->closing || leave_table_find(&m->table, r->room, r->identity)) {
         return;
@@ -304,12 +304,27 @@ void leave_manager_adopt(struct leave_manager *m, const struct job_record *r)
     if (!adopt(m, r)) {
         job_store_remove(m->conf.store, r->room, r->identity);
     }
+}
+
+void leave_manager_adopt(struct leave_manager *m, const struct job_record *r)
+{
+    take_up(m, r);
     leave_manager_turn(m);
+}
+
+bool leave_manager_record(const struct leave_manager *m, const char *room, const char *identity,
+                          struct job_record *ret)
+{
+    const struct leave_job *const j = leave_table_find(&m->table, room, identity);
+    if (j) {
+        leave_job_record(j, ret);
+    }
+    return j != NULL;
 }
 
 static void on_record(void *user, const struct job_record *r)
 {
-    leave_manager_adopt(user, r);
+    take_up(user, r); // the turn comes when all are there
 }
 
 static void on_loaded(void *user, const struct job_load *load)
@@ -317,7 +332,9 @@ static void on_loaded(void *user, const struct job_load *load)
     struct leave_manager *const m = user;
     log_debug(NULL, "leave.recovered", KV_U64("jobs", m->counts.restored),
               KV_U64("expired", m->counts.expired), KV_I64("ms", load->elapsed_ms));
+    leave_servers_release(m);
     m->recovered(m->recovered_user, load);
+    leave_manager_turn(m);
 }
 
 void leave_manager_recover(struct leave_manager *m,
@@ -325,6 +342,7 @@ void leave_manager_recover(struct leave_manager *m,
 {
     m->recovered = done;
     m->recovered_user = user;
+    m->recovering = true;
     job_store_load(m->conf.store, on_record, on_loaded, m);
 }
 
@@ -363,6 +381,7 @@ void leave_manager_shutdown(struct leave_manager *m, void (*done)(void *user), v
     struct leave_job *j = NULL;
     struct leave_job *tmp = NULL;
     leave_lookup_stop(m);
+    leave_servers_release(m);
     m->closing = true;
     m->closed = done;
     m->closed_user = user;

@@ -91,6 +91,11 @@ void leave_manager_recover(struct leave_manager *m,
 // One that is known already is left alone, one past its time removed.
 void leave_manager_adopt(struct leave_manager *m, const struct job_record *r);
 
+// The record of a job that is in the store, or should be: for job_store_conf.record. Texts are
+// borrowed from the job. false: there is none of this key.
+bool leave_manager_record(const struct leave_manager *m, const char *room, const char *identity,
+                          struct job_record *ret);
+
 // Takes a delegation over; strings are copied. fn is called once from the loop, never from inside
 // this call, when the job is in the store (or JOB_STORE_WAIT_MS later); *ret is valid until then.
 // A job of the same room and identity is replaced. -ENOMEM.

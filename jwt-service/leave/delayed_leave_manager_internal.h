@@ -26,6 +26,7 @@ struct leave_manager {
     mono_t no_list_until; // the SFU does not tell lists
 
     // recovery
+    bool recovering; // restarts wait until all jobs are there
     void (*recovered)(void *user, const struct job_load *load);
     void *recovered_user;
 
@@ -63,6 +64,8 @@ void leave_job_apply(struct leave_manager *m, struct leave_job *j, const struct 
 // Counts a change of the machine; NULL: there was, or is, none.
 void leave_job_track(struct leave_manager *m, const struct delayed_leave *before,
                      const struct delayed_leave *after);
+// What of the job outlives the process; texts are the job's.
+void leave_job_record(const struct leave_job *j, struct job_record *ret);
 // Writes the job to the store. fn and call may be NULL; without success at once the call's timer is
 // set instead.
 void leave_job_save(struct leave_job *j, void (*fn)(void *user, int error),
@@ -71,8 +74,10 @@ void leave_job_cancel_call(struct leave_job *j);
 // Takes a job out of memory.
 void leave_job_drop(struct leave_manager *m, struct leave_job *j);
 
-// Hands out restarts whose turn has come; forgets about them.
+// Hands out restarts whose turn has come; lets those go that waited for the recovery; forgets about
+// them.
 void leave_servers_pump(struct leave_manager *m);
+void leave_servers_release(struct leave_manager *m);
 void leave_servers_stop(struct leave_manager *m);
 
 // The room has a job that needs a lookup; `urgent`: somebody has just come.

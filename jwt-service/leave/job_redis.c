@@ -61,10 +61,27 @@ static void on_written(void *user, const struct redis_answer *a)
     job_store_progress_(j->store);
 }
 
+// Appends what is to stand in the hash. -ENOENT: nobody has the record any more.
+static int encode(struct job_redis *j, const struct job_entry *e, struct dynbuf *out)
+{
+    const struct job_store_conf *const conf = &j->store->conf;
+    struct bytes const frame = job_entry_frame(e);
+    struct job_frame f = {0};
+    if (frame.n > 0) {
+        int const r = job_frame_read(frame, &f);
+        if (r != 0) {
+            return r;
+        }
+    } else if (conf->record == NULL ||
+               !conf->record(conf->user, job_entry_room(e), job_entry_identity(e), &f.record)) {
+        return -ENOENT;
+    }
+    return job_codec_value(&f.record, j->leases ? j->instance : "", out);
+}
+
 // Sends the write of an entry that was taken. Negative errno: it was not sent.
 static int write_entry(struct job_redis *j, struct job_entry *e)
 {
-    struct job_frame f;
     const char *const other = job_entry_place(e)->text;
     bool const removed = job_entry_is_removed(e);
     dynbuf_reset(&j->field_text);
@@ -72,8 +89,7 @@ static int write_entry(struct job_redis *j, struct job_entry *e)
     job_codec_field(job_entry_room(e), job_entry_identity(e), &j->field_text);
     int r = dynbuf_ok(&j->field_text) ? 0 : -ENOMEM;
     if (r == 0 && !removed) {
-        r = job_frame_read(job_entry_frame(e), &f);
-        r = r == 0 ? job_codec_value(&f.record, j->leases ? j->instance : "", &j->value_text) : r;
+        r = encode(j, e, &j->value_text);
     }
     const char *const field = r == 0 ? dynbuf_cstr(&j->field_text) : NULL;
     const char *const value = r == 0 ? dynbuf_cstr(&j->value_text) : NULL;
@@ -116,13 +132,17 @@ static void pump(struct job_redis *j)
         int const r = write_entry(j, e);
         if (r != 0) {
             job_table_finish(table, e, r == -ENOTCONN ? -EAGAIN : r);
+            if (r == -ENOENT) {
+                job_store_progress_(j->store);
+                continue;
+            }
             if (r != -ENOTCONN) {
                 note_refused(j, bytes_str("out of memory here"));
             }
             return;
         }
     }
-    if (j->count_due && may_write(j) && table->dirty_count + table->writing_count == 0) {
+    if (j->count_due && may_write(j) && job_table_pending(table) == 0) {
         j->count_due = false;
         job_redis_count_(j);
     }
@@ -135,6 +155,7 @@ static void loaded(struct job_redis *j, struct job_load *load)
     // What was put meanwhile goes out now.
     j->phase = load->result == JOB_LOAD_UNREACHABLE ? JOB_REDIS_DEAD : JOB_REDIS_READY;
     loop_timer_stop(j->timer);
+    load->records = j->given;
     if (load->result != JOB_LOAD_OK) {
         load->text = j->why;
     }
@@ -153,34 +174,6 @@ static void unreachable(struct job_redis *j)
 static void load_failed(struct job_redis *j)
 {
     loaded(j, &(struct job_load){.result = JOB_LOAD_FAILED});
-}
-
-// Hands out all that was read.
-static size_t give_all(struct job_redis *j)
-{
-    struct job_table *const table = &j->store->table;
-    size_t given = 0;
-    struct job_entry *next = NULL;
-    for (struct job_entry *e = job_table_next(table, NULL); e != NULL; e = next) {
-        struct job_frame f;
-        // What was put before the end of loading is no old job.
-        if (!job_entry_is_dirty(e) && job_frame_read(job_entry_frame(e), &f) == 0) {
-            if (j->leases) {
-                job_table_rewrite(table, e); // our name goes in
-            }
-            // The callback may put or remove the key, which frees the frame.
-            struct dynbuf copy;
-            dynbuf_init(&copy, JOB_FRAME_MAX);
-            dynbuf_add(&copy, job_entry_frame(e));
-            if (dynbuf_ok(&copy) && job_frame_read(dynbuf_view(&copy), &f) == 0) {
-                job_store_give_(j->store, &f.record);
-                given++;
-            }
-            dynbuf_done(&copy);
-        }
-        next = job_table_next(table, e);
-    }
-    return given;
 }
 
 static void delete_bad(struct job_redis *j)
@@ -216,7 +209,6 @@ void job_redis_scanned_(struct job_redis *j, int error)
     }
     struct job_load load = {
         .text = "", .broken = j->scan.broken, .foreign = j->scan.foreign - j->scan.broken};
-    load.records = give_all(j);
     loaded(j, &load);
 }
 

@@ -83,6 +83,7 @@ struct job_redis {
     struct loop_timer *timer; // loading: limits and retries; later: the pause after a refusal
     struct loop_timer *lease_timer;
     mono_t load_start;
+    size_t given;                  // records, while loading
     char why[JOB_STORE_ERROR_MAX]; // the last trouble
     bool was_up;
     unsigned downs;   // since it was up: with the second it is known to be gone

@@ -100,6 +100,10 @@ static void note_bad(struct job_redis *j, wall_t age)
 // Remembers another spelling of the field, to be deleted with the next write of the key.
 static void note_spelling(struct job_redis *j, struct job_entry *e, const struct job_record *r)
 {
+    // ["room","identity"] cannot be shorter, and what is as short is spelled like ours.
+    if (j->scan.field.n == strlen(r->room) + strlen(r->identity) + strlen("[\"\",\"\"]")) {
+        return;
+    }
     dynbuf_reset(&j->field_text);
     job_codec_field(r->room, r->identity, &j->field_text);
     struct job_place *const p = job_entry_place(e);
@@ -112,23 +116,29 @@ static void note_spelling(struct job_redis *j, struct job_entry *e, const struct
 static void take_record(struct job_redis *j, const struct job_decoded *d)
 {
     struct job_table *const table = &j->store->table;
-    bool const known = job_table_find(table, d->record.room, d->record.identity) != NULL;
     if (!is_ours(j, d)) {
-        j->scan.foreign += !known;
+        j->scan.foreign += job_table_find(table, d->record.room, d->record.identity) == NULL;
         return;
     }
-    if (known && j->scan.taking) {
-        return; // what we have is newer
-    }
+    size_t const before = table->count;
     struct job_entry *const e = job_table_loaded(table, &d->record);
     if (e == NULL) {
         j->scan.no_memory = true;
         return;
     }
     note_spelling(j, e, &d->record);
+    if (table->count == before) {
+        return; // what we have is newer, or the reading began anew
+    }
+    if (j->leases && strcmp(d->owner, j->instance) != 0) {
+        job_table_rewrite(table, e, JOB_STALE_CLAIM); // our name goes in
+    }
+    // May put or remove the key.
     if (j->scan.taking) {
-        job_table_rewrite(table, e); // our name goes in
         job_store_give_late_(j->store, &d->record);
+    } else {
+        j->given++;
+        job_store_give_(j->store, &d->record);
     }
 }
 
@@ -404,7 +414,7 @@ static void on_count(void *user, const struct redis_answer *a)
 {
     struct job_redis *const j = user;
     struct job_table *const table = &j->store->table;
-    if (a->type != REDIS_ANSWER_INT || table->dirty_count > 0 || table->writing_count > 0) {
+    if (a->type != REDIS_ANSWER_INT || job_table_pending(table) > 0) {
         j->count_due = a->type == REDIS_ANSWER_INT || a->type == REDIS_ANSWER_LOST;
         return; // on the move, or no such command
     }
@@ -413,7 +423,7 @@ static void on_count(void *user, const struct redis_answer *a)
         log_warn(NULL, "jobs.redis.lost_data", KV_U64("jobs", table->count), KV_U64("found", n));
         for (struct job_entry *e = job_table_next(table, NULL); e != NULL;
              e = job_table_next(table, e)) {
-            job_table_rewrite(table, e);
+            job_table_rewrite(table, e, JOB_STALE_LOST);
         }
         j->backend.ops->kick(&j->backend, true);
         return;

@@ -9,9 +9,10 @@
 
 // ---- waits ----------------------------------------------------------------------------------
 
+// There is nothing that a flush waits for.
 static bool is_quiet(const struct job_store *s)
 {
-    return s->table.dirty_count == 0 && s->table.writing_count == 0;
+    return (s->flush_claims ? job_table_pending(&s->table) : job_table_unsafe(&s->table)) == 0;
 }
 
 static void arm(struct job_store *s)
@@ -125,11 +126,17 @@ int job_store_new(const struct job_store_conf *conf, struct job_store **ret,
         return -ENOMEM;
     }
     s->conf = (struct job_store_conf){
-        .loop = conf->loop, .dns = conf->dns, .on_takeover = conf->on_takeover, .user = conf->user};
+        .loop = conf->loop,
+        .dns = conf->dns,
+        .on_takeover = conf->on_takeover,
+        .record = conf->record,
+        .user = conf->user,
+    };
     s->kind = is_given(conf->redis_url)   ? JOB_STORE_REDIS
               : is_given(conf->state_dir) ? JOB_STORE_JOURNAL
                                           : JOB_STORE_MEMORY;
-    job_table_init(&s->table, s->kind == JOB_STORE_REDIS, on_table_wait, s);
+    bool const keep = s->kind == JOB_STORE_REDIS && conf->record == NULL;
+    job_table_init(&s->table, keep, on_table_wait, s);
     s->timer = loop_timer_new(conf->loop, on_timer, s);
     if (s->timer == NULL) {
         return -ENOMEM;
@@ -282,9 +289,10 @@ void job_store_remove(struct job_store *s, const char *room, const char *identit
     arm(s);
 }
 
-void job_store_flush(struct job_store *s, int64_t timeout_ms, void (*fn)(void *user, int error),
-                     void *user)
+static void flush(struct job_store *s, bool claims, int64_t timeout_ms,
+                  void (*fn)(void *user, int error), void *user)
 {
+    s->flush_claims = claims;
     s->flush_fn = fn;
     s->flush_user = user;
     s->flush_deadline = mono_add_ms(loop_now(s->conf.loop), timeout_ms);
@@ -294,12 +302,24 @@ void job_store_flush(struct job_store *s, int64_t timeout_ms, void (*fn)(void *u
     arm(s);
 }
 
+void job_store_flush(struct job_store *s, int64_t timeout_ms, void (*fn)(void *user, int error),
+                     void *user)
+{
+    flush(s, true, timeout_ms, fn, user);
+}
+
+void job_store_flush_changes(struct job_store *s, int64_t timeout_ms,
+                             void (*fn)(void *user, int error), void *user)
+{
+    flush(s, false, timeout_ms, fn, user);
+}
+
 void job_store_stats(const struct job_store *s, struct job_store_stats *ret)
 {
     *ret = (struct job_store_stats){.writes = s->table.writes,
                                     .coalesced = s->table.coalesced,
                                     .failures = s->table.failures,
-                                    .pending = s->table.dirty_count + s->table.writing_count,
+                                    .pending = job_table_pending(&s->table),
                                     .up = true};
     if (s->backend != NULL) {
         s->backend->ops->stats(s->backend, ret);

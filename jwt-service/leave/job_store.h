@@ -2,8 +2,8 @@
 #pragma once
 // Where delegated leaves survive a restart (authorization-service 7.9 to 7.11): an fsync'd journal
 // in the state directory, or the Redis hash of the original service, or nothing.
-// Owner thread: the loop's. No function waits for a disk or a network, and no callback runs inside a
-// call of this module.
+// Owner thread: the loop's. No function waits for a disk or a network, and no callback but `record`
+// runs inside a call of this module.
 //
 //   job_store_new -> job_store_load (once, before the service listens) -> put, remove ... ->
 //   job_store_flush -> job_store_free
@@ -37,6 +37,12 @@ struct job_store_conf {
     // time after loading. As `each` of job_store_load. May be NULL: then leases are only respected
     // at loading.
     void (*on_takeover)(void *user, const struct job_record *r);
+    // Redis: the record of a key as it should be stored, when it is to be written once more though
+    // it was not put (the server lost what it had, or names another owner). Its texts stay valid
+    // until the owner's next call. Comes at any time after loading, also inside a call of this
+    // module: it must not call back. false: there is no such job. NULL: the store keeps a copy of
+    // each record instead, which 100,000 jobs feel.
+    bool (*record)(void *user, const char *room, const char *identity, struct job_record *ret);
     void *user;
 };
 
@@ -57,7 +63,7 @@ enum job_store_kind job_store_kind(const struct job_store *s);
 enum job_load_result {
     JOB_LOAD_OK,
     JOB_LOAD_UNREACHABLE, // Redis did not answer at all: the service must not start (2.4)
-    JOB_LOAD_FAILED,      // it could not be read for JOB_STORE_LOAD_MS: go on without old jobs
+    JOB_LOAD_FAILED,      // it could not be read to its end for JOB_STORE_LOAD_MS: go on without it
 };
 
 struct job_load {
@@ -102,6 +108,10 @@ void job_store_remove(struct job_store *s, const char *room, const char *identit
 // first, whose fn is not called.
 void job_store_flush(struct job_store *s, int64_t timeout_ms, void (*fn)(void *user, int error),
                      void *user);
+// The same, but not for our name in records that were read or taken over: they are safe, and it gets
+// there later.
+void job_store_flush_changes(struct job_store *s, int64_t timeout_ms,
+                             void (*fn)(void *user, int error), void *user);
 
 struct job_store_stats {
     uint64_t writes;     // records written (puts and removals)

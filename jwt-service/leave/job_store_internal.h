@@ -39,6 +39,7 @@ struct job_store {
     void (*flush_fn)(void *user, int error);
     void *flush_user;
     mono_t flush_deadline;
+    bool flush_claims; // it waits for claims as well
 };
 
 // A record that was read, to the one who asked.

@@ -15,6 +15,7 @@ struct job_write {
     struct job_wait *writing; // for the one under way
     bool is_dirty;
     bool is_writing;
+    enum job_stale stale; // what it was before it was taken
 };
 
 struct job_entry {
@@ -22,8 +23,9 @@ struct job_entry {
     struct job_write *write; // NULL: safe
     uint8_t *frame;          // NULL: removed, or safe and not kept
     uint32_t frame_len;
-    bool stored;  // the store has something of this key, or may have
-    bool removed; // the newest wish
+    bool stored;   // the store has something of this key, or may have
+    bool removed;  // the newest wish
+    uint8_t stale; // enum job_stale; only without `write`
     struct job_place place;
     uint32_t room_len;
     char key[]; // room, zero, identity, zero
@@ -35,8 +37,19 @@ void job_table_init(struct job_table *t, bool keep_frames,
     *t = (struct job_table){.keep_frames = keep_frames, .on_wait = on_wait, .user = user};
 }
 
+static void set_stale(struct job_table *t, struct job_entry *e, enum job_stale why)
+{
+    t->stale[e->stale]--;
+    t->stale[why]++;
+    e->stale = (uint8_t)why;
+}
+
 static void free_entry(struct job_table *t, struct job_entry *e)
 {
+    t->stale[e->stale]--;
+    if (t->stale_next == e) {
+        t->stale_next = e->hh.next;
+    }
     HASH_DELETE(hh, t->entries, e);
     t->count--;
     mem_free(e->write);
@@ -100,21 +113,20 @@ static struct job_entry *need_entry(struct job_table *t, const char *room, const
     memcpy(e->key, room, r);
     memcpy(e->key + r, identity, n - r);
     e->room_len = (uint32_t)(r - 1);
-    struct job_entry *added = NULL;
     HASH_ADD_KEYPTR(hh, t->entries, e->key, n, e);
-    HASH_FIND(hh, t->entries, e->key, n, added);
-    if (added == NULL) {
+    if (e->hh.tbl == NULL) {
         mem_free(e);
         return NULL;
     }
     t->count++;
+    t->stale[JOB_STALE_NOT]++;
     return e;
 }
 
 // ---- writes ---------------------------------------------------------------------------------
 
-// Gives the entry its part for writing. -ENOMEM.
-static int need_write(struct job_entry *e)
+// Gives the entry its part for writing, which takes the place of being stale. -ENOMEM.
+static int need_write(struct job_table *t, struct job_entry *e)
 {
     if (e->write == NULL) {
         e->write = NEW(struct job_write);
@@ -123,6 +135,7 @@ static int need_write(struct job_entry *e)
         }
         e->write->entry = e;
     }
+    set_stale(t, e, JOB_STALE_NOT);
     return 0;
 }
 
@@ -229,7 +242,7 @@ int job_table_put(struct job_table *t, const struct job_record *r, struct job_wa
         mem_free(frame);
         return -ENOMEM;
     }
-    if (need_write(e) != 0) {
+    if (need_write(t, e) != 0) {
         mem_free(frame);
         if (e->frame == NULL && !e->stored) {
             free_entry(t, e);
@@ -250,7 +263,7 @@ int job_table_put(struct job_table *t, const struct job_record *r, struct job_wa
 void job_table_remove(struct job_table *t, const char *room, const char *identity)
 {
     struct job_entry *const e = job_table_find(t, room, identity);
-    if (e == NULL || e->removed || need_write(e) != 0) {
+    if (e == NULL || e->removed || need_write(t, e) != 0) {
         return;
     }
     tell_waits(t, &e->write->waits, -ECANCELED);
@@ -296,6 +309,37 @@ struct job_entry *job_table_next(const struct job_table *t, const struct job_ent
     return e == NULL ? t->entries : e->hh.next;
 }
 
+// The next stale entry; the search goes round, so that each is come by.
+static struct job_entry *next_stale(struct job_table *t)
+{
+    if (t->stale[JOB_STALE_CLAIM] + t->stale[JOB_STALE_LOST] == 0) {
+        return NULL;
+    }
+    struct job_entry *e = t->stale_next != NULL ? t->stale_next : t->entries;
+    while (e->stale == JOB_STALE_NOT) {
+        e = e->hh.next != NULL ? e->hh.next : t->entries;
+    }
+    t->stale_next = e->hh.next;
+    return e;
+}
+
+static struct job_entry *take_stale(struct job_table *t)
+{
+    struct job_entry *const e = next_stale(t);
+    if (e == NULL) {
+        return NULL;
+    }
+    enum job_stale const why = (enum job_stale)e->stale;
+    if (need_write(t, e) != 0) {
+        return NULL; // later
+    }
+    e->write->stale = why;
+    e->write->is_writing = true;
+    t->writing_count++;
+    t->claims_writing += why == JOB_STALE_CLAIM;
+    return e;
+}
+
 struct job_entry *job_table_take(struct job_table *t)
 {
     // One that is being written already stays until that is done: two writes of one key under way
@@ -305,7 +349,7 @@ struct job_entry *job_table_take(struct job_table *t)
         w = w->next;
     }
     if (w == NULL) {
-        return NULL;
+        return take_stale(t);
     }
     struct job_entry *const e = w->entry;
     make_clean(t, e);
@@ -317,15 +361,34 @@ struct job_entry *job_table_take(struct job_table *t)
     return e;
 }
 
+// A stale one could not be written, and nothing newer of it has come.
+static void finish_stale(struct job_table *t, struct job_entry *e, enum job_stale why, int error)
+{
+    if (error == -ENOENT) {
+        free_entry(t, e);
+        return;
+    }
+    t->failures++;
+    settle(t, e);
+    set_stale(t, e, why);
+}
+
 void job_table_finish(struct job_table *t, struct job_entry *e, int error)
 {
     struct job_write *const w = e->write;
+    enum job_stale const why = w->stale;
     w->is_writing = false;
+    w->stale = JOB_STALE_NOT;
     t->writing_count--;
+    t->claims_writing -= why == JOB_STALE_CLAIM;
     if (error == -EAGAIN) {
         move_waits(w, false);
     }
     tell_waits(t, &w->writing, error);
+    if (error != 0 && why != JOB_STALE_NOT && !w->is_dirty) {
+        finish_stale(t, e, why, error);
+        return;
+    }
     if (error != 0) {
         t->failures++;
         if (!w->is_dirty) {
@@ -354,11 +417,21 @@ void job_table_fail_waits(struct job_table *t, int error)
     }
 }
 
-void job_table_rewrite(struct job_table *t, struct job_entry *e)
+void job_table_rewrite(struct job_table *t, struct job_entry *e, enum job_stale why)
 {
-    if (e->frame != NULL && e->write == NULL && need_write(e) == 0) {
-        make_dirty(t, e);
+    if (e->write == NULL && e->stale < why) {
+        set_stale(t, e, why);
     }
+}
+
+size_t job_table_pending(const struct job_table *t)
+{
+    return job_table_unsafe(t) + t->stale[JOB_STALE_CLAIM] + t->claims_writing;
+}
+
+size_t job_table_unsafe(const struct job_table *t)
+{
+    return t->dirty_count + t->writing_count - t->claims_writing + t->stale[JOB_STALE_LOST];
 }
 
 // ---- an entry -------------------------------------------------------------------------------

@@ -10,6 +10,10 @@
 //
 // A key that changes while it is being written is dirty again and goes round once more. Waits join
 // the state in which their record is; each is told once, through on_wait.
+//
+// A clean key may have to be written once more although nobody changed it (job_table_rewrite): it is
+// stale, and taken when nothing is dirty. There may be 100,000 of these at once, so that being stale
+// costs no memory.
 
 #include "common/base/mono.h"
 #include "jwt-service/leave/job_codec.h"
@@ -17,6 +21,14 @@
 struct job_entry;
 struct job_write;
 struct job_store;
+
+// Why a clean entry is to be written once more.
+enum job_stale {
+    JOB_STALE_NOT,
+    JOB_STALE_CLAIM, // the store has it, under another owner's name
+    JOB_STALE_LOST,  // the store has lost it
+    JOB_STALE_COUNT,
+};
 
 // One caller that wants to know. Made and freed by job_store; linked here by the table.
 struct job_wait {
@@ -39,11 +51,14 @@ struct job_table {
     struct job_write *dirty; // first come, first written
     size_t count;            // entries, removed ones that are not written yet among them
     size_t dirty_count;
-    size_t writing_count;
+    size_t writing_count;          // the stale ones among them
+    size_t stale[JOB_STALE_COUNT]; // not being written
+    size_t claims_writing;         // JOB_STALE_CLAIM when they were taken
+    struct job_entry *stale_next;  // where to look for the next stale one, NULL: at the first
     uint64_t writes;
     uint64_t coalesced;
     uint64_t failures;
-    bool keep_frames; // Redis: what is written is kept, for a server that loses its data
+    bool keep_frames; // what is written is kept, for a store that loses its data
     void (*on_wait)(void *user, struct job_wait *w, int error);
     void *user;
 };
@@ -75,17 +90,24 @@ void job_table_drop(struct job_table *t, struct job_entry *e);
 // Walks all; start with NULL. The present one may be dropped after its successor was asked for.
 struct job_entry *job_table_next(const struct job_table *t, const struct job_entry *e);
 
-// Takes the first dirty one to be written; NULL: none. Every one that is taken must be finished.
+// Takes the first dirty one to be written, without one a stale one; NULL: none. Every one that is
+// taken must be finished. A stale one has no frame unless keep_frames.
 struct job_entry *job_table_take(struct job_table *t);
-// error 0: it is safe. Else it is dirty again, behind the others, and its waits are told; with
-// -EAGAIN they wait on.
+// error 0: it is safe. Else it is dirty (or stale) again, behind the others, and its waits are told;
+// with -EAGAIN they wait on. -ENOENT: it was stale and nobody has its record any more; it is
+// forgotten, and may be gone.
 void job_table_finish(struct job_table *t, struct job_entry *e, int error);
 
 // Tells all waits of what is still dirty that it will take longer; it stays dirty.
 void job_table_fail_waits(struct job_table *t, int error);
 
-// Makes an entry dirty that was safe (keep_frames): the store has lost it.
-void job_table_rewrite(struct job_table *t, struct job_entry *e);
+// Makes a clean entry stale. Others are left as they are: they are written anyway.
+void job_table_rewrite(struct job_table *t, struct job_entry *e, enum job_stale why);
+
+// Entries that are not in the store as they should be.
+size_t job_table_pending(const struct job_table *t);
+// The same without claims.
+size_t job_table_unsafe(const struct job_table *t);
 
 // ---- an entry -------------------------------------------------------------------------------
 

@@ -93,9 +93,10 @@ static void connected_jobs_are_restarted_at_once_the_soonest_first(void **state)
     }
     recover(r, N);
     assert_int_equal(world.restarts, 16);
+    assert_string_equal(world.last_delay_id, "i24");
     world.calls->at_ms = 0; // one is answered: the oldest of those that wait is next
     world_run(0);
-    assert_string_equal(world.last_delay_id, "i39");
+    assert_string_equal(world.last_delay_id, "i23");
     world.call_ms = 1;
     for (int i = 0; i < 16; i++) {
         world.calls->at_ms = 0;
@@ -143,6 +144,28 @@ static void jobs_of_a_dead_instance_are_taken_over(void **state)
     assert_int_equal(counts().restored, 1);
 }
 
+static void the_store_may_ask_for_what_it_does_not_keep(void **state)
+{
+    (void)state;
+    struct job_record r;
+    assert_false(leave_manager_record(world.manager, "r", "i", &r));
+    connected("r", "i", 8000);
+    struct stored const *const s = world_stored("r", "i");
+    assert_true(leave_manager_record(world.manager, "r", "i", &r));
+    assert_string_equal(r.room, "r");
+    assert_string_equal(r.identity, "i");
+    assert_string_equal(r.sid, s->sid);
+    assert_string_equal(r.server_name, "a.example");
+    assert_int_equal(r.restarted_at.us, s->restarted_at.us);
+    assert_int_equal(r.state, JOB_CONNECTED);
+    assert_int_equal(r.delay_timeout_ns, 8000 * INT64_C(1000000));
+    assert_int_equal(job_record_check(&r), 0);
+    assert_false(leave_manager_record(world.manager, "r", "other", &r));
+    webhook(SFU_EVENT_LEFT, "r", "i", "", SFU_REASON_CLIENT_INITIATED);
+    world_run(10);
+    assert_false(leave_manager_record(world.manager, "r", "i", &r)); // sent, over
+}
+
 static void without_its_token_a_job_is_run_by_its_bare_id(void **state)
 {
     (void)state;
@@ -162,6 +185,31 @@ static void on_closed(void *user)
 {
     (void)user;
     closed++;
+}
+
+// A signal while the store is being read.
+static void a_shutdown_in_the_middle_of_reading_does_not_wait(void **state)
+{
+    (void)state;
+    struct job_record const r = record("r", "i", JOB_CONNECTED, 1000);
+    struct job_record const late = record("r", "late", JOB_CONNECTED, 1000);
+    loaded = 0;
+    leave_manager_recover(world.manager, on_loaded, NULL);
+    world.load_each(world.load_user, &r);
+    world_run(10);
+    assert_int_equal(world.restarts, 0); // until all are there
+    closed = 0;
+    leave_manager_shutdown(world.manager, on_closed, NULL);
+    world.load_each(world.load_user, &late);
+    world_run(100);
+    assert_int_equal(world.restarts, 1);
+    assert_int_equal(closed, 1);
+    world.load_done(world.load_user, &(struct job_load){.result = JOB_LOAD_OK, .records = 2});
+    world_run(10);
+    assert_int_equal(loaded, 1);
+    assert_int_equal(closed, 1);
+    assert_int_equal(world.restarts, 1);
+    assert_int_equal(counts().restored, 1);
 }
 
 static void the_service_ends_in_order(void **state)
@@ -245,6 +293,8 @@ int main(void)
         TEST(connected_jobs_are_restarted_at_once_the_soonest_first),
         TEST(a_job_survives_a_crash_with_what_is_known),
         TEST(jobs_of_a_dead_instance_are_taken_over),
+        TEST(the_store_may_ask_for_what_it_does_not_keep),
+        TEST(a_shutdown_in_the_middle_of_reading_does_not_wait),
         TEST(without_its_token_a_job_is_run_by_its_bare_id),
         TEST(the_service_ends_in_order),
         TEST(a_running_send_is_finished_before_the_end),

@@ -418,6 +418,180 @@ static void a_hundred_thousand_jobs_go_there_and_back(void **state)
     job_store_free(s);
 }
 
+// ---- records that only the owner has --------------------------------------------------------
+
+// A copy of what the owner of the store knows.
+struct owned {
+    struct job_store *store;
+    char names[4][16];
+    size_t count;
+    size_t asked;
+    size_t given;
+    struct told loaded;
+};
+
+static bool on_record(void *user, const char *room, const char *identity, struct job_record *ret)
+{
+    struct owned *const o = user;
+    assert_string_equal(room, "room");
+    o->asked++;
+    if (strncmp(identity, "many", 4) == 0) {
+        *ret = job(identity);
+        return true;
+    }
+    for (size_t i = 0; i < o->count; i++) {
+        if (strcmp(o->names[i], identity) == 0) {
+            *ret = job(o->names[i]);
+            ret->delay_id = "syd_asked";
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_owned(void *user, const struct job_record *r)
+{
+    struct owned *const o = user;
+    o->given++;
+    if (strcmp(r->identity, "expired") == 0) {
+        job_store_remove(o->store, r->room, r->identity);
+    }
+}
+
+static void on_owned_loaded(void *user, const struct job_load *load)
+{
+    struct owned *const o = user;
+    assert_int_equal(load->result, JOB_LOAD_OK);
+    assert_int_equal(load->records, o->given);
+    o->loaded.calls++;
+}
+
+static void start_owned(const char *instance, struct owned *o)
+{
+    char err[JOB_STORE_ERROR_MAX] = "";
+    struct job_store_conf const conf = {.loop = loop,
+                                        .dns = dns,
+                                        .redis_url = url,
+                                        .instance = instance,
+                                        .on_takeover = on_owned,
+                                        .record = on_record,
+                                        .user = o};
+    assert_int_equal(job_store_new(&conf, &o->store, err), 0);
+    job_store_load(o->store, on_owned, on_owned_loaded, o);
+    turn_until(&o->loaded.calls, 1);
+}
+
+static uint64_t pending(const struct job_store *s)
+{
+    struct job_store_stats stats;
+    job_store_stats(s, &stats);
+    return stats.pending;
+}
+
+static void what_a_server_lost_is_asked_for(void **state)
+{
+    (void)state;
+    struct owned o = {.names = {"a", "b"}, .count = 2};
+    start_owned(NULL, &o);
+    assert_int_equal(put(o.store, "a", "1"), 0);
+    assert_int_equal(put(o.store, "b", "1"), 0);
+    assert_int_equal(put(o.store, "unknown", "1"), 0);
+    assert_int_equal(put(o.store, "gone", "1"), 0);
+    assert_int_equal(o.asked, 0);
+    redis_process_kill(&server);
+    turn_ms(300);
+    job_store_remove(o.store, "room", "gone");
+    assert_int_equal(redis_process_again(&server), 0);
+    assert_int_equal(flush(o.store, 20000), 0);
+    for (int i = 0; i < 300 && fields() < 2; i++) {
+        turn_ms(10);
+    }
+    assert_int_equal(flush(o.store, 5000), 0);
+    assert_int_equal(fields(), 2);
+    assert_int_equal(o.asked, 3); // one of which nobody knows any more
+    assert_non_null(strstr(cli(WORDS("HGET", JOB_REDIS_KEY, "[\"room\",\"a\"]")), "syd_asked"));
+    assert_non_null(strstr(cli(WORDS("HGET", JOB_REDIS_KEY, "[\"room\",\"b\"]")), "syd_asked"));
+    assert_int_equal(pending(o.store), 0);
+    job_store_free(o.store);
+}
+
+static void what_was_put_is_written_when_the_server_is_back(void **state)
+{
+    (void)state;
+    struct owned o = {.names = {"a"}, .count = 1};
+    start_owned(NULL, &o);
+    assert_int_equal(put(o.store, "a", "1"), 0);
+    redis_process_kill(&server);
+    turn_ms(300);
+    assert_int_equal(put(o.store, "a", "newest"), -ENOTCONN);
+    assert_int_equal(put(o.store, "b", "newest"), -ENOTCONN);
+    assert_int_equal(redis_process_again(&server), 0);
+    assert_int_equal(flush(o.store, 20000), 0);
+    assert_int_equal(fields(), 2);
+    assert_non_null(strstr(cli(WORDS("HGET", JOB_REDIS_KEY, "[\"room\",\"a\"]")), "newest"));
+    assert_int_equal(o.asked, 0);
+    job_store_free(o.store);
+}
+
+// Removals do not wait for thousands of records that get another owner's name.
+static void changes_are_safe_before_all_names_are_in(void **state)
+{
+    (void)state;
+    enum { N = 20000 };
+    struct loaded l;
+    struct told t = {0};
+    struct owned o = {0};
+    struct job_store *const dead = start(url, "dead", &l);
+    for (unsigned i = 0; i < N; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "many%u", i);
+        struct job_record const r = job(i == N / 2 ? "expired" : name);
+        assert_int_equal(job_store_put(dead, &r, NULL, NULL, NULL), 0);
+    }
+    assert_int_equal(flush(dead, 60000), 0);
+    job_store_free(dead);
+    start_owned("living", &o);
+    assert_int_equal(o.given, N);
+    job_store_flush_changes(o.store, 10000, on_told, &t);
+    turn_until(&t.calls, 1);
+    assert_int_equal(t.error, 0);
+    assert_true(pending(o.store) > 0);
+    assert_string_equal(cli(WORDS("HEXISTS", JOB_REDIS_KEY, "[\"room\",\"expired\"]")), ":0\r\n");
+    // One that is put in the meantime is not asked for.
+    assert_int_equal(put(o.store, "many19999", "put"), 0);
+    job_store_remove(o.store, "room", "many19998");
+    assert_int_equal(flush(o.store, 60000), 0);
+    assert_int_equal(pending(o.store), 0);
+    assert_int_equal(fields(), N - 2);
+    assert_in_range(o.asked, N - 3, N - 1);
+    const char *const put_one = cli(WORDS("HGET", JOB_REDIS_KEY, "[\"room\",\"many19999\"]"));
+    assert_non_null(strstr(put_one, "\"put\""));
+    assert_non_null(strstr(put_one, "\"Owner\":\"living\""));
+    assert_non_null(
+        strstr(cli(WORDS("HGET", JOB_REDIS_KEY, "[\"room\",\"many7\"]")), "\"Owner\":\"living\""));
+    job_store_free(o.store);
+}
+
+static void a_refused_claim_is_tried_again(void **state)
+{
+    (void)state;
+    struct loaded l;
+    struct owned o = {.names = {"a", "b"}, .count = 2};
+    struct job_store *const dead = start(url, "dead", &l);
+    assert_int_equal(put(dead, "a", "1"), 0);
+    assert_int_equal(put(dead, "b", "1"), 0);
+    job_store_free(dead);
+    (void)cli(WORDS("DEL", "lk-jwt:lease:living"));
+    start_owned("living", &o);
+    (void)cli(WORDS("CONFIG", "SET", "maxmemory", "1"));
+    assert_int_equal(put(o.store, "c", "1"), -EIO);
+    (void)cli(WORDS("CONFIG", "SET", "maxmemory", "0"));
+    assert_int_equal(flush(o.store, 10000), 0);
+    assert_int_equal(fields(), 3);
+    assert_null(strstr(cli(WORDS("HGETALL", JOB_REDIS_KEY)), "\"Owner\":\"dead\""));
+    job_store_free(o.store);
+}
+
 // ---- leases ---------------------------------------------------------------------------------
 
 static void a_living_instance_keeps_its_jobs_and_leaves_them_at_its_end(void **state)
@@ -620,6 +794,10 @@ int main(void)
         T(a_server_that_was_gone_gets_everything),
         T(a_server_that_refuses_writes_is_tried_again),
         T(a_hundred_thousand_jobs_go_there_and_back),
+        T(what_a_server_lost_is_asked_for),
+        T(what_was_put_is_written_when_the_server_is_back),
+        T(changes_are_safe_before_all_names_are_in),
+        T(a_refused_claim_is_tried_again),
         T(a_living_instance_keeps_its_jobs_and_leaves_them_at_its_end),
         T(a_restarted_instance_has_its_jobs_at_once),
         T(jobs_of_the_dead_are_taken_by_one_only),
