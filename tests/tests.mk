@@ -74,7 +74,7 @@ fuzz:
 ## e2e: real browsers, Element Call and Synapse against both services (MODE=release); writes build/e2e.json
 e2e:
 	@tests/support/setup.sh build
-	$(Q)$(MAKE) --no-print-directory MODE=release sfu jwt-service
+	$(Q)$(MAKE) --no-print-directory MODE=release all
 	$(Q)tests/e2e/run.sh --build-dir $(BUILD)/release
 .PHONY: e2e
 
