@@ -56,6 +56,15 @@ static void assert_flows(const struct room_client *c, const struct room_sender *
     if (!room_live_until(&live, flows, &f, LIMIT)) {
         const struct room_stream *const st = room_client_stream(c, s->sid);
         struct worker_stats w;
+        const struct room_client *x = NULL;
+        DL_FOREACH(h.clients, x)
+        {
+            print_message("%s: active %d closed %d left %d reason %d action %d published %u "
+                          "subscribed %u senders %zu of which the first sent %llu\n",
+                          x->identity, room_client_active(x), x->closed, x->left, x->leave_reason,
+                          x->leave_action, x->track_published, x->track_subscribed, x->sender_count,
+                          x->sender_count ? (unsigned long long)x->senders[0]->packets : 0);
+        }
         worker_get_stats(live.worker, &w);
         fail_msg("%llu of %llu packets of %s; in the worker %llu datagrams in, %llu forwarded",
                  st ? (unsigned long long)st->packets : 0, (unsigned long long)packets, s->sid,
