@@ -110,7 +110,9 @@ void loop_run_once(struct loop *l, int timeout_ms)
     }
     if (timeout_ms > 0) {
         uv_update_time(&l->uv);
-        (void)uv_timer_start(&l->once, on_once, (uint64_t)timeout_ms, 0);
+        // Repeating: uv_run serves timers before it waits. If this thread was kept waiting for the
+        // timeout until then, the timer is over, and nothing else would bound the wait.
+        (void)uv_timer_start(&l->once, on_once, (uint64_t)timeout_ms, (uint64_t)timeout_ms);
     }
     (void)uv_run(&l->uv, UV_RUN_ONCE);
     (void)uv_timer_stop(&l->once);
