@@ -353,9 +353,18 @@ static bool repaired(size_t i)
 }
 
 // A lost repeat is asked for again after up to NACK_QUEUE_REPEAT_MAX_US: no fixed time is enough.
-static bool nothing_is_missing(size_t i)
+static bool nothing_is_asked_for(size_t i)
 {
-    return stream_of(i, false, 0)->stats.missing == 0;
+    return stream_of(i, false, 0)->nack->count == 0;
+}
+
+// What is missing now was given up: all its repeats were lost, or a newer key frame was complete when
+// it was old (NACK_QUEUE_STALE_US; a machine that stood still makes many old at once). Most came.
+static void assert_mostly_repaired(size_t i)
+{
+    const struct client_stream *const s = stream_of(i, false, 0);
+    assert_true(s->stats.missing <= s->nack->stats.given_up);
+    assert_true(s->nack->stats.given_up * 2 <= s->nack->stats.missing);
 }
 
 static void losses_on_the_way_down_are_repaired(void **state)
@@ -367,7 +376,8 @@ static void losses_on_the_way_down_are_repaired(void **state)
     wait_for_streams(1, 1);
     WAIT(repaired, 1);
     net->receive_drop_ppm = 0;
-    WAIT(nothing_is_missing, 1);
+    WAIT(nothing_is_asked_for, 1);
+    assert_mostly_repaired(1);
     assert_whole(1, false);
 }
 
@@ -386,7 +396,8 @@ static void losses_on_the_way_up_are_repaired(void **state)
     net->send_drop_ppm = 50000;
     WAIT(publisher_repeated, 0);
     net->send_drop_ppm = 0;
-    WAIT(nothing_is_missing, 1);
+    WAIT(nothing_is_asked_for, 1);
+    assert_mostly_repaired(1);
     assert_whole(1, false);
 }
 
