@@ -2,7 +2,6 @@
 #include "jwt-service/as_routes.h"
 
 #include "common/base/mem.h"
-#include "common/svc/jsonx.h"
 #include "jwt-service/answer.h"
 
 // Strings of one request: what the limits of as_requests.h allow, and room for alignment.
@@ -82,8 +81,7 @@ static void call_free(struct as_call *c)
 
 static void account(struct as_call *c, unsigned status, const char *errcode)
 {
-    auth_metrics_request(c->routes->conf.metrics, &c->log, now(c), status);
-    request_log_write(&c->log, now(c), status, errcode);
+    answer_log_end(&c->log, c->routes->conf.metrics, now(c), status, errcode);
 }
 
 // The server stops while we work for this request: it was answered for us.
@@ -109,31 +107,13 @@ static void fail_step(struct as_call *c, enum request_step step, const char *cau
     fail(c, e, retry_after_ms);
 }
 
-// {"jwt":...}, or {}: whoever asks knows the URL already.
-static int write_answer(const char *jwt, struct dynbuf *out)
-{
-    CLEANUP(jsonx_free) struct jsonx *j = jsonx_new_object();
-    if (!j || (jwt && jsonx_set_cstr(j, "jwt", jwt) < 0)) {
-        return -ENOMEM;
-    }
-    size_t n = 0;
-    char *const text = jsonx_dump(j, 0, &n);
-    if (!text) {
-        return -ENOMEM;
-    }
-    dynbuf_add(out, bytes_of(text, n));
-    dynbuf_add_u8(out, '\n');
-    explicit_bzero(text, n);
-    mem_free(text);
-    return dynbuf_ok(out) ? 0 : -ENOMEM;
-}
-
 static void succeed(struct as_call *c, const char *jwt)
 {
     struct httpd_req *const req = c->req;
     struct dynbuf body;
     dynbuf_init(&body, ANSWER_MAX);
-    if (write_answer(jwt, &body) < 0) {
+    // Without the URL: whoever asks here knows it already.
+    if (answer_write_token(NULL, jwt, &body) < 0) {
         dynbuf_done(&body);
         fail(c, MATRIX_INTERNAL, 0);
         return;

@@ -64,9 +64,7 @@ static void short_start(const struct routes *r, struct short_call *s, struct htt
 
 static void short_end(const struct routes *r, struct short_call *s, unsigned status)
 {
-    mono_t const now = loop_now(r->conf.loop);
-    auth_metrics_request(r->conf.metrics, &s->log, now, status);
-    request_log_write(&s->log, now, status, NULL);
+    answer_log_end(&s->log, r->conf.metrics, loop_now(r->conf.loop), status, NULL);
 }
 
 static void log_only(const struct routes *r, struct httpd_req *req, enum request_endpoint endpoint,

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "common/base/mem.h"
-#include "common/svc/jsonx.h"
 #include "jwt-service/answer.h"
 #include "jwt-service/auth_config.h"
 
@@ -98,8 +97,7 @@ static void call_free(struct token_call *c)
 
 static void account(struct token_call *c, unsigned status, const char *errcode)
 {
-    auth_metrics_request(c->calls->conf.metrics, &c->log, now(c), status);
-    request_log_write(&c->log, now(c), status, errcode);
+    answer_log_end(&c->log, c->calls->conf.metrics, now(c), status, errcode);
 }
 
 // The server stops while we work for this request: it was answered for us.
@@ -125,31 +123,13 @@ static void fail_step(struct token_call *c, enum request_step step, const char *
     fail(c, e, retry_after_ms);
 }
 
-// {"url":...,"jwt":...}, or {} for a delegation.
-static int write_answer(const struct token_call *c, const char *jwt, struct dynbuf *out)
-{
-    CLEANUP(jsonx_free) struct jsonx *j = jsonx_new_object();
-    const char *const url = c->calls->conf.config->livekit_url;
-    if (!j || (jwt && (jsonx_set_cstr(j, "url", url) < 0 || jsonx_set_cstr(j, "jwt", jwt) < 0))) {
-        return -ENOMEM;
-    }
-    size_t n = 0;
-    char *const text = jsonx_dump(j, 0, &n);
-    if (!text) {
-        return -ENOMEM;
-    }
-    dynbuf_add(out, bytes_of(text, n));
-    dynbuf_add_u8(out, '\n');
-    mem_free(text);
-    return dynbuf_ok(out) ? 0 : -ENOMEM;
-}
-
 static void succeed(struct token_call *c, const char *jwt)
 {
     struct httpd_req *const req = c->req;
     struct dynbuf body;
     dynbuf_init(&body, ANSWER_MAX);
-    if (write_answer(c, jwt, &body) < 0) {
+    const char *const url = jwt ? c->calls->conf.config->livekit_url : NULL; // {} for a delegation
+    if (answer_write_token(url, jwt, &body) < 0) {
         dynbuf_done(&body);
         fail(c, MATRIX_INTERNAL, 0);
         return;
