@@ -456,16 +456,6 @@ bool job_entry_is_removed(const struct job_entry *e)
     return e->removed;
 }
 
-bool job_entry_is_dirty(const struct job_entry *e)
-{
-    return e->write != NULL && e->write->is_dirty;
-}
-
-bool job_entry_is_writing(const struct job_entry *e)
-{
-    return e->write != NULL && e->write->is_writing;
-}
-
 struct job_place *job_entry_place(struct job_entry *e)
 {
     return &e->place;

@@ -117,8 +117,6 @@ const char *job_entry_identity(const struct job_entry *e);
 struct bytes job_entry_frame(const struct job_entry *e);
 // True if it is to be removed from the store.
 bool job_entry_is_removed(const struct job_entry *e);
-bool job_entry_is_dirty(const struct job_entry *e);
-bool job_entry_is_writing(const struct job_entry *e);
 
 // Two numbers and a text of the backend (journal: where the frame stands; Redis: another spelling
 // of the field that the store holds as well). The text is owned by the entry.
