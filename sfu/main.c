@@ -137,7 +137,7 @@ static void on_signal(void *user, int signum)
     loop_timer_set_ms(a->shutdown_timer, 0);
 }
 
-// SIGUSR1: each worker tells in the log what it does and has dropped.
+// SIGUSR1: each worker tells in the log what it does and has dropped, and what became of events.
 static void on_stats_signal(void *user, int signum)
 {
     (void)signum;
@@ -147,6 +147,13 @@ static void on_stats_signal(void *user, int signum)
         if (m != NULL) {
             worker_post(a->workers[i], m);
         }
+    }
+    if (a->notifier != NULL) {
+        struct webhook_counts const c = webhook_notifier_counts(a->notifier);
+        log_info(NULL, "webhook.stats", KV_U64("delivered", c.delivered),
+                 KV_U64("refused", c.refused), KV_U64("failed", c.failed),
+                 KV_U64("dropped", c.dropped),
+                 KV_U64("pending", webhook_notifier_pending(a->notifier)));
     }
 }
 

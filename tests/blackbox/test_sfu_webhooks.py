@@ -137,6 +137,19 @@ class Server:
         c.close()
         return status
 
+    def stats(self):
+        """What became of events, as the server tells when it is asked by SIGUSR1 and all are through."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            told = self.text().count('"webhook.stats"')
+            self.process.send_signal(signal.SIGUSR1)
+            while self.text().count('"webhook.stats"') == told and time.monotonic() < end:
+                time.sleep(0.02)
+            line = [json.loads(x) for x in self.text().splitlines() if '"webhook.stats"' in x][-1]
+            if line["pending"] == 0:
+                return {k: line[k] for k in ("delivered", "refused", "failed", "dropped", "pending")}
+        raise AssertionError(self.text())
+
     def stop(self, limit=15):
         began = time.monotonic()
         if self.process.poll() is None:
@@ -244,6 +257,7 @@ class Webhooks(unittest.TestCase):
         self.assertGreater(times[1] - times[0], 0.95)
         self.assertGreater(times[2] - times[1], 1.95)
         self.assertLess(times[3] - times[2], 0.9)
+        self.assertEqual(s.stats(), {"delivered": 2, "refused": 0, "failed": 0, "dropped": 0, "pending": 0})
 
     def test_everybody_is_told_to_have_left_when_the_server_stops(self):
         s = self.server()
