@@ -182,6 +182,7 @@ NOT_OURS = {
     "participant.capabilities",  # of the browser that was recorded
     "participant.metadata", "participant.attributes", "participant.attributes.k", "room.metadata",  # of the recorded people
     "participant.clientProtocol", "participant.permission.canUpdateMetadata",
+    "room.numParticipants", "room.numPublishers",  # 0 is not written: who came and published before is a matter of time
     "track.audioFeatures", "track.muted",  # of what was recorded: its browser, a microphone that was switched off
     # There simulcast is published with the first packet, here with the description, when no SSRC is known yet.
     "track.layers[].ssrc", "track.layers[].repairSsrc", "track.codecs[].layers[].ssrc", "track.codecs[].layers[].repairSsrc",
