@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/room/signal_send.h"
 
-#include "common/lk/livekit.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
+#include "sfu/room/signal_post.h"
 
 // livekit pkg/rtc/room.go: the client's keep-alive, and when it declares the link dead.
 #define PING_INTERVAL_S 5
 #define PING_TIMEOUT_S 15
-
-// Largest encoded message: clients refuse more than 2 MiB, updates of large rooms are split long
-// before.
-#define SIGNAL_MESSAGE_MAX ((size_t)2 << 20)
-
-// Arena for building one message (descriptions and joins of large rooms are the largest).
-#define SIGNAL_ARENA_FIRST 4096
-#define SIGNAL_ARENA_CAP ((size_t)8 << 20)
 
 // livekit splits participant updates around this size.
 #define UPDATE_SPLIT 128
@@ -23,43 +15,6 @@
 // And from this size on a split comes early: one more participant (512 KiB of metadata, 64 KiB of
 // attributes) still fits into a message.
 #define UPDATE_SPLIT_BYTES (SIGNAL_MESSAGE_MAX / 2)
-
-static void post(struct room_env *env, handle_t session, struct shared_buf *data)
-{
-    struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, session);
-    if (m == NULL) {
-        env->no_memory++;
-        shared_buf_unref(data);
-        return;
-    }
-    m->u.send.data = data;
-    room_env_post(env, m);
-}
-
-// Encodes rsp and sends it to one session.
-static void send_to(struct room_env *env, handle_t session, const Livekit__SignalResponse *rsp)
-{
-    struct shared_buf *data = NULL;
-    if (pbuf_pack_shared(&rsp->base, SIGNAL_MESSAGE_MAX, &data) < 0) {
-        env->no_memory++;
-        return;
-    }
-    post(env, session, data);
-}
-
-static void send_msg(struct participant *p, const Livekit__SignalResponse *rsp)
-{
-    if (!handle_is_none(p->session)) {
-        send_to(p->room->env, p->session, rsp);
-    }
-}
-
-static Livekit__SignalResponse response(Livekit__SignalResponse__MessageCase kind)
-{
-    Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
-    rsp.message_case = kind;
-    return rsp;
-}
 
 static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct arena *a)
 {
@@ -87,9 +42,9 @@ void signal_send_join(struct participant *p)
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__JoinResponse j = LIVEKIT__JOIN_RESPONSE__INIT;
     if (fill_join(p, &j, &a)) {
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
+        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
         rsp.join = &j;
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
     }
@@ -103,9 +58,9 @@ void signal_send_reconnect(struct participant *p)
     Livekit__ReconnectResponse r = LIVEKIT__RECONNECT_RESPONSE__INIT;
     r.server_info = proto_map_server(p->room->env, &a);
     if (r.server_info != NULL) {
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT);
+        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT);
         rsp.reconnect = &r;
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
     }
@@ -120,9 +75,9 @@ void signal_send_everybody(struct participant *p)
     u.participants =
         proto_map_others(p->room, p->permission.hidden ? p : NULL, &a, &u.n_participants);
     if (u.participants != NULL) {
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
+        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
         rsp.update = &u;
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
     }
@@ -137,14 +92,15 @@ void signal_send_description(struct participant *p, bool offer, const char *sdp,
     Livekit__SessionDescription *const d =
         proto_map_description(offer ? "offer" : "answer", sdp, id, j, &a);
     if (d != NULL) {
-        Livekit__SignalResponse rsp = response(offer ? LIVEKIT__SIGNAL_RESPONSE__MESSAGE_OFFER
-                                                     : LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER);
+        Livekit__SignalResponse rsp =
+            signal_response(offer ? LIVEKIT__SIGNAL_RESPONSE__MESSAGE_OFFER
+                                  : LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER);
         if (offer) {
             rsp.offer = d;
         } else {
             rsp.answer = d;
         }
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
     }
@@ -160,9 +116,10 @@ void signal_send_track_published(struct participant *p, const char *cid,
     LK_SET_STR(&r, cid, cid);
     r.track = track_info_to_proto(&t->info, &a);
     if (r.track != NULL) {
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_PUBLISHED);
+        Livekit__SignalResponse rsp =
+            signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_PUBLISHED);
         rsp.track_published = &r;
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
     }
@@ -173,9 +130,10 @@ void signal_send_track_unpublished(struct participant *p, const char *track_sid)
 {
     Livekit__TrackUnpublishedResponse r = LIVEKIT__TRACK_UNPUBLISHED_RESPONSE__INIT;
     LK_SET_STR(&r, track_sid, track_sid);
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_UNPUBLISHED);
+    Livekit__SignalResponse rsp =
+        signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_UNPUBLISHED);
     rsp.track_unpublished = &r;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_track_subscribed(struct participant *p, const char *track_sid)
@@ -186,9 +144,10 @@ void signal_send_track_subscribed(struct participant *p, const char *track_sid)
     }
     Livekit__TrackSubscribed r = LIVEKIT__TRACK_SUBSCRIBED__INIT;
     LK_SET_STR(&r, track_sid, track_sid);
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_SUBSCRIBED);
+    Livekit__SignalResponse rsp =
+        signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_SUBSCRIBED);
     rsp.track_subscribed = &r;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_subscription_error(struct participant *p, const char *track_sid,
@@ -197,9 +156,10 @@ void signal_send_subscription_error(struct participant *p, const char *track_sid
     Livekit__SubscriptionResponse r = LIVEKIT__SUBSCRIPTION_RESPONSE__INIT;
     LK_SET_STR(&r, track_sid, track_sid);
     LK_SET(&r, err, (Livekit__SubscriptionError)error);
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_RESPONSE);
+    Livekit__SignalResponse rsp =
+        signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_RESPONSE);
     rsp.subscription_response = &r;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_sections_requirement(struct participant *p, uint32_t audios, uint32_t videos)
@@ -208,9 +168,9 @@ void signal_send_sections_requirement(struct participant *p, uint32_t audios, ui
     LK_SET(&r, num_audios, audios);
     LK_SET(&r, num_videos, videos);
     Livekit__SignalResponse rsp =
-        response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT);
+        signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT);
     rsp.media_sections_requirement = &r;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 static void leave_to(struct room_env *env, handle_t session, enum disconnect_reason reason,
@@ -224,9 +184,9 @@ static void leave_to(struct room_env *env, handle_t session, enum disconnect_rea
     } else {
         LK_SET(&r, can_reconnect, action != LEAVE_DISCONNECT);
     }
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_LEAVE);
+    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_LEAVE);
     rsp.leave = &r;
-    send_to(env, session, &rsp);
+    signal_post_session(env, session, &rsp);
 }
 
 void signal_send_leave(struct participant *p, enum disconnect_reason reason,
@@ -264,9 +224,9 @@ void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect
 
 void signal_send_pong(struct participant *p, int64_t unix_ms)
 {
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
+    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
     rsp.pong = unix_ms;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms)
@@ -274,9 +234,9 @@ void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t uni
     Livekit__Pong r = LIVEKIT__PONG__INIT;
     LK_SET(&r, last_ping_timestamp, last_ping);
     LK_SET(&r, timestamp, unix_ms);
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP);
+    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP);
     rsp.pong_resp = &r;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n)
@@ -296,9 +256,10 @@ void signal_send_speakers(struct participant *p, const struct speaker_entry *v, 
             r.speakers[i] = &m[i];
         }
         r.n_speakers = n;
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SPEAKERS_CHANGED);
+        Livekit__SignalResponse rsp =
+            signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SPEAKERS_CHANGED);
         rsp.speakers_changed = &r;
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
     }
@@ -316,9 +277,10 @@ static void request_response(struct participant *p, Livekit__RequestResponse *r,
         return;
     }
     LK_SET(r, reason, (Livekit__RequestResponse__Reason)result);
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE);
+    Livekit__SignalResponse rsp =
+        signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE);
     rsp.request_response = r;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_request_response(struct participant *p, uint32_t request_id,
@@ -348,22 +310,6 @@ void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest 
     request_response(p, &r, result);
 }
 
-// Sends one message to everybody who has a session.
-static void broadcast(struct room *r, const Livekit__SignalResponse *rsp)
-{
-    struct shared_buf *data = NULL;
-    if (pbuf_pack_shared(&rsp->base, SIGNAL_MESSAGE_MAX, &data) < 0) {
-        r->env->no_memory++;
-        return;
-    }
-    for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
-        if (!handle_is_none(p->session) && p->state != PARTICIPANT_JOINING) {
-            post(r->env, p->session, shared_buf_ref(data));
-        }
-    }
-    shared_buf_unref(data);
-}
-
 void signal_send_room_update(struct participant *p)
 {
     struct arena a;
@@ -371,9 +317,10 @@ void signal_send_room_update(struct participant *p)
     Livekit__RoomUpdate u = LIVEKIT__ROOM_UPDATE__INIT;
     u.room = proto_map_room(p->room, &a);
     if (u.room != NULL) {
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE);
+        Livekit__SignalResponse rsp =
+            signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE);
         rsp.room_update = &u;
-        send_msg(p, &rsp);
+        signal_post(p, &rsp);
     }
     arena_done(&a);
 }
@@ -392,9 +339,9 @@ static void builder_send(struct update_builder *b)
         Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
         u.participants = b->list;
         u.n_participants = b->n;
-        Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
+        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
         rsp.update = &u;
-        broadcast(b->room, &rsp);
+        signal_post_room(b->room, &rsp);
     }
     b->n = 0;
     b->bytes = 0;
@@ -420,9 +367,9 @@ static void builder_add(struct update_builder *b, struct participant *p)
     Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
     u.participants = (Livekit__ParticipantInfo *[]){info};
     u.n_participants = 1;
-    Livekit__SignalResponse rsp = response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
+    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
     rsp.update = &u;
-    send_msg(p, &rsp);
+    signal_post(p, &rsp);
 }
 
 void signal_send_updates(struct room *r)
