@@ -57,7 +57,7 @@ static void close_stopped_publications(struct participant *p)
     struct published_track *next = NULL;
     DL_FOREACH_SAFE(p->tracks, t, next)
     {
-        if (t->section != NULL && t->section->stopped) {
+        if (t->media[0].section != NULL && t->media[0].section->stopped) {
             published_track_close(t);
         }
     }

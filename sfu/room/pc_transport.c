@@ -416,10 +416,11 @@ static void merge_ext(struct rtp_ext_map *into, const struct rtp_ext_map *from)
     }
 }
 
-static struct published_track *section_track(const struct pc_transport *t,
-                                             const struct jsep_transceiver *s)
+static struct track_media *section_media(const struct pc_transport *t,
+                                         const struct jsep_transceiver *s)
 {
-    return handle_table_get(&t->env->tracks, s->recv_owner);
+    struct published_track *const track = handle_table_get(&t->env->tracks, s->recv_owner);
+    return track != NULL ? published_track_media_of(track, s) : NULL;
 }
 
 static bool is_receiving(const struct pc_transport *t, uint32_t id)
@@ -464,7 +465,7 @@ int pc_transport_update_ingress(struct pc_transport *t)
         }
         merge_ext(&ext, &s->ext_recv);
         t->ingress->sections[n].id = s->id;
-        t->ingress->sections[n].track = section_track(t, s);
+        t->ingress->sections[n].media = section_media(t, s);
         n++;
     }
     if (t->ingress != NULL) {
@@ -483,32 +484,31 @@ int pc_transport_update_ingress(struct pc_transport *t)
     return 0;
 }
 
-void pc_transport_set_track(struct pc_transport *t, uint32_t section_id,
-                            struct published_track *track)
+void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct track_media *media)
 {
     if (t->ingress == NULL) {
         return;
     }
     for (uint8_t i = 0; i < t->ingress->section_count; i++) {
         if (t->ingress->sections[i].id == section_id) {
-            t->ingress->sections[i].track = track;
+            t->ingress->sections[i].media = media;
         }
     }
-    if (track == NULL || track->receiver == NULL) {
+    if (media == NULL || media->receiver == NULL) {
         return;
     }
     for (uint8_t e = 0; e < RECEIVER_MAX_ENCODINGS; e++) {
         for (unsigned rtx = 0; rtx < 2; rtx++) {
             uint32_t const ssrc = rtp_demux_ssrc_of(&t->ingress->demux, section_id, e, rtx != 0);
             if (ssrc != 0) {
-                receiver_bind(track->receiver, e, rtx != 0, ssrc);
+                receiver_bind(media->receiver, e, rtx != 0, ssrc);
             }
         }
     }
     router_release_held(t);
 }
 
-void pc_transport_bound(struct pc_transport *t, struct published_track *track,
+void pc_transport_bound(struct pc_transport *t, struct track_media *media,
                         const struct rtp_demux_route *route, uint32_t ssrc)
 {
     struct srtp_transport *const srtp = peer_connection_srtp(t->pc);
@@ -518,9 +518,9 @@ void pc_transport_bound(struct pc_transport *t, struct published_track *track,
     if (srtp != NULL && srtp_transport_bind_ssrc(srtp, ssrc) < 0) {
         t->env->drops[ROOM_DROP_SSRC_LIMIT]++;
     }
-    if (track != NULL && track->receiver != NULL) {
-        receiver_bind(track->receiver, route->encoding, route->rtx, ssrc);
-        published_track_layer_bound(track, route->encoding, route->rtx, ssrc);
+    if (media != NULL && media->receiver != NULL) {
+        receiver_bind(media->receiver, route->encoding, route->rtx, ssrc);
+        track_media_layer_bound(media, route->encoding, route->rtx, ssrc);
     }
 }
 
@@ -539,9 +539,9 @@ uint32_t pc_transport_any_ssrc(const struct pc_transport *t)
 void pc_transport_set_rtt(struct pc_transport *t, int64_t rtt_us)
 {
     for (uint8_t i = 0; t->ingress != NULL && i < t->ingress->section_count; i++) {
-        struct published_track *const track = t->ingress->sections[i].track;
-        if (track != NULL && track->receiver != NULL) {
-            receiver_set_rtt(track->receiver, rtt_us);
+        const struct track_media *const media = t->ingress->sections[i].media;
+        if (media != NULL && media->receiver != NULL) {
+            receiver_set_rtt(media->receiver, rtt_us);
         }
     }
     for (struct subscription *s = t->outputs; s != NULL; s = s->hh_ssrc.next) {

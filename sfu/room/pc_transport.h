@@ -13,6 +13,7 @@
 struct participant;
 struct peer_connection;
 struct subscription;
+struct track_media;
 
 enum pc_target { // SignalTarget
     PC_PUBLISHER = 0,
@@ -25,8 +26,8 @@ struct pc_ingress {
     struct twcc_recorder twcc;
     uint8_t section_count;
     struct {
-        uint32_t id;                   // of the demultiplexer's section: the transceiver's
-        struct published_track *track; // NULL while no add_track claims it
+        uint32_t id;               // of the demultiplexer's section: the transceiver's
+        struct track_media *media; // NULL while no add_track claims it
     } sections[RTP_DEMUX_SECTIONS];
 };
 
@@ -93,14 +94,13 @@ void pc_transport_dtls_done(struct pc_transport *t, struct dtls_work *work);
 // SCTP has something to send or to tell.
 void pc_transport_sctp_ready(struct pc_transport *t);
 
-// The demultiplexer bound an SSRC: track (NULL: not known yet) and SRTP learn it.
-void pc_transport_bound(struct pc_transport *t, struct published_track *track,
+// The demultiplexer bound an SSRC: the track (media NULL: not known yet) and SRTP learn it.
+void pc_transport_bound(struct pc_transport *t, struct track_media *media,
                         const struct rtp_demux_route *route, uint32_t ssrc);
 
 // A track was published or ended: the sections know it, and what is bound already reaches its
 // receiver.
-void pc_transport_set_track(struct pc_transport *t, uint32_t section_id,
-                            struct published_track *track);
+void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct track_media *media);
 
 // Round trip measured by extended reports.
 void pc_transport_set_rtt(struct pc_transport *t, int64_t rtt_us);

@@ -16,7 +16,7 @@
 #include "sfu/transport/outbox.h"
 
 struct flow_table;
-struct published_track;
+struct track_media;
 struct room;
 struct sctp_hub;
 
@@ -89,8 +89,8 @@ struct room_env {
     struct channel_msg *out_head, *out_tail;
     struct room_dtls_job *dtls_head, *dtls_tail;
 
-    // Tracks with packets to be fanned out at the end of the batch.
-    struct published_track *dirty;
+    // Codecs of tracks with packets to be fanned out at the end of the batch.
+    struct track_media *dirty;
 
     uint64_t drops[ROOM_DROP_COUNT];
     uint64_t forwarded; // packets written to subscribers, retransmissions included

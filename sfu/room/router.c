@@ -9,49 +9,49 @@
 
 // ---- in -------------------------------------------------------------------------------------
 
-static struct published_track *track_of(const struct pc_transport *t, uint32_t section_id)
+static struct track_media *media_of(const struct pc_transport *t, uint32_t section_id)
 {
     const struct pc_ingress *const in = t->ingress;
     for (uint8_t i = 0; i < in->section_count; i++) {
         if (in->sections[i].id == section_id) {
-            return in->sections[i].track;
+            return in->sections[i].media;
         }
     }
     return NULL;
 }
 
-static void mark_dirty(struct room_env *env, struct published_track *track)
+static void mark_dirty(struct room_env *env, struct track_media *media)
 {
-    if (!track->dirty) {
-        track->dirty = true;
-        track->dirty_next = env->dirty;
-        env->dirty = track;
+    if (!media->dirty) {
+        media->dirty = true;
+        media->dirty_next = env->dirty;
+        env->dirty = media;
     }
 }
 
-static void fan_out(struct room_env *env, struct published_track *track);
+static void fan_out(struct room_env *env, struct track_media *media);
 
-static void deliver(struct pc_transport *t, struct published_track *track,
+static void deliver(struct pc_transport *t, struct track_media *media,
                     const struct rtp_demux_route *route, struct packet *p,
                     const struct rtp_header *h)
 {
     struct room_env *const env = t->env;
-    enum receiver_verdict const verdict = receiver_input(track->receiver, env->now, route, p, h);
-    pc_transport_media_by(t, mono_max(receiver_deadline(track->receiver), env->now));
+    enum receiver_verdict const verdict = receiver_input(media->receiver, env->now, route, p, h);
+    pc_transport_media_by(t, mono_max(receiver_deadline(media->receiver), env->now));
     if (verdict != RECEIVER_FORWARD) {
         return;
     }
-    if (p->info.audio_level != PACKET_NO_AUDIO_LEVEL && track->info.type == TRACK_AUDIO) {
-        audio_level_packet(&track->level, p->arrival, p->ts, p->info.audio_level);
+    if (p->info.audio_level != PACKET_NO_AUDIO_LEVEL && !media->video) {
+        audio_level_packet(&media->track->level, p->arrival, p->ts, p->info.audio_level);
     }
-    if (track->output_count == 0) {
+    if (media->output_count == 0) {
         return;
     }
-    if (track->batch_count == PUBLISHED_TRACK_BATCH) {
-        fan_out(env, track);
+    if (media->batch_count == TRACK_MEDIA_BATCH) {
+        fan_out(env, media);
     }
-    track->batch[track->batch_count++] = packet_ref(p);
-    mark_dirty(env, track);
+    media->batch[media->batch_count++] = packet_ref(p);
+    mark_dirty(env, media);
 }
 
 static void route_packet(struct pc_transport *t, struct packet *p, const struct rtp_header *h)
@@ -75,15 +75,15 @@ static void route_packet(struct pc_transport *t, struct packet *p, const struct 
         env->drops[ROOM_DROP_UNBOUND_SSRC]++;
         return;
     }
-    struct published_track *const track = track_of(t, route.section_id);
+    struct track_media *const media = media_of(t, route.section_id);
     if (result == RTP_DEMUX_BOUND) {
-        pc_transport_bound(t, track, &route, h->ssrc);
+        pc_transport_bound(t, media, &route, h->ssrc);
     }
-    if (track == NULL || track->receiver == NULL) {
+    if (media == NULL || media->receiver == NULL) {
         env->drops[ROOM_DROP_UNBOUND_SSRC]++;
         return;
     }
-    deliver(t, track, &route, p, h);
+    deliver(t, media, &route, p, h);
 }
 
 void router_rtp(struct pc_transport *t, struct packet *p)
@@ -144,17 +144,16 @@ static inline void commit(struct room_env *env, struct outbox_slot *slot,
 #define OUT_CAP (OUTBOX_DATA_CAP - OUTBOX_TAILROOM)
 
 // Asks the publisher for a key frame if the down track waits for one.
-static void want_key_frame(struct room_env *env, struct published_track *track,
-                           struct down_track *dt)
+static void want_key_frame(struct room_env *env, struct track_media *media, struct down_track *dt)
 {
     uint8_t encoding = 0;
-    if (down_track_poll_key_frame(dt, env->now, track->receiver, &encoding)) {
-        receiver_request_key_frame(track->receiver, env->now, encoding);
-        pc_transport_media_by(track->publisher->publisher, env->now);
+    if (down_track_poll_key_frame(dt, env->now, media->receiver, &encoding)) {
+        receiver_request_key_frame(media->receiver, env->now, encoding);
+        pc_transport_media_by(media->track->publisher->publisher, env->now);
     }
     // A layer that it has switched to, or waits for: losses there count from now on.
-    if ((down_track_needed_mask(dt) & ~receiver_needed(track->receiver)) != 0) {
-        published_track_update_needed(track);
+    if ((down_track_needed_mask(dt) & ~receiver_needed(media->receiver)) != 0) {
+        track_media_update_needed(media);
     }
 }
 
@@ -167,7 +166,7 @@ static void send_rtx(struct pc_transport *t, struct subscription *s)
         struct outbox_slot *const slot = outbox_reserve(env->outbox);
         struct down_track_out out = {.data = slot->data, .cap = OUT_CAP};
         enum down_track_result const r =
-            down_track_write_rtx(s->down_track, env->now, s->track->receiver, &t->twcc_sn, &out);
+            down_track_write_rtx(s->down_track, env->now, s->media->receiver, &t->twcc_sn, &out);
         if (r == DOWN_TRACK_SENT) {
             commit(env, slot, path, &out);
         } else if (r == DOWN_TRACK_NOTHING) {
@@ -176,7 +175,7 @@ static void send_rtx(struct pc_transport *t, struct subscription *s)
     }
 }
 
-static void fan_out_one(struct room_env *env, struct published_track *track,
+static void fan_out_one(struct room_env *env, struct track_media *media,
                         const struct track_output *o)
 {
     const struct peer_connection_path *const path = peer_connection_path(o->transport->pc);
@@ -184,11 +183,11 @@ static void fan_out_one(struct room_env *env, struct published_track *track,
         return;
     }
     bool all_sent = true;
-    for (uint8_t i = 0; i < track->batch_count; i++) {
+    for (uint8_t i = 0; i < media->batch_count; i++) {
         struct outbox_slot *const slot = outbox_reserve(env->outbox);
         struct down_track_out out = {.data = slot->data, .cap = OUT_CAP};
         enum down_track_result const r =
-            down_track_write(o->down_track, env->now, track->receiver, track->batch[i],
+            down_track_write(o->down_track, env->now, media->receiver, media->batch[i],
                              &o->transport->twcc_sn, &out);
         if (LIKELY(r == DOWN_TRACK_SENT)) {
             commit(env, slot, path, &out);
@@ -196,56 +195,56 @@ static void fan_out_one(struct room_env *env, struct published_track *track,
             all_sent = false;
         }
     }
-    if (!all_sent && track->info.type == TRACK_VIDEO) {
-        want_key_frame(env, track, o->down_track);
+    if (!all_sent && media->video) {
+        want_key_frame(env, media, o->down_track);
     }
     if (UNLIKELY(down_track_has_catch_up(o->down_track))) {
         send_rtx(o->transport, o->subscription);
     }
 }
 
-static void drop_batch(struct published_track *track)
+static void drop_batch(struct track_media *media)
 {
-    for (uint8_t i = 0; i < track->batch_count; i++) {
-        packet_unref(track->batch[i]);
+    for (uint8_t i = 0; i < media->batch_count; i++) {
+        packet_unref(media->batch[i]);
     }
-    track->batch_count = 0;
+    media->batch_count = 0;
 }
 
-static void fan_out(struct room_env *env, struct published_track *track)
+static void fan_out(struct room_env *env, struct track_media *media)
 {
-    for (uint32_t i = 0; i < track->output_count; i++) {
+    for (uint32_t i = 0; i < media->output_count; i++) {
         // The state of the next subscriber is on its way to the cache while this one is written.
-        if (i + 1 < track->output_count) {
-            down_track_prefetch(track->outputs[i + 1].down_track);
+        if (i + 1 < media->output_count) {
+            down_track_prefetch(media->outputs[i + 1].down_track);
         }
-        fan_out_one(env, track, &track->outputs[i]);
+        fan_out_one(env, media, &media->outputs[i]);
     }
-    drop_batch(track);
+    drop_batch(media);
 }
 
 void router_flush(struct room_env *env)
 {
     while (env->dirty != NULL) {
-        struct published_track *const track = env->dirty;
-        env->dirty = track->dirty_next;
-        track->dirty = false;
-        fan_out(env, track);
+        struct track_media *const media = env->dirty;
+        env->dirty = media->dirty_next;
+        media->dirty = false;
+        fan_out(env, media);
     }
 }
 
-void router_forget(struct room_env *env, struct published_track *track)
+void router_forget(struct room_env *env, struct track_media *media)
 {
-    drop_batch(track);
-    if (!track->dirty) {
+    drop_batch(media);
+    if (!media->dirty) {
         return;
     }
-    struct published_track **link = &env->dirty;
-    while (*link != track) {
+    struct track_media **link = &env->dirty;
+    while (*link != media) {
         link = &(*link)->dirty_next;
     }
-    *link = track->dirty_next;
-    track->dirty = false;
+    *link = media->dirty_next;
+    media->dirty = false;
 }
 
 // ---- RTCP in --------------------------------------------------------------------------------
@@ -260,14 +259,14 @@ static struct subscription *output_by_ssrc(const struct pc_transport *t, uint32_
     return s != NULL && s->down_track != NULL ? s : NULL;
 }
 
-static struct published_track *input_by_ssrc(const struct pc_transport *t, uint32_t ssrc)
+static struct track_media *input_by_ssrc(const struct pc_transport *t, uint32_t ssrc)
 {
     struct rtp_demux_route route;
     if (t->ingress == NULL || !rtp_demux_find(&t->ingress->demux, ssrc, &route)) {
         return NULL;
     }
-    struct published_track *const track = track_of(t, route.section_id);
-    return track != NULL && track->receiver != NULL ? track : NULL;
+    struct track_media *const media = media_of(t, route.section_id);
+    return media != NULL && media->receiver != NULL ? media : NULL;
 }
 
 static void input_blocks(struct pc_transport *t, const struct rtcp_report_block *b, uint8_t n)
@@ -304,7 +303,7 @@ static void input_key_frame_request(struct pc_transport *t, uint32_t ssrc)
     struct subscription *const s = output_by_ssrc(t, ssrc);
     if (s != NULL) {
         down_track_rtcp_pli(s->down_track, t->env->now);
-        want_key_frame(t->env, s->track, s->down_track);
+        want_key_frame(t->env, s->media, s->down_track);
     }
 }
 
@@ -355,9 +354,9 @@ static void input_reports(struct pc_transport *t, const struct rtcp_packet *p)
     struct rtcp_sr sr;
     struct rtcp_rr rr;
     if (p->type == RTCP_SR && rtcp_sr_parse(p, &sr) == 0) {
-        struct published_track *const track = input_by_ssrc(t, sr.ssrc);
-        if (track != NULL) {
-            receiver_rtcp_sr(track->receiver, t->env->now, &sr);
+        struct track_media *const media = input_by_ssrc(t, sr.ssrc);
+        if (media != NULL) {
+            receiver_rtcp_sr(media->receiver, t->env->now, &sr);
         }
         input_blocks(t, sr.block, sr.block_count);
     } else if (p->type == RTCP_RR && rtcp_rr_parse(p, &rr) == 0) {
@@ -374,9 +373,9 @@ static void input_bye(struct pc_transport *t, const struct rtcp_packet *p)
         return;
     }
     for (uint8_t i = 0; i < bye.count; i++) {
-        struct published_track *const track = input_by_ssrc(t, bye.ssrc[i]);
-        if (track != NULL) {
-            receiver_rtcp_bye(track->receiver, t->env->now, bye.ssrc[i]);
+        struct track_media *const media = input_by_ssrc(t, bye.ssrc[i]);
+        if (media != NULL) {
+            receiver_rtcp_bye(media->receiver, t->env->now, bye.ssrc[i]);
         }
         rtp_demux_bye(&t->ingress->demux, bye.ssrc[i]);
     }
@@ -429,20 +428,20 @@ static void send_compound(struct pc_transport *t, struct rtcp_out *out)
     rtcp_out_init(out, t->rtcp_ssrc);
 }
 
-static void out_receiver(struct pc_transport *t, struct published_track *track, bool report,
+static void out_receiver(struct pc_transport *t, struct track_media *media, bool report,
                          struct rtcp_out *out)
 {
     mono_t const now = t->env->now;
-    if (mono_reached(receiver_deadline(track->receiver), now) &&
-        receiver_timeout(track->receiver, now, out) < 0) {
+    if (mono_reached(receiver_deadline(media->receiver), now) &&
+        receiver_timeout(media->receiver, now, out) < 0) {
         send_compound(t, out);
         // What still does not fit comes with the next deadline.
-        (void)!receiver_timeout(track->receiver, now, out);
+        (void)!receiver_timeout(media->receiver, now, out);
     }
     uint8_t cursor = 0;
-    if (report && receiver_report(track->receiver, now, out, &cursor) < 0) {
+    if (report && receiver_report(media->receiver, now, out, &cursor) < 0) {
         send_compound(t, out);
-        (void)!receiver_report(track->receiver, now, out, &cursor);
+        (void)!receiver_report(media->receiver, now, out, &cursor);
     }
 }
 
@@ -454,16 +453,16 @@ static mono_t out_ingress(struct pc_transport *t, struct rtcp_out *out)
     bool receiving = false;
     mono_t next = MONO_NEVER;
     for (uint8_t i = 0; i < t->ingress->section_count; i++) {
-        struct published_track *const track = t->ingress->sections[i].track;
-        if (track == NULL || track->receiver == NULL) {
+        struct track_media *const media = t->ingress->sections[i].media;
+        if (media == NULL || media->receiver == NULL) {
             continue;
         }
         receiving = true;
         if (report) {
-            published_track_update_needed(track);
+            track_media_update_needed(media);
         }
-        out_receiver(t, track, report, out);
-        next = mono_min(next, receiver_deadline(track->receiver));
+        out_receiver(t, media, report, out);
+        next = mono_min(next, receiver_deadline(media->receiver));
     }
     if (report && receiving) {
         t->next_report = mono_add_us(now, REPORT_INTERVAL_US * 8 / 10 +
@@ -495,11 +494,11 @@ static mono_t out_down_tracks(struct pc_transport *t, struct rtcp_out *out)
             continue;
         }
         if (mono_reached(down_track_deadline(s->down_track), env->now)) {
-            want_key_frame(env, s->track, s->down_track);
-            if (down_track_write_sr(s->down_track, env->now, s->track->receiver, false, out) ==
+            want_key_frame(env, s->media, s->down_track);
+            if (down_track_write_sr(s->down_track, env->now, s->media->receiver, false, out) ==
                 -ENOBUFS) {
                 send_compound(t, out);
-                (void)!down_track_write_sr(s->down_track, env->now, s->track->receiver, false, out);
+                (void)!down_track_write_sr(s->down_track, env->now, s->media->receiver, false, out);
             }
         }
         next = mono_min(next, down_track_deadline(s->down_track));

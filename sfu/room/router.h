@@ -4,7 +4,7 @@
 // subscribers.
 //
 //   router_rtp, for each packet:
-//     parse, TWCC arrival, demultiplex, receiver_input ──► track->batch
+//     parse, TWCC arrival, demultiplex, receiver_input ──► media->batch
 //   router_flush, once for each batch of received datagrams:
 //     for each output { for each packet of the batch: write }
 //
@@ -15,7 +15,7 @@
 
 #include "sfu/room/pc_transport.h"
 
-struct published_track;
+struct track_media;
 
 // One decrypted RTP packet from the peer of t. Takes no reference of the caller's.
 void router_rtp(struct pc_transport *t, struct packet *p);
@@ -29,8 +29,8 @@ void router_release_held(struct pc_transport *t);
 // Fans out what was gathered. Called by the worker after each batch of datagrams.
 void router_flush(struct room_env *env);
 
-// Drops what is gathered of a track that ends.
-void router_forget(struct room_env *env, struct published_track *track);
+// Drops what is gathered of a codec that ends.
+void router_forget(struct room_env *env, struct track_media *media);
 
 // The transport's RTCP duties that are due; sets the next deadline.
 void router_media_timeout(struct pc_transport *t);

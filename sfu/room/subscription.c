@@ -113,7 +113,7 @@ void subscription_apply_settings(struct subscription *s)
                                   s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX,
                                   DOWN_TRACK_TEMPORAL_MAX);
     }
-    published_track_update_needed(s->track);
+    track_media_update_needed(s->media);
     pc_transport_media_by(participant_sending(s->subscriber), env->now);
 }
 
@@ -174,12 +174,11 @@ void subscription_close(struct subscription *s)
     struct room_env *const env = p->room->env;
     struct pc_transport *const t = participant_sending(p);
     if (s->down_track != NULL) {
-        published_track_remove_output(s->track, s);
+        struct track_media *const media = s->media;
+        track_media_remove_output(media, s);
         leave_outputs(t, s);
         down_track_free(s->down_track);
-        if (s->track->receiver != NULL) {
-            published_track_update_needed(s->track);
-        }
+        track_media_update_needed(media);
     }
     if (s->section != NULL) {
         s->section->send_owner = HANDLE_NONE;
@@ -234,13 +233,24 @@ void subscription_reconcile_track(struct published_track *t)
 
 // ---- negotiation ----------------------------------------------------------------------------
 
-// The codec of the subscriber's section that can carry what the publisher sends.
-static const struct jsep_codec *match_codec(const struct subscription *s,
-                                            const struct jsep_transceiver *section)
+// The codec of the subscriber's section that can carry what the publisher sends, and the media of
+// the track in it; the primary codec goes first.
+static const struct jsep_codec *match_codec(struct subscription *s,
+                                            const struct jsep_transceiver *section,
+                                            struct track_media **ret_media)
 {
-    const struct jsep_codec *const source =
-        jsep_codec_find(s->track->section, (uint8_t)s->track->codec);
-    return source != NULL ? jsep_codec_match(section, source) : NULL;
+    for (size_t i = 0; i < ARRAY_LEN(s->track->media); i++) {
+        struct track_media *const m = &s->track->media[i];
+        const struct jsep_codec *const source =
+            m->receiver != NULL ? jsep_codec_find(m->section, (uint8_t)m->codec) : NULL;
+        const struct jsep_codec *const c =
+            source != NULL ? jsep_codec_match(section, source) : NULL;
+        if (c != NULL) {
+            *ret_media = m;
+            return c;
+        }
+    }
+    return NULL;
 }
 
 static uint32_t draw_ssrc(struct pc_transport *t)
@@ -262,7 +272,9 @@ int subscription_assign(struct subscription *s, struct jsep_transceiver *section
     struct pc_transport *const t = participant_sending(s->subscriber);
     // In our own offer (v0) the section has no codecs of the peer yet: subscription_start finds
     // out.
-    if (section->negotiated && section->codec_count > 0 && match_codec(s, section) == NULL) {
+    struct track_media *media = NULL;
+    if (section->negotiated && section->codec_count > 0 &&
+        match_codec(s, section, &media) == NULL) {
         return -ENOTSUP;
     }
     char stream[2 * SID_SIZE + 2];
@@ -287,12 +299,13 @@ int subscription_assign(struct subscription *s, struct jsep_transceiver *section
     return 0;
 }
 
-static int make_down_track(struct subscription *s, const struct jsep_codec *c)
+static int make_down_track(struct subscription *s, const struct track_media *m,
+                           const struct jsep_codec *c)
 {
     struct rng *const rng = s->subscriber->room->env->rng;
     struct down_track_conf conf = {
-        .codec = s->track->codec,
-        .clock_rate = codec_clock(s->track->codec),
+        .codec = m->codec,
+        .clock_rate = codec_clock(m->codec),
         .pt = c->pt,
         .rtx_pt = c->rtx_pt,
         .ssrc = s->ssrc,
@@ -337,17 +350,18 @@ int subscription_start(struct subscription *s)
 {
     struct pc_transport *const t = participant_sending(s->subscriber);
     struct room_env *const env = s->subscriber->room->env;
-    const struct jsep_codec *const c = match_codec(s, s->section);
+    struct track_media *media = NULL;
+    const struct jsep_codec *const c = match_codec(s, s->section, &media);
     if (c == NULL) {
         return -ENOTSUP;
     }
-    int rc = make_down_track(s, c);
+    int rc = make_down_track(s, media, c);
     if (rc < 0) {
         return rc;
     }
     rc = enter_outputs(t, s);
     if (rc == 0) {
-        rc = published_track_add_output(s->track, s);
+        rc = track_media_add_output(media, s);
         if (rc < 0) {
             leave_outputs(t, s);
         }
@@ -358,11 +372,12 @@ int subscription_start(struct subscription *s)
         return rc;
     }
     s->state = SUBSCRIPTION_LIVE;
+    published_track_subscribed(s->track, s->subscriber);
     down_track_set_publisher_muted(s->down_track, env->now, s->track->info.muted);
     subscription_apply_settings(s);
     if (t->connected) {
         down_track_set_writable(s->down_track, env->now, true);
-        published_track_update_needed(s->track);
+        track_media_update_needed(media);
     }
     active_speaker_tell_subscriber(s);
     pc_transport_media_by(t, env->now);

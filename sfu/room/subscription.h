@@ -47,7 +47,8 @@ struct subscription {
     struct jsep_transceiver *section;
     uint32_t ssrc, rtx_ssrc;
     struct down_track *down_track; // LIVE
-    uint32_t output;               // index in track->outputs
+    struct track_media *media;     // LIVE: the codec of the track that it receives
+    uint32_t output;               // index in media->outputs
     bool codec_refused;            // subscription_response was sent
 };
 

@@ -188,13 +188,16 @@ int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequ
     return 0;
 }
 
-enum codec track_info_codec(const struct track_info *info)
+enum codec track_info_codec(const struct track_info *info, uint8_t index)
 {
+    if (index > 0 && index >= info->codec_count) {
+        return CODEC_NONE;
+    }
     if (info->type == TRACK_AUDIO) {
         return CODEC_OPUS;
     }
     enum codec const c =
-        info->codec_count > 0 ? codec_by_mime(bytes_str(info->codecs[0].mime)) : CODEC_NONE;
+        info->codec_count > 0 ? codec_by_mime(bytes_str(info->codecs[index].mime)) : CODEC_NONE;
     return c != CODEC_NONE ? c : CODEC_VP8;
 }
 
@@ -211,12 +214,13 @@ uint8_t track_info_rid_rank(struct bytes rid, uint8_t index, uint8_t count)
     return index;
 }
 
-void track_info_set_rids(struct track_info *info, const char *const *rids_by_rank, uint8_t count)
+void track_info_set_rids(struct track_info *info, uint8_t index, const char *const *rids_by_rank,
+                         uint8_t count)
 {
-    if (info->codec_count == 0) {
+    if (index >= info->codec_count) {
         return;
     }
-    struct track_codec *const c = &info->codecs[0];
+    struct track_codec *const c = &info->codecs[index];
     for (uint8_t i = 0; i < c->layer_count && i < count; i++) {
         copy_text(c->layers[i].rid, sizeof(c->layers[i].rid), rids_by_rank[i]);
     }

@@ -76,15 +76,17 @@ struct track_info {
 int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequest *req,
                             uint32_t enabled) NODISCARD;
 
-// The codec that the publication shall use; audio: opus.
-enum codec track_info_codec(const struct track_info *info);
+// The codec that publication `index` (0 primary, 1 backup) shall use; audio: opus. CODEC_NONE: no
+// backup.
+enum codec track_info_codec(const struct track_info *info, uint8_t index);
 
 // Spatial rank of a rid among the layers: q,h,f and 2,1,0 are known names, others keep the order of
 // the offer (`index`).
 uint8_t track_info_rid_rank(struct bytes rid, uint8_t index, uint8_t count);
 
-// Names the layers after the rids of the offer, given by rank.
-void track_info_set_rids(struct track_info *info, const char *const *rids_by_rank, uint8_t count);
+// Names the layers of codec `index` after the rids of the offer, given by rank.
+void track_info_set_rids(struct track_info *info, uint8_t index, const char *const *rids_by_rank,
+                         uint8_t count);
 
 // Builds the message in the arena, text borrowed from info. NULL without memory.
 Livekit__TrackInfo *track_info_to_proto(const struct track_info *info, struct arena *a) NODISCARD;

@@ -2,7 +2,7 @@
 // LINK: room
 // SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet
 // SUPPORT: media_model media_subscriber
-// COVERS: room_env pc_transport negotiation published_track subscription router active_speaker
+// COVERS: room_env pc_transport negotiation published_track track_media subscription router active_speaker
 // COVERS: signal_post signal_send
 //
 // Media through a whole room layer: clients with real peer connections on a virtual network. Every

@@ -53,7 +53,7 @@ static void audio_waits_for_its_mime(void **state)
     assert_int_equal(info.backup_codec_policy, LIVEKIT__BACKUP_CODEC_POLICY__SIMULCAST);
     assert_int_equal(info.codecs[0].layer_mode,
                      LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM);
-    assert_int_equal(track_info_codec(&info), CODEC_OPUS);
+    assert_int_equal(track_info_codec(&info, 0), CODEC_OPUS);
     assert_false(info.simulcast);
 }
 
@@ -235,7 +235,7 @@ static void the_message_says_what_is_known(void **state)
     r.n_layers = 2;
     assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
     static const char *const rids[] = {"q", "h", "f"};
-    track_info_set_rids(&info, rids, 3);
+    track_info_set_rids(&info, 0, rids, 3);
     info.codecs[0].layers[1].ssrc = 7;
     (void)snprintf(info.sid, sizeof(info.sid), "TR_VCx");
     struct arena a;
