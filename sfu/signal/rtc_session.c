@@ -3,8 +3,8 @@
 
 #include "common/base/mem.h"
 #include "common/lk/livekit.h"
-#include "common/svc/ws.h"
 #include "common/sys/log.h"
+#include "sfu/signal/signal_frame.h"
 
 // livekit-protocol 2.4.
 #define TOKEN_REFRESH_MS INT64_C(300000)
@@ -22,6 +22,7 @@ struct rtc_session {
     struct access_token *token;
     char *room; // held in the registry
     bool joined;
+    bool text;       // the client's last message was text: so are ours (livekit-protocol 1.7)
     bool told_first; // the first response went out
     bool closing;
     bool abandoned; // ended before its socket came; freed when it does
@@ -88,6 +89,23 @@ static void tell_worker_closed(struct rtc_session *s)
     }
 }
 
+// ---- responses ------------------------------------------------------------------------------
+
+// Sends an encoded SignalResponse in the client's form. False: the socket takes nothing any more.
+static bool send_response(struct rtc_session *s, struct bytes wire)
+{
+    if (!s->text) {
+        return ws_send(s->ws, WS_BINARY, wire) == 0;
+    }
+    struct dynbuf json;
+    dynbuf_init(&json, SIGNAL_FRAME_TEXT_MAX);
+    bool const is_text = signal_frame_text(wire, &json) == 0;
+    int const rc =
+        is_text ? ws_send(s->ws, WS_TEXT, dynbuf_view(&json)) : ws_send(s->ws, WS_BINARY, wire);
+    dynbuf_done(&json);
+    return rc == 0;
+}
+
 // ---- tokens ---------------------------------------------------------------------------------
 
 static void send_token(struct rtc_session *s)
@@ -110,7 +128,7 @@ static void send_token(struct rtc_session *s)
     rsp.refresh_token = jwt;
     struct shared_buf *data = NULL;
     if (pbuf_pack_shared(&rsp.base, ACCESS_TOKEN_MAX + 64, &data) == 0) {
-        (void)!ws_send(s->ws, WS_BINARY, shared_buf_view(data));
+        (void)send_response(s, shared_buf_view(data));
         shared_buf_unref(data);
     }
     mem_free(jwt);
@@ -139,17 +157,18 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
 {
     struct rtc_session *const s = user;
     struct pbuf *req = NULL;
-    // Text frames are protojson, which is not spoken yet; what cannot be decoded closes the socket
-    // (livekit-protocol 1.7).
-    if (s->closing || kind != WS_BINARY || lk_unpack_signal_request(data, &req) < 0) {
-        if (!s->closing) {
-            log_info(NULL, "signal.undecodable", KV_U64("bytes", data.n),
-                     KV_BOOL("text", kind == WS_TEXT));
-            s->closing = true;
-            ws_close(s->ws, 1000);
-        }
+    if (s->closing) {
         return;
     }
+    // What cannot be decoded closes the socket (livekit-protocol 1.7).
+    if (signal_frame_decode(kind, data, &req) < 0) {
+        log_info(NULL, "signal.undecodable", KV_U64("bytes", data.n),
+                 KV_BOOL("text", kind == WS_TEXT));
+        s->closing = true;
+        ws_close(s->ws, 1000);
+        return;
+    }
+    s->text = kind == WS_TEXT;
     struct channel_msg *const m = channel_msg_new(CHANNEL_REQUEST, s->handle);
     if (m == NULL) {
         pbuf_free(req);
@@ -259,7 +278,7 @@ void rtc_session_start(struct rtc_sessions *owner, struct httpd_req *r, const ch
 
 static void deliver_send(struct rtc_session *s, const struct channel_msg *m)
 {
-    if (s->ws == NULL || ws_send(s->ws, WS_BINARY, shared_buf_view(m->u.send.data)) < 0) {
+    if (s->ws == NULL || !send_response(s, shared_buf_view(m->u.send.data))) {
         return;
     }
     if (!s->told_first) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/lk/livekit.h"
+#include "common/svc/pbjson.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,11 +34,27 @@ static void round_trip(const ProtobufCMessageDescriptor *type, struct bytes in)
     dynbuf_done(&out);
 }
 
+// A text frame is a request in JSON, and a response is told in JSON.
+static void text_frame(struct bytes in)
+{
+    struct pbjson_limits const limits = {.max_bytes = 2u << 20, .max_memory = 256u << 10};
+    CLEANUP(pbuf_free) struct pbuf *request = NULL;
+    CLEANUP(pbuf_free) struct pbuf *response = NULL;
+    struct dynbuf out;
+    dynbuf_init(&out, 4u << 20);
+    (void)!pbjson_read(&livekit__signal_request__descriptor, in, &limits, &request);
+    if (lk_unpack_signal_response(in, &response) == 0) {
+        (void)!pbjson_write(response->msg, 0, &out);
+    }
+    dynbuf_done(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     round_trip(&livekit__signal_request__descriptor, bytes_of(data, size));
     round_trip(&livekit__signal_response__descriptor, bytes_of(data, size));
     round_trip(&livekit__data_packet__descriptor, bytes_of(data, size));
     round_trip(&livekit__join_request__descriptor, bytes_of(data, size));
+    text_frame(bytes_of(data, size));
     return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "common/base/base64.h"
 #include "common/base/mem.h"
+#include "common/svc/pbjson.h"
 #include "common/sys/clock.h"
 #include "common/sys/udp.h"
 
@@ -425,7 +426,15 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
 {
     struct signal_bed_ws *const w = user;
     struct pbuf *p = NULL;
-    must(kind == WS_BINARY && lk_unpack_signal_response(data, &p) == 0, "a SignalResponse");
+    w->texts += kind == WS_TEXT;
+    if (kind == WS_TEXT) {
+        (void)snprintf(w->text, sizeof(w->text), "%.*s", (int)data.n, (const char *)data.p);
+        must(pbjson_read(&livekit__signal_response__descriptor, data, &PBJSON_LIMITS_DEFAULT, &p) ==
+                 0,
+             "a SignalResponse in JSON");
+    } else {
+        must(lk_unpack_signal_response(data, &p) == 0, "a SignalResponse");
+    }
     if (w->messages < ARRAY_LEN(w->cases)) {
         w->cases[w->messages] = (int)((const Livekit__SignalResponse *)p->msg)->message_case;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal
 // SUPPORT: signal_bed
+// COVERS: rtc_session signal_frame
 //
 // WebSockets of clients (livekit-protocol 1.7, 2.4): what becomes of their frames, how sessions
 // end, many at once, and peers that do not read.
@@ -211,6 +212,12 @@ static bool ponged(void *arg)
     return w->ended || w->messages >= 3;
 }
 
+static bool ponged_twice(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->messages >= 4;
+}
+
 static void requests_go_to_the_worker_and_answers_come_back(void **state)
 {
     (void)state;
@@ -237,7 +244,9 @@ static void what_cannot_be_decoded_closes(void **state)
          "\x0a\x05"
          "a",
          3},
-        {WS_TEXT, "{\"ping\":1}", 10}, // protojson is not spoken
+        {WS_TEXT, "{\"ping\":true}", 13},
+        {WS_TEXT, "[]", 2},
+        {WS_TEXT, "{\"ping\":1,\"pingReq\":{}}", 24}, // two members of the oneof
         {WS_TEXT, "", 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -251,6 +260,67 @@ static void what_cannot_be_decoded_closes(void **state)
         assert_int_equal(bed.seen.requests, 0);
         signal_bed_disconnect(&ws);
     }
+}
+
+// The frames of 10-odd-requests: a text request is answered in text until a binary one comes.
+static void text_is_answered_in_text_until_binary_comes(void **state)
+{
+    (void)state;
+    static const char ping[] = "{\"ping\":\"5\"}";
+    open_session();
+    assert_int_equal(ws.texts, 0); // nothing was heard of the client yet
+    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str(ping)), 0);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_int_equal(ws.texts, 1);
+    assert_string_equal(ws.text, "{\"pong\":\"5\"}");
+    assert_int_equal(bed.seen.request_case, LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING);
+    // Both spellings of names, and members of a newer protocol.
+    static const char *const more[] = {"{\"ping_req\":{\"timestamp\":\"5\"}}",
+                                       "{\"pingReq\":{\"timestamp\":5,\"new\":[{}]}}",
+                                       "{\"newer\":{}}", "{}"};
+    for (size_t i = 0; i < ARRAY_LEN(more); i++) {
+        assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str(more[i])), 0);
+    }
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    send_request(&r);
+    assert_true(signal_bed_until(&bed, ponged_twice, &ws));
+    assert_false(ws.ended);
+    assert_int_equal(ws.texts, 1); // binary again
+    assert_int_equal(bed.seen.requests, 2 + ARRAY_LEN(more));
+}
+
+static bool tokened_in_text(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->texts >= 2;
+}
+
+static void what_we_say_of_ourselves_is_text_too(void **state)
+{
+    (void)state;
+    open_session();
+    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"ping\":\"1\"}")), 0);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    signal_server_renew_tokens(bed.server);
+    assert_true(signal_bed_until(&bed, tokened_in_text, &ws));
+    assert_non_null(strstr(ws.text, "{\"refreshToken\":\"ey"));
+}
+
+// A text that is no UTF-8 has no JSON form: it comes in binary rather than not at all.
+static void what_has_no_text_comes_in_binary(void **state)
+{
+    (void)state;
+    open_session();
+    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"ping\":\"1\"}")), 0);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, bed.seen.session);
+    // refresh_token = "\xff"
+    m->u.send.data = shared_buf_copy(bytes_of("\x82\x01\x01\xff", 4));
+    signal_server_deliver(bed.server, m);
+    assert_true(signal_bed_until(&bed, ponged_twice, &ws));
+    assert_int_equal(ws.texts, 1);
+    assert_int_equal(ws.cases[3], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
 }
 
 static void an_empty_message_is_a_request_without_member(void **state)
@@ -400,6 +470,9 @@ int main(void)
         TEST(one_room_has_one_worker),
         TEST(requests_go_to_the_worker_and_answers_come_back),
         TEST(what_cannot_be_decoded_closes),
+        TEST(text_is_answered_in_text_until_binary_comes),
+        TEST(what_we_say_of_ourselves_is_text_too),
+        TEST(what_has_no_text_comes_in_binary),
         TEST(an_empty_message_is_a_request_without_member),
         TEST(messages_have_a_limit),
         TEST(the_worker_hears_of_a_lost_socket),
