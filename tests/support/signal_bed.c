@@ -435,8 +435,12 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
     } else {
         must(lk_unpack_signal_response(data, &p) == 0, "a SignalResponse");
     }
+    const Livekit__SignalResponse *const rsp = p->msg;
     if (w->messages < ARRAY_LEN(w->cases)) {
-        w->cases[w->messages] = (int)((const Livekit__SignalResponse *)p->msg)->message_case;
+        w->cases[w->messages] = (int)rsp->message_case;
+    }
+    if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN) {
+        (void)snprintf(w->token, sizeof(w->token), "%s", lk_str(rsp->refresh_token));
     }
     w->messages++;
     pbuf_free(p);

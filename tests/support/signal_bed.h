@@ -78,9 +78,10 @@ struct signal_bed_ws {
     bool ended;
     uint16_t code;
     unsigned messages;
-    unsigned texts;  // of them in JSON
-    char text[4096]; // the last such
-    int cases[32];   // of the first SignalResponses
+    unsigned texts;   // of them in JSON
+    char text[4096];  // the last such
+    int cases[32];    // of the first SignalResponses
+    char token[4096]; // the last refresh_token
 };
 void signal_bed_connect(struct signal_bed *b, const char *target, const char *headers,
                         struct signal_bed_ws *ret);

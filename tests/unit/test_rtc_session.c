@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal
 // SUPPORT: signal_bed
-// COVERS: rtc_session signal_frame
+// COVERS: rtc_session signal_frame signal_codec channel_msg
 //
 // WebSockets of clients (livekit-protocol 1.7, 2.4): what becomes of their frames, how sessions
 // end, many at once, and peers that do not read.
@@ -129,17 +129,57 @@ static void another_key_means_another_token_at_once(void **state)
     signal_bed_disconnect(&late);
 }
 
+static const Livekit__JoinRequest *join_seen(void)
+{
+    return bed.join->u.join.request->msg;
+}
+
 static void v0_parameters_arrive(void **state)
 {
     (void)state;
     signal_bed_connect(&bed,
                        with_token("/sfu/rtc", "&auto_subscribe=0&reconnect=1&sid=PA_x&sdk=js&"
-                                              "protocol=17&adaptive_stream=1"),
+                                              "protocol=17&adaptive_stream=1&reconnect_reason=2&"
+                                              "attributes=%21"), // broken: no matter here
                        "X-Forwarded-For: 192.0.2.7\r\n", &ws);
     assert_true(signal_bed_until(&bed, told_or_over, &ws));
     assert_false(bed.seen.auto_subscribe);
     assert_true(bed.seen.reconnect);
     assert_string_equal(bed.seen.address, "192.0.2.7");
+    assert_string_equal(join_seen()->participant_sid, "PA_x");
+    assert_int_equal(join_seen()->reconnect_reason, 2);
+    assert_int_equal(join_seen()->n_participant_attributes, 0);
+}
+
+static void v0_parameters_become_a_join_request(void **state)
+{
+    (void)state;
+    struct access_claims claims = {
+        .identity = "alice",
+        .has_video = true,
+        .video = {.room = "r", .room_join = true, .can_update_own_metadata = TRISTATE_TRUE}};
+    char *const token = signal_bed_token(&bed, &claims);
+    (void)snprintf(target, sizeof(target),
+                   "/rtc?access_token=%s&sdk=js&version=2.5.10&protocol=15&os=Linux&browser=Chrome"
+                   "&adaptive_stream=1&client_protocol=2&capabilities=CAP_PACKET_TRAILER"
+                   "&attributes=eyJhIjoiYiJ9&&q",
+                   token);
+    mem_free(token);
+    signal_bed_connect(&bed, target, NULL, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    const Livekit__JoinRequest *const j = join_seen();
+    assert_true(j->connection_settings->auto_subscribe); // v0's default
+    assert_true(j->connection_settings->adaptive_stream);
+    assert_false(j->connection_settings->has_subscriber_allow_pause);
+    assert_false(j->reconnect);
+    assert_int_equal(j->client_info->sdk, LIVEKIT__CLIENT_INFO__SDK__JS);
+    assert_int_equal(j->client_info->protocol, 15);
+    assert_int_equal(j->client_info->client_protocol, 2);
+    assert_string_equal(j->client_info->version, "2.5.10");
+    assert_string_equal(j->client_info->browser, "Chrome");
+    assert_int_equal(j->client_info->n_capabilities, 1);
+    assert_int_equal(j->n_participant_attributes, 1);
+    assert_string_equal(j->participant_attributes[0]->key, "a");
 }
 
 static void v1_requests_arrive_with_their_offer(void **state)
@@ -453,8 +493,33 @@ static void a_crowd_connects_at_once(void **state)
 static void the_server_may_end_with_sessions_open(void **state)
 {
     (void)state;
+    struct signal_bed_ws late;
     open_session();
+    // Another one is still on its way through HTTP: its request is sent, nothing has run yet.
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &late);
+    loop_run_once(bed.loop, 10);
+    signal_bed_disconnect(&late);
     // teardown ends the server; ASan sees what would be left
+}
+
+// What the fresh token says: the claims as they are now, and the end of the first one (2.4).
+static void fresh_tokens_carry_the_claims(void **state)
+{
+    (void)state;
+    int64_t const now = loop_wall(bed.loop).us / US_PER_S;
+    open_session();
+    struct access_token *t = NULL;
+    struct access_token_refusal why;
+    assert_int_equal(
+        access_token_verify(bed.keys, loop_wall(bed.loop), bytes_str(ws.token), &t, &why), 0);
+    assert_string_equal(t->claims.identity, "alice");
+    assert_true(t->claims.video.room_join);
+    assert_in_range(t->claims.exp, now + 3600 - 10, now + 3600 + 10);
+    struct channel_msg *const m = channel_msg_new(CHANNEL_CLAIMS, bed.seen.session);
+    m->u.claims.token = t;
+    signal_server_deliver(bed.server, m);
+    assert_true(signal_bed_until(&bed, told_thrice, &ws));
+    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -464,7 +529,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_answer_is_followed_by_a_token),
         TEST(another_key_means_another_token_at_once),
+        TEST(fresh_tokens_carry_the_claims),
         TEST(v0_parameters_arrive),
+        TEST(v0_parameters_become_a_join_request),
         TEST(v1_requests_arrive_with_their_offer),
         TEST(a_refused_session_gets_its_reason),
         TEST(one_room_has_one_worker),
