@@ -29,7 +29,7 @@ enum channel_msg_type {
 
     // To the signalling thread.
     CHANNEL_SEND,          // bytes for a WebSocket
-    CHANNEL_CLOSE,         // flush, then close it
+    CHANNEL_CLOSE,         // flush, then close it; as the first word: refuse the connect request
     CHANNEL_CLAIMS,        // name, metadata or permission changed: a new refresh token
     CHANNEL_API_REPLY,     // answer of a room service call
     CHANNEL_ROOM_ENDED,    // the room is gone from this worker
@@ -105,6 +105,10 @@ struct channel_msg {
         } send;
         struct {
             uint16_t code; // WebSocket close code, normally 1000
+            // What the connect request is answered if the session was told nothing yet; 0: 500
+            // "connection closed by media". Not looked at later.
+            uint16_t http_status;
+            const char *http_text; // static string
         } close;
         struct {
             struct access_token *token; // claims as they are now

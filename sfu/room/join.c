@@ -152,16 +152,19 @@ static void enter(struct room *room, handle_t session, const struct channel_join
 {
     struct room_env *const env = room->env;
     const Livekit__JoinRequest *const req = request_of(join);
-    int32_t const protocol = req->client_info != NULL ? req->client_info->protocol : 0;
     struct participant *const old = room_participant(room, join->token->claims.identity);
     if (old != NULL) {
         signal_send_leave(old, DISCONNECT_DUPLICATE_IDENTITY, LEAVE_DISCONNECT);
         participant_close(old, DISCONNECT_DUPLICATE_IDENTITY);
     }
     struct participant *p = NULL;
-    if ((room->max_participants != 0 && HASH_COUNT(room->participants) >= room->max_participants) ||
-        create_participant(room, session, join, &p) < 0) {
-        signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT, protocol);
+    if (room->max_participants != 0 && HASH_COUNT(room->participants) >= room->max_participants) {
+        // While validate says 200: that is how clients know a full room (livekit-protocol 1.4, 1.8).
+        signal_send_refusal_http(env, session, 500, "connection closed by media");
+        return;
+    }
+    if (create_participant(room, session, join, &p) < 0) {
+        signal_send_refusal_http(env, session, 503, "node has exceeded its configured limit");
         return;
     }
     // What others were to be told is told before the snapshot of the join response, so that nothing
@@ -221,7 +224,7 @@ void join_session(struct room_env *env, handle_t session, const struct channel_j
     }
     struct room_new_args const args = {.name = join->room_name};
     if (room == NULL && room_new(env, &args, &room) < 0) {
-        signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT, 17);
+        signal_send_refusal_http(env, session, 503, "node has exceeded its configured limit");
         return;
     }
     enter(room, session, join);

@@ -197,7 +197,7 @@ void signal_send_leave(struct participant *p, enum disconnect_reason reason,
     }
 }
 
-static void close_session(struct room_env *env, handle_t session)
+static void close_session(struct room_env *env, handle_t session, unsigned status, const char *text)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_CLOSE, session);
     if (m == NULL) {
@@ -205,13 +205,15 @@ static void close_session(struct room_env *env, handle_t session)
         return;
     }
     m->u.close.code = 1000;
+    m->u.close.http_status = (uint16_t)status;
+    m->u.close.http_text = text;
     room_env_post(env, m);
 }
 
 void signal_send_close(struct participant *p)
 {
     if (!handle_is_none(p->session)) {
-        close_session(p->room->env, p->session);
+        close_session(p->room->env, p->session, 0, NULL);
     }
 }
 
@@ -219,7 +221,13 @@ void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect
                          enum leave_action action, int32_t protocol)
 {
     leave_to(env, session, reason, action, protocol);
-    close_session(env, session);
+    close_session(env, session, 0, NULL);
+}
+
+void signal_send_refusal_http(struct room_env *env, handle_t session, unsigned status,
+                              const char *text)
+{
+    close_session(env, session, status, text);
 }
 
 void signal_send_pong(struct participant *p, int64_t unix_ms)

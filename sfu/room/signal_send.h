@@ -76,3 +76,9 @@ void signal_send_close(struct participant *p);
 // A LeaveRequest for a session that has no participant (a resume of an unknown one), then close.
 void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect_reason reason,
                          enum leave_action action, int32_t protocol);
+
+// Refuses a session that was told nothing yet by what its connect request is answered; its WebSocket
+// is never opened (livekit-protocol 1.4). text is static and becomes the body. A session that was
+// told something is closed.
+void signal_send_refusal_http(struct room_env *env, handle_t session, unsigned status,
+                              const char *text);

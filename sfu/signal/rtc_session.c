@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/signal/rtc_session.h"
 
+#include <stdio.h>
+
 #include "common/base/mem.h"
 #include "common/lk/livekit.h"
+#include "common/svc/ws_handshake.h"
 #include "common/sys/log.h"
 #include "sfu/signal/signal_frame.h"
 
@@ -13,27 +16,48 @@
 // WebSockets of one process; each costs some KB here and up to 100 KB in its worker.
 #define SESSIONS_MAX 65536u
 
+// How long the first response is awaited, as livekit does: three attempts of 3, 4 and 5 s
+// (livekit-protocol 1.4). A worker answers within milliseconds.
+#define FIRST_RESPONSE_MS 12000
+
+// Responses that came before the socket did. It takes one turn of the loop; a JoinResponse and some
+// updates fit.
+#define EARLY_MAX 256u
+
+#define TEXT_PLAIN "text/plain; charset=utf-8"
+
+enum phase {
+    PHASE_WAITING,   // for the first response; the connect request is not answered
+    PHASE_UPGRADING, // it is there, the socket is on its way from HTTP
+    PHASE_OPEN,
+    PHASE_CLOSING,
+};
+
 struct rtc_session {
     struct rtc_sessions *owner;
     handle_t handle;
-    struct ws *ws;
-    struct loop_timer *refresh;
-    struct rtc_session_args args; // room_name, request and client_address go with the join
+    enum phase phase;
+    struct httpd_req *req; // PHASE_WAITING
+    char accept_key[WS_ACCEPT_LEN];
+    struct ws *ws;            // from PHASE_OPEN on
+    struct loop_timer *timer; // PHASE_WAITING: patience; later: the next token
+    uint32_t worker;
     struct access_token *token;
-    char *room; // held in the registry
-    bool joined;
-    bool text;       // the client's last message was text: so are ours (livekit-protocol 1.7)
-    bool told_first; // the first response went out
-    bool closing;
-    bool abandoned; // ended before its socket came; freed when it does
+    int64_t exp;               // of the token that the client came with
+    char *room;                // held in the registry
+    struct shared_buf **early; // EARLY_MAX, while there are some
+    size_t early_count;
+    uint16_t early_close; // PHASE_UPGRADING: close with this code when the socket comes
+    bool joined;          // the worker knows of it
+    bool text;            // the client's last message was text: so are ours (livekit-protocol 1.7)
+    bool abandoned;       // ended before its socket came; freed when it does
 };
 
-void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, struct room_registry *registry,
-                       const struct api_keys *keys,
-                       void (*post)(void *, uint32_t, struct channel_msg *), void *user)
+void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *conf)
 {
-    *s = (struct rtc_sessions){
-        .loop = loop, .registry = registry, .keys = keys, .post = post, .user = user};
+    *s = (struct rtc_sessions){.conf = *conf};
+    s->conf.first_response_ms =
+        conf->first_response_ms != 0 ? conf->first_response_ms : FIRST_RESPONSE_MS;
     handle_table_init(&s->table, SESSIONS_MAX);
 }
 
@@ -46,15 +70,25 @@ static void args_done(struct rtc_session_args *a)
     *a = (struct rtc_session_args){0};
 }
 
+static void early_done(struct rtc_session *s)
+{
+    for (size_t i = 0; i < s->early_count; i++) {
+        shared_buf_unref(s->early[i]);
+    }
+    mem_free(s->early);
+    s->early = NULL;
+    s->early_count = 0;
+}
+
 static void session_free(struct rtc_session *s)
 {
     (void)handle_table_remove(&s->owner->table, s->handle);
+    early_done(s);
     ws_free(s->ws);
-    loop_timer_free(s->refresh);
+    loop_timer_free(s->timer);
     access_token_free(s->token);
-    args_done(&s->args);
     if (s->room != NULL) {
-        room_registry_release(s->owner->registry, s->room);
+        room_registry_release(s->owner->conf.registry, s->room);
         mem_free(s->room);
     }
     mem_free(s);
@@ -64,11 +98,14 @@ void rtc_sessions_done(struct rtc_sessions *s)
 {
     uint32_t pos = 0;
     for (struct rtc_session *x = NULL; (x = handle_table_next(&s->table, &pos)) != NULL;) {
-        if (x->ws != NULL) {
-            session_free(x);
-        } else {
+        if (x->phase == PHASE_UPGRADING) {
             x->abandoned = true;
+            continue;
         }
+        if (x->phase == PHASE_WAITING) {
+            httpd_respond(STEAL(x->req), 503, TEXT_PLAIN, bytes_str("server is shutting down"));
+        }
+        session_free(x);
     }
     handle_table_done(&s->table);
 }
@@ -85,7 +122,7 @@ static void tell_worker_closed(struct rtc_session *s)
     }
     struct channel_msg *const m = channel_msg_new(CHANNEL_SESSION_CLOSED, s->handle);
     if (m != NULL) {
-        s->owner->post(s->owner->user, s->args.worker, m);
+        s->owner->conf.post(s->owner->conf.user, s->worker, m);
     }
 }
 
@@ -111,15 +148,16 @@ static bool send_response(struct rtc_session *s, struct bytes wire)
 static void send_token(struct rtc_session *s)
 {
     struct access_claims claims = s->token->claims;
-    int64_t const now_s = loop_wall(s->owner->loop).us / US_PER_S;
+    int64_t const now_s = loop_wall(s->owner->conf.loop).us / US_PER_S;
     claims.iat = now_s;
     claims.nbf = now_s;
-    claims.exp = MAX(now_s + TOKEN_MIN_LIFETIME_S, claims.exp);
+    claims.exp = MAX(now_s + TOKEN_MIN_LIFETIME_S, s->exp);
     claims.with_identity = true;
     char *jwt = NULL;
     // Not the key that the client came with: that one may retire before the next token is sent.
-    const struct api_key *const key = api_keys_signer(s->owner->keys, loop_wall(s->owner->loop));
-    loop_timer_set_ms(s->refresh, TOKEN_REFRESH_MS);
+    const struct api_key *const key =
+        api_keys_signer(s->owner->conf.keys, loop_wall(s->owner->conf.loop));
+    loop_timer_set_ms(s->timer, TOKEN_REFRESH_MS);
     if (key == NULL || access_token_mint(&claims, key, &jwt) < 0) {
         return;
     }
@@ -134,21 +172,23 @@ static void send_token(struct rtc_session *s)
     mem_free(jwt);
 }
 
-static void on_refresh(void *user)
-{
-    send_token(user);
-}
-
 void rtc_sessions_renew_tokens(struct rtc_sessions *s)
 {
     int64_t const count = MAX((int64_t)rtc_sessions_count(s), 1);
     int64_t i = 0;
     uint32_t pos = 0;
     for (struct rtc_session *x = NULL; (x = handle_table_next(&s->table, &pos)) != NULL; i++) {
-        if (x->told_first && !x->closing) {
-            loop_timer_set_ms(x->refresh, RTC_SESSIONS_RENEW_MS * i / count);
+        if (x->phase == PHASE_OPEN) {
+            loop_timer_set_ms(x->timer, RTC_SESSIONS_RENEW_MS * i / count);
         }
     }
+}
+
+static void start_closing(struct rtc_session *s, uint16_t code)
+{
+    s->phase = PHASE_CLOSING;
+    loop_timer_stop(s->timer);
+    ws_close(s->ws, code);
 }
 
 // ---- frames ---------------------------------------------------------------------------------
@@ -157,15 +197,14 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
 {
     struct rtc_session *const s = user;
     struct pbuf *req = NULL;
-    if (s->closing) {
+    if (s->phase == PHASE_CLOSING) {
         return;
     }
     // What cannot be decoded closes the socket (livekit-protocol 1.7).
     if (signal_frame_decode(kind, data, &req) < 0) {
         log_info(NULL, "signal.undecodable", KV_U64("bytes", data.n),
                  KV_BOOL("text", kind == WS_TEXT));
-        s->closing = true;
-        ws_close(s->ws, 1000);
+        start_closing(s, 1000);
         return;
     }
     s->text = kind == WS_TEXT;
@@ -175,7 +214,7 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
         return;
     }
     m->u.request = req;
-    s->owner->post(s->owner->user, s->args.worker, m);
+    s->owner->conf.post(s->owner->conf.user, s->worker, m);
 }
 
 static void on_end(void *user, const struct ws_end *end)
@@ -192,22 +231,18 @@ static void release_socket(void *arg, int fd)
     httpd_release(arg);
 }
 
-static void post_join(struct rtc_session *s)
+// ---- from connect request to socket -------------------------------------------------------------
+
+// Sends what came while the socket was on its way, with a fresh token behind the first response.
+static void send_early(struct rtc_session *s)
 {
-    struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, s->handle);
-    if (m == NULL) {
-        ws_close(s->ws, 1011);
-        return;
+    for (size_t i = 0; i < s->early_count; i++) {
+        (void)send_response(s, shared_buf_view(s->early[i]));
+        if (i == 0 && s->early_close == 0) {
+            send_token(s);
+        }
     }
-    m->u.join = (struct channel_join){
-        .room_name = STEAL(s->args.room_name),
-        .token = STEAL(s->args.token),
-        .v1 = s->args.v1,
-        .request = STEAL(s->args.request),
-        .client_address = STEAL(s->args.client_address),
-    };
-    s->joined = true;
-    s->owner->post(s->owner->user, s->args.worker, m);
+    early_done(s);
 }
 
 static void on_upgraded(void *user, const struct httpd_upgraded *up)
@@ -216,6 +251,9 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
     if (up->handle == NULL || s->abandoned) {
         if (up->handle != NULL) {
             httpd_release(up->handle);
+        }
+        if (!s->abandoned) {
+            tell_worker_closed(s); // the client was gone before
         }
         session_free(s);
         return;
@@ -227,15 +265,90 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
         .release_arg = up->handle,
         .user = s,
     };
-    if (ws_new(s->owner->loop, up->fd, up->early, &conf, &s->ws) < 0) {
+    if (ws_new(s->owner->conf.loop, up->fd, up->early, &conf, &s->ws) < 0) {
         httpd_release(up->handle);
+        tell_worker_closed(s);
         session_free(s);
         return;
     }
-    post_join(s);
+    s->phase = PHASE_OPEN;
+    send_early(s);
+    if (s->early_close != 0) {
+        start_closing(s, s->early_close);
+    }
 }
 
-static int make_session(struct rtc_sessions *owner, struct rtc_session_args *args,
+static void keep_early(struct rtc_session *s, struct channel_msg *m)
+{
+    if (s->early == NULL) {
+        s->early = mem_array(EARLY_MAX, sizeof(struct shared_buf *));
+    }
+    if (s->early != NULL && s->early_count < EARLY_MAX) {
+        s->early[s->early_count++] = STEAL(m->u.send.data);
+    } else {
+        // It would miss something: it comes back instead.
+        s->early_close = s->early_close != 0 ? s->early_close : 1000;
+    }
+}
+
+// The first response is there: now the client gets its socket.
+static void upgrade(struct rtc_session *s)
+{
+    struct httpd_req *const r = STEAL(s->req);
+    s->phase = PHASE_UPGRADING;
+    loop_timer_stop(s->timer);
+    httpd_add_header(r, "Sec-WebSocket-Accept", s->accept_key);
+    httpd_upgrade(r, "websocket", on_upgraded, s); // s may be gone
+}
+
+// The session ends without a socket.
+static void refuse(struct rtc_session *s, unsigned status, const char *text)
+{
+    log_info(NULL, "signal.refused", KV_U64("status", status), KV_STR("why", text));
+    httpd_respond(STEAL(s->req), status, TEXT_PLAIN, bytes_str(text));
+    session_free(s);
+}
+
+static void on_timer(void *user)
+{
+    struct rtc_session *const s = user;
+    if (s->phase == PHASE_OPEN) {
+        send_token(s);
+    } else if (s->phase == PHASE_WAITING) {
+        tell_worker_closed(s);
+        refuse(s, 503, "no response from servers");
+    }
+}
+
+// The client, or the HTTP server, is gone before the first response.
+static void on_request_gone(void *user)
+{
+    struct rtc_session *const s = user;
+    s->req = NULL;
+    tell_worker_closed(s);
+    session_free(s);
+}
+
+static int post_join(struct rtc_session *s, struct rtc_session_args *args)
+{
+    struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, s->handle);
+    if (m == NULL) {
+        return -ENOMEM;
+    }
+    m->u.join = (struct channel_join){
+        .room_name = STEAL(args->room_name),
+        .token = STEAL(args->token),
+        .v1 = args->v1,
+        .request = STEAL(args->request),
+        .client_address = STEAL(args->client_address),
+    };
+    s->joined = true;
+    s->owner->conf.post(s->owner->conf.user, s->worker, m);
+    return 0;
+}
+
+// Takes over the hold on the room when it succeeds.
+static int make_session(struct rtc_sessions *owner, const struct rtc_session_args *args,
                         struct rtc_session **ret)
 {
     struct rtc_session *const s = NEW(struct rtc_session);
@@ -243,17 +356,17 @@ static int make_session(struct rtc_sessions *owner, struct rtc_session_args *arg
         return -ENOMEM;
     }
     s->owner = owner;
-    s->refresh = loop_timer_new(owner->loop, on_refresh, s);
+    s->worker = args->worker;
+    s->timer = loop_timer_new(owner->conf.loop, on_timer, s);
     s->token = access_token_ref(args->token);
+    s->exp = args->token->claims.exp;
     char *const room = mem_strdup(args->room_name);
-    if (s->refresh == NULL || room == NULL || handle_table_add(&owner->table, s, &s->handle) < 0) {
+    if (s->timer == NULL || room == NULL || handle_table_add(&owner->table, s, &s->handle) < 0) {
         mem_free(room);
         session_free(s);
         return -ENOMEM;
     }
     s->room = room;
-    s->args = *args;
-    *args = (struct rtc_session_args){0};
     *ret = s;
     return 0;
 }
@@ -263,27 +376,64 @@ void rtc_session_start(struct rtc_sessions *owner, struct httpd_req *r, const ch
 {
     struct rtc_session_args taken = *args;
     struct rtc_session *s = NULL;
-    if (make_session(owner, &taken, &s) < 0) {
-        room_registry_release(owner->registry, taken.room_name);
-        args_done(&taken);
-        httpd_respond(r, 503, "text/plain; charset=utf-8",
-                      bytes_str("node has exceeded its configured limit"));
+    int rc = make_session(owner, &taken, &s);
+    if (rc < 0) {
+        room_registry_release(owner->conf.registry, taken.room_name);
+    } else {
+        (void)snprintf(s->accept_key, sizeof(s->accept_key), "%s", accept_key);
+        rc = post_join(s, &taken);
+    }
+    args_done(&taken);
+    if (rc < 0) {
+        if (s != NULL) {
+            session_free(s);
+        }
+        httpd_respond(r, 503, TEXT_PLAIN, bytes_str("node has exceeded its configured limit"));
         return;
     }
-    httpd_add_header(r, "Sec-WebSocket-Accept", accept_key);
-    httpd_upgrade(r, "websocket", on_upgraded, s);
+    s->req = r;
+    httpd_on_gone(r, on_request_gone, s);
+    loop_timer_set_ms(s->timer, owner->conf.first_response_ms);
 }
 
 // ---- from the worker ------------------------------------------------------------------------
 
-static void deliver_send(struct rtc_session *s, const struct channel_msg *m)
+static void deliver_send(struct rtc_session *s, struct channel_msg *m)
 {
-    if (s->ws == NULL || !send_response(s, shared_buf_view(m->u.send.data))) {
-        return;
+    switch (s->phase) {
+    case PHASE_WAITING:
+        keep_early(s, m);
+        upgrade(s);
+        break;
+    case PHASE_UPGRADING:
+        keep_early(s, m);
+        break;
+    case PHASE_OPEN:
+        (void)send_response(s, shared_buf_view(m->u.send.data));
+        break;
+    case PHASE_CLOSING:
+        break;
     }
-    if (!s->told_first) {
-        s->told_first = true;
-        send_token(s);
+}
+
+static void deliver_close(struct rtc_session *s, const struct channel_msg *m)
+{
+    unsigned const status = m->u.close.http_status;
+    // The worker has let go of this session: it must hear nothing of it any more.
+    s->joined = false;
+    switch (s->phase) {
+    case PHASE_WAITING:
+        refuse(s, status != 0 ? status : 500,
+               status != 0 ? m->u.close.http_text : "connection closed by media");
+        break;
+    case PHASE_UPGRADING:
+        s->early_close = m->u.close.code;
+        break;
+    case PHASE_OPEN:
+        start_closing(s, m->u.close.code);
+        break;
+    case PHASE_CLOSING:
+        break;
     }
 }
 
@@ -298,16 +448,14 @@ void rtc_sessions_deliver(struct rtc_sessions *owner, struct channel_msg *m)
         deliver_send(s, m);
         break;
     case CHANNEL_CLOSE:
-        // The worker has let go of this session: it must hear nothing of it any more.
-        s->joined = false;
-        s->closing = true;
-        loop_timer_stop(s->refresh);
-        ws_close(s->ws, m->u.close.code);
+        deliver_close(s, m);
         break;
     case CHANNEL_CLAIMS:
         access_token_free(s->token);
         s->token = STEAL(m->u.claims.token);
-        send_token(s);
+        if (s->phase == PHASE_OPEN) {
+            send_token(s);
+        }
         break;
     default:
         break;

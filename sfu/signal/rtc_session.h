@@ -4,8 +4,13 @@
 // responses go out as frames (livekit-protocol 1.7). Sends fresh tokens: right after the first
 // response and every five minutes (2.4), and when another key begins to sign.
 //
-//   upgrade ──► OPEN ──CHANNEL_CLOSE (flush, close frame)──► CLOSING ──► gone
-//                └── peer closes, undecodable message, too slow ──► gone (the worker is told)
+//   WAITING ──first response──► UPGRADING ──► OPEN ──CHANNEL_CLOSE (flush, close frame)──► CLOSING
+//      │                                       └── peer closes, undecodable message, too slow ──► gone
+//      └── CHANNEL_CLOSE: its HTTP status; 12 s without an answer: 503 (the worker is told)
+//
+// The join is posted before the connect request is answered, and the socket is upgraded when the
+// first response is there, which is its first frame: so a worker can still refuse by HTTP (a full
+// room), and a client that has its socket has its answer too (livekit-protocol 1.4).
 //
 // Signalling thread.
 
@@ -17,19 +22,22 @@
 
 struct rtc_session;
 
-struct rtc_sessions {
+struct rtc_sessions_conf {
     struct loop *loop;
-    struct handle_table table;
     struct room_registry *registry; // borrowed; each session holds its room there
     const struct api_keys *keys;    // borrowed; what is due signs refresh tokens
+    int64_t first_response_ms;      // how long a worker is waited for, 0: 12 s
     void (*post)(void *user, uint32_t worker, struct channel_msg *m); // to a worker; takes m
     void *user;
 };
 
-void rtc_sessions_init(struct rtc_sessions *s, struct loop *loop, struct room_registry *registry,
-                       const struct api_keys *keys,
-                       void (*post)(void *, uint32_t, struct channel_msg *), void *user);
-// Ends all sessions at once. Those whose socket is still with HTTP end with the server, before
+struct rtc_sessions {
+    struct rtc_sessions_conf conf;
+    struct handle_table table;
+};
+
+void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *conf);
+// Ends all sessions at once. Those whose socket is on its way from HTTP end with the server, before
 // which *s must stay.
 void rtc_sessions_done(struct rtc_sessions *s);
 
@@ -44,7 +52,8 @@ struct rtc_session_args {
     char *client_address;
 };
 
-// Upgrades the request and joins the room. Answers the request in any case.
+// Joins the room and upgrades the request when the room answers, or refuses it. Answers the request
+// in any case, later as a rule. accept_key: what Sec-WebSocket-Accept will say.
 void rtc_session_start(struct rtc_sessions *s, struct httpd_req *r, const char *accept_key,
                        const struct rtc_session_args *args);
 

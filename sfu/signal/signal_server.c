@@ -309,7 +309,15 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
         .user = s,
     };
     room_registry_init(&s->registry, conf->worker_count);
-    rtc_sessions_init(&s->sessions, conf->loop, &s->registry, conf->keys, conf->post, conf->user);
+    struct rtc_sessions_conf const sc = {
+        .loop = conf->loop,
+        .registry = &s->registry,
+        .keys = conf->keys,
+        .first_response_ms = conf->first_response_ms,
+        .post = conf->post,
+        .user = conf->user,
+    };
+    rtc_sessions_init(&s->sessions, &sc);
     room_service_init(&s->rooms, conf->loop, &s->registry, conf->keys, conf->post, conf->user);
     int const rc = httpd_new(conf->loop, &hc, &s->httpd, ret_failed);
     if (rc < 0) {

@@ -18,7 +18,8 @@ struct signal_server_conf {
     size_t listen_count;
     const struct api_keys *keys; // borrowed
     uint32_t worker_count;
-    bool auto_create; // joining makes a missing room
+    bool auto_create;          // joining makes a missing room
+    int64_t first_response_ms; // how long a join waits for its worker, 0: 12 s
     void (*post)(void *user, uint32_t worker, struct channel_msg *m); // to a worker; takes m
     void *user;
 };

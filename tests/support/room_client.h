@@ -80,6 +80,7 @@ struct room_client {
     // What it was told.
     bool first_seen; // on the present socket
     bool joined, reconnected, closed;
+    unsigned refused; // HTTP status of its connect request, 0: it was upgraded
     bool left;
     int leave_reason, leave_action;
     char sid[24];

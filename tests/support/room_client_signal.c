@@ -353,7 +353,8 @@ void room_client_deliver(struct room_harness *h, struct channel_msg *msg)
     }
     if (msg->type == CHANNEL_CLOSE) {
         c->closed = true;
-        if (!c->first_seen) {
+        c->refused = c->first_seen ? 0 : msg->u.close.http_status;
+        if (!c->first_seen && c->refused == 0) {
             room_harness_violation(h, "%s was closed without a word", c->identity);
         }
         return;

@@ -66,6 +66,15 @@ static void on_join(struct signal_bed *b, const struct channel_msg *m)
     if (b->silent) {
         return;
     }
+    if (b->refuse_http) {
+        struct channel_msg *const c = channel_msg_new(CHANNEL_CLOSE, m->handle);
+        must(c != NULL, "memory");
+        c->u.close.code = 1000;
+        c->u.close.http_status = b->status;
+        c->u.close.http_text = "as ordered";
+        answer(b, c, m->worker);
+        return;
+    }
     Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
     Livekit__JoinResponse join = LIVEKIT__JOIN_RESPONSE__INIT;
     Livekit__LeaveRequest leave = LIVEKIT__LEAVE_REQUEST__INIT;
@@ -82,6 +91,11 @@ static void on_join(struct signal_bed *b, const struct channel_msg *m)
     rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN;
     rsp.join = &join;
     answer_message(b, m, &rsp);
+    for (unsigned i = 0; i < b->greetings; i++) {
+        rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG;
+        rsp.pong = i;
+        answer_message(b, m, &rsp);
+    }
 }
 
 static void on_request(struct signal_bed *b, const struct channel_msg *m)
@@ -194,6 +208,7 @@ void signal_bed_init(struct signal_bed *b, bool auto_create)
         .keys = b->keys,
         .worker_count = SIGNAL_BED_WORKERS,
         .auto_create = auto_create,
+        .first_response_ms = 300,
         .post = to_worker,
         .user = b,
     };
@@ -438,6 +453,9 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
     const Livekit__SignalResponse *const rsp = p->msg;
     if (w->messages < ARRAY_LEN(w->cases)) {
         w->cases[w->messages] = (int)rsp->message_case;
+    }
+    if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG) {
+        w->pong = rsp->pong;
     }
     if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN) {
         (void)snprintf(w->token, sizeof(w->token), "%s", lk_str(rsp->refresh_token));

@@ -32,8 +32,11 @@ struct signal_bed {
     struct signal_server *server;
     struct addr addr;
     struct signal_bed_seen seen;
-    bool silent;               // the workers answer nothing
-    bool refuse;               // joins are answered by Leave and close
+    bool silent;      // the workers answer nothing
+    bool refuse;      // joins are answered by Leave and close
+    bool refuse_http; // by close alone, with this status (0: none)
+    uint16_t status;
+    unsigned greetings;        // pongs right behind the JoinResponse
     const char *api_error;     // Twirp code that calls end with
     struct channel_msg *join;  // the last CHANNEL_JOIN; whoever takes it sets NULL
     struct channel_msg *queue; // answers to be delivered in the next turn
@@ -82,6 +85,7 @@ struct signal_bed_ws {
     char text[4096];  // the last such
     int cases[32];    // of the first SignalResponses
     char token[4096]; // the last refresh_token
+    int64_t pong;     // the last pong
 };
 void signal_bed_connect(struct signal_bed *b, const char *target, const char *headers,
                         struct signal_bed_ws *ret);

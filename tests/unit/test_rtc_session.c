@@ -19,6 +19,10 @@
 #include "common/base/mem.h"
 #include "tests/support/signal_bed.h"
 
+#define UPGRADE                                                                                    \
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"                   \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
 static struct signal_bed bed;
 static char target[65536];
 static struct signal_bed_ws ws;
@@ -222,6 +226,85 @@ static void a_refused_session_gets_its_reason(void **state)
     assert_int_equal(ws.code, 1000);
     assert_true(signal_bed_until(&bed, nobody_left, NULL));
     assert_int_equal(bed.seen.closed, 0); // the worker ended it
+}
+
+// A room may refuse before there is a socket: the connect request has the status.
+static void a_room_may_refuse_by_http(void **state)
+{
+    (void)state;
+    static const uint16_t statuses[] = {0, 500, 503, 404};
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        struct signal_bed_answer a;
+        bed.refuse_http = true;
+        bed.status = statuses[i];
+        signal_bed_http(&bed, "GET", with_token("/rtc", ""), UPGRADE, bytes_of(NULL, 0), &a);
+        assert_int_equal(a.status, statuses[i] != 0 ? statuses[i] : 500);
+        assert_string_equal(a.body, statuses[i] != 0 ? "as ordered" : "connection closed by media");
+        signal_bed_http(&bed, "GET", with_token("/rtc/validate", ""), NULL, bytes_of(NULL, 0), &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(signal_server_sessions(bed.server), 0);
+        assert_int_equal(bed.seen.closed, 0); // the worker ended it
+    }
+    bed.refuse_http = false;
+    open_session();
+}
+
+static void a_silent_worker_is_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    struct signal_bed_answer a;
+    bed.silent = true;
+    signal_bed_http(&bed, "GET", with_token("/rtc", ""), UPGRADE, bytes_of(NULL, 0), &a);
+    assert_int_equal(a.status, 503);
+    assert_string_equal(a.body, "no response from servers");
+    assert_int_equal(bed.seen.joins, 1);
+    assert_int_equal(bed.seen.closed, 1); // it hears that nobody waits any more
+    assert_int_equal(signal_server_sessions(bed.server), 0);
+}
+
+static bool greeted(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->messages >= 42;
+}
+
+static void what_comes_before_the_socket_is_kept_in_order(void **state)
+{
+    (void)state;
+    bed.greetings = 40;
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &ws);
+    assert_true(signal_bed_until(&bed, greeted, &ws));
+    assert_false(ws.ended);
+    assert_int_equal(ws.cases[0], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
+    assert_int_equal(ws.cases[1], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
+    for (size_t i = 2; i < 32; i++) {
+        assert_int_equal(ws.cases[i], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
+    }
+    assert_int_equal(ws.pong, 39);
+}
+
+// More than is kept: nothing is left out silently, the client comes back for it.
+static void too_much_before_the_socket_closes_it(void **state)
+{
+    (void)state;
+    bed.greetings = 1000;
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &ws);
+    assert_true(signal_bed_until(&bed, is_over, &ws));
+    assert_int_equal(ws.refused, 0);
+    assert_int_equal(ws.code, 1000);
+    assert_int_equal(ws.cases[0], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
+    assert_true(signal_bed_until(&bed, nobody_left, NULL));
+    assert_int_equal(bed.seen.closed, 1);
+}
+
+static void the_server_may_end_while_a_room_is_asked(void **state)
+{
+    (void)state;
+    bed.silent = true;
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &ws);
+    while (bed.seen.joins == 0) {
+        signal_bed_turn(&bed);
+    }
 }
 
 static void one_room_has_one_worker(void **state)
@@ -534,6 +617,11 @@ int main(void)
         TEST(v0_parameters_become_a_join_request),
         TEST(v1_requests_arrive_with_their_offer),
         TEST(a_refused_session_gets_its_reason),
+        TEST(a_room_may_refuse_by_http),
+        TEST(a_silent_worker_is_not_waited_for_for_ever),
+        TEST(what_comes_before_the_socket_is_kept_in_order),
+        TEST(too_much_before_the_socket_closes_it),
+        TEST(the_server_may_end_while_a_room_is_asked),
         TEST(one_room_has_one_worker),
         TEST(requests_go_to_the_worker_and_answers_come_back),
         TEST(what_cannot_be_decoded_closes),
