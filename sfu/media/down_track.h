@@ -203,6 +203,17 @@ struct down_track_stats {
     uint64_t results[DOWN_TRACK_RESULT_COUNT];
 };
 void down_track_get_stats(const struct down_track *dt, struct down_track_stats *ret);
+
+// Totals since the start, for quality.
+struct down_track_totals {
+    enum down_track_result block; // why nothing is sent; DOWN_TRACK_SENT: nothing is in the way
+    uint64_t sent;                // media packets, without retransmissions
+    uint64_t holes;    // sequence numbers never sent: lost on the way in. Late packets close them
+    uint64_t reported; // numbers that the subscriber's reports have covered
+    int64_t lost;      // of them, as it says: our holes are among them
+};
+void down_track_get_totals(const struct down_track *dt, struct down_track_totals *ret);
+
 const char *down_track_result_name(enum down_track_result res);
 
 const struct down_track_conf *down_track_conf(const struct down_track *dt);

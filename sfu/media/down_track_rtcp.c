@@ -238,6 +238,19 @@ void down_track_get_stats(const struct down_track *dt, struct down_track_stats *
     memcpy(ret->results, dt->results, sizeof(ret->results));
 }
 
+void down_track_get_totals(const struct down_track *dt, struct down_track_totals *ret)
+{
+    const struct rtp_stats_tx *const s = &dt->stats;
+    uint64_t const numbers = s->started ? s->highest_sn - s->first_sn + 1 : 0;
+    *ret = (struct down_track_totals){
+        .block = (enum down_track_result)dt->block,
+        .sent = s->packets,
+        .holes = numbers > s->packets ? numbers - s->packets : 0,
+        .reported = s->has_report && s->acked_sn >= s->first_sn ? s->acked_sn - s->first_sn + 1 : 0,
+        .lost = MAX(s->cumulative_lost, 0),
+    };
+}
+
 const char *down_track_result_name(enum down_track_result res)
 {
     static const char *const names[DOWN_TRACK_RESULT_COUNT] = {

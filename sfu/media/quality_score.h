@@ -51,6 +51,17 @@ struct quality_window {
     uint32_t jitter_us;
 };
 
+// A score with what turns running totals into windows.
+struct quality_meter {
+    struct quality_score score;
+    uint64_t expected; // totals at the end of the last window
+    int64_t lost;
+    uint64_t sent, holes;
+    uint64_t forgiven;  // holes of our own that reports have not named yet
+    int8_t wanted, got; // highest layer at the end of the last window
+    uint8_t unreported; // windows in a row without a report
+};
+
 // Starts at 100. weight: QUALITY_SCORE_WEIGHT_*.
 void quality_score_init(struct quality_score *q, mono_t now, float weight);
 

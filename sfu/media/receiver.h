@@ -185,6 +185,13 @@ struct receiver_encoding_stats {
 void receiver_get_encoding_stats(const struct receiver *r, mono_t now, uint8_t encoding,
                                  struct receiver_encoding_stats *ret);
 
+// What came and what was missing since the start, over all encodings, for quality: raw, RTX does not
+// count as received. Numbers may go back when late packets come or an SSRC is bound anew.
+struct receiver_totals {
+    uint64_t expected, lost;
+};
+void receiver_get_totals(const struct receiver *r, struct receiver_totals *ret);
+
 // Key frame requests sent.
 uint64_t receiver_plis_sent(const struct receiver *r);
 

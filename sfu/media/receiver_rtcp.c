@@ -268,6 +268,17 @@ void receiver_get_encoding_stats(const struct receiver *r, mono_t now, uint8_t e
     }
 }
 
+void receiver_get_totals(const struct receiver *r, struct receiver_totals *ret)
+{
+    *ret = (struct receiver_totals){0};
+    for (uint8_t i = 0; i < r->view.conf.encodings; i++) {
+        const struct rtp_stats_rx *const s = &r->encodings[i].stats;
+        uint64_t const lost = rtp_stats_rx_lost(s);
+        ret->lost += lost;
+        ret->expected += s->packets + lost;
+    }
+}
+
 uint64_t receiver_plis_sent(const struct receiver *r)
 {
     return r->plis.sent;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/room/active_speaker.h"
 
+#include "sfu/room/audience.h"
 #include "sfu/room/published_track.h"
+#include "sfu/room/signal_post.h"
 #include "sfu/room/signal_send.h"
-#include "sfu/room/subscription.h"
 
 // livekit audio.update_interval.
 #define SPEAKER_INTERVAL_MS 400
 
 // Entries one update may hold; more people do not speak at once, and the rest follows with the next
 // tick.
-#define SPEAKERS_MAX 64
+#define SPEAKERS_MAX AUDIENCE_NEWS_MAX
 
 struct change {
     struct participant *participant;
@@ -56,33 +57,41 @@ static size_t measure(struct room *r, struct change *ret, bool *ret_audio)
     return n;
 }
 
-static bool hears(struct participant *listener, const struct participant *speaker)
-{
-    if (listener == speaker) {
-        return true;
-    }
-    const struct published_track *t = NULL;
-    DL_FOREACH(speaker->tracks, t)
-    {
-        if (subscription_find(listener, t) != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void tell(struct participant *p, const struct change *changes, size_t n)
+// The changes of the mask, encoded.
+static struct shared_buf *pack(struct room_env *env, const struct change *changes, size_t n,
+                               uint64_t mask)
 {
     struct speaker_entry v[SPEAKERS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (hears(p, changes[i].participant)) {
+        if (mask & (UINT64_C(1) << i)) {
             v[count++] = changes[i].entry;
         }
     }
-    if (count > 0) {
-        signal_send_speakers(p, v, count);
+    return signal_pack_speakers(env, v, count);
+}
+
+// Encoded once for all who are told the same.
+static void tell(struct room *r, const struct change *changes, size_t n)
+{
+    struct shared_buf *data = NULL;
+    uint64_t data_mask = 0;
+    uint64_t mask = 0;
+    struct participant *p = NULL;
+    for (size_t i = 0; i < n; i++) {
+        audience_add(changes[i].participant, (unsigned)i);
     }
+    while ((p = audience_next(r, p, &mask)) != NULL) {
+        if (data == NULL || mask != data_mask) {
+            shared_buf_unref(data);
+            data = pack(r->env, changes, n, mask);
+            data_mask = mask;
+        }
+        if (data != NULL) {
+            signal_post_data(r->env, p->session, shared_buf_ref(data));
+        }
+    }
+    shared_buf_unref(data);
 }
 
 void active_speaker_tick(struct room *r)
@@ -90,8 +99,8 @@ void active_speaker_tick(struct room *r)
     struct change changes[SPEAKERS_MAX];
     bool audio = false;
     size_t const n = measure(r, changes, &audio);
-    for (struct participant *p = r->participants; n > 0 && p != NULL; p = p->hh.next) {
-        tell(p, changes, n);
+    if (n > 0) {
+        tell(r, changes, n);
     }
     if (audio) {
         timer_heap_set(r->env->timers, &r->speakers, mono_add_ms(r->env->now, SPEAKER_INTERVAL_MS));
@@ -111,11 +120,49 @@ void active_speaker_gone(struct participant *p)
     p->speaker_level = 0;
 }
 
-void active_speaker_tell_subscriber(struct subscription *s)
+void active_speaker_tell(struct participant *listener, const struct participant *p)
 {
-    const struct participant *const p = s->track->publisher;
-    if (p->speaking && s->track->info.type == TRACK_AUDIO) {
+    if (p->speaking) {
         struct speaker_entry const e = {p->sid, p->speaker_level, true};
-        signal_send_speakers(s->subscriber, &e, 1);
+        signal_send_speakers(listener, &e, 1);
+    }
+}
+
+void active_speaker_tell_lost(struct participant *listener, const struct participant *p)
+{
+    if (p->speaking) {
+        struct speaker_entry const e = {p->sid, 0, false};
+        signal_send_speakers(listener, &e, 1);
+    }
+}
+
+static bool has_microphone(const struct participant *p)
+{
+    const struct published_track *t = NULL;
+    DL_FOREACH(p->tracks, t)
+    {
+        if (t->state == TRACK_PUBLISHED && t->info.source == TRACK_SOURCE_MICROPHONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void active_speaker_resumed(struct participant *p)
+{
+    struct speaker_entry v[SPEAKERS_MAX];
+    size_t n = 0;
+    for (const struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
+        if (!has_microphone(o) || (o != p && !audience_hears(p, o))) {
+            continue;
+        }
+        v[n++] = (struct speaker_entry){o->sid, o->speaker_level, o->speaking};
+        if (n == SPEAKERS_MAX) {
+            signal_send_speakers(p, v, n);
+            n = 0;
+        }
+    }
+    if (n > 0) {
+        signal_send_speakers(p, v, n);
     }
 }

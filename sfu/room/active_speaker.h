@@ -7,8 +7,6 @@
 
 #include "sfu/room/room.h"
 
-struct subscription;
-
 // ROOM_TIMER_SPEAKERS fired.
 void active_speaker_tick(struct room *r);
 
@@ -18,5 +16,12 @@ void active_speaker_start(struct room *r);
 // A participant left; its entry needs no goodbye (the participant update says it).
 void active_speaker_gone(struct participant *p);
 
-// A new subscriber learns that the publisher is speaking.
-void active_speaker_tell_subscriber(struct subscription *s);
+// Tells listener that p speaks, if it does.
+void active_speaker_tell(struct participant *listener, const struct participant *p);
+
+// Listener receives nothing of p any more: p falls silent for it.
+void active_speaker_tell_lost(struct participant *listener, const struct participant *p);
+
+// After a resume: tells p of all it receives who speaks and who does not; a change may have been
+// missed.
+void active_speaker_resumed(struct participant *p);

@@ -2,6 +2,7 @@
 #include "sfu/room/join.h"
 
 #include "common/lk/livekit.h"
+#include "sfu/room/audience.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
@@ -201,6 +202,7 @@ static void resume(struct participant *p, handle_t session)
     signal_send_reconnect(p);
     signal_send_everybody(p);
     signal_send_room_update(p);
+    audience_resumed(p);
     // v1: the client offers. v0: we restart ICE on the transport that is ours to offer.
     if (!p->v1) {
         negotiation_restart_subscriber(p);

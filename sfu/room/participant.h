@@ -135,6 +135,11 @@ struct participant {
     // Active speakers (active_speaker.c): what was last told to others.
     float speaker_level;
     bool speaking;
+
+    // Connection quality (connection_quality.c): score of the last tick.
+    float quality;
+    bool quality_known;
+    uint64_t news; // audience.c: bits of the batch that is being gathered
 };
 
 // Creates a participant in state JOINING and enters it into the room. Strings are copied. -ENOMEM.

@@ -5,6 +5,7 @@
 
 #include "sfu/media/down_track.h"
 #include "sfu/room/active_speaker.h"
+#include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
@@ -149,6 +150,7 @@ int published_track_publish(struct published_track *t)
     }
     t->state = TRACK_PUBLISHED;
     t->info.version_us = env->wall.us;
+    connection_quality_publish(t);
     if (t->info.type == TRACK_AUDIO) {
         audio_level_init(&t->level, codec_clock(t->media[0].codec), AUDIO_LEVEL_DEFAULTS);
         active_speaker_start(p->room);

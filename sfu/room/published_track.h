@@ -11,6 +11,7 @@
 // (addPendingTrack).
 
 #include "sfu/media/audio_level.h"
+#include "sfu/media/quality_score.h"
 #include "sfu/room/room_env.h"
 #include "sfu/room/track_info.h"
 #include "sfu/room/track_media.h"
@@ -33,6 +34,7 @@ struct published_track {
     struct track_info info;
     struct track_media media[TRACK_INFO_CODECS_MAX]; // by codec: primary, backup
     struct audio_level level;                        // audio
+    struct quality_meter quality;                    // connection_quality.c
     bool subscribed_told;                            // track_subscribed was sent
 };
 

@@ -2,14 +2,15 @@
 #include "sfu/room/room.h"
 
 #include "sfu/room/active_speaker.h"
+#include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room_event.h"
 #include "sfu/room/signal_send.h"
 
-// Timers of a room: life, updates, speakers.
-#define ROOM_TIMERS 3
+// Timers of a room: life, updates, speakers, quality.
+#define ROOM_TIMERS 4
 
 static void room_free(struct room *r)
 {
@@ -64,12 +65,14 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     r->timer.kind = ROOM_TIMER_ROOM;
     r->updates.kind = ROOM_TIMER_UPDATES;
     r->speakers.kind = ROOM_TIMER_SPEAKERS;
+    r->quality.kind = ROOM_TIMER_QUALITY;
     HASH_ADD_KEYPTR(hh, env->rooms, r->name, strlen(r->name), r);
     if (room_find(env, r->name) != r) {
         goto fail;
     }
     timer_heap_set(env->timers, &r->timer,
                    mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
+    connection_quality_start(r);
     room_event_room(r, ROOM_EVENT_STARTED);
     *ret = r;
     return 0;
@@ -123,6 +126,7 @@ void room_close(struct room *r, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &r->timer);
     timer_heap_cancel(env->timers, &r->updates);
     timer_heap_cancel(env->timers, &r->speakers);
+    timer_heap_cancel(env->timers, &r->quality);
     room_env_release_timers(env, ROOM_TIMERS);
     tell_registry(r, CHANNEL_ROOM_ENDED);
     room_event_room(r, ROOM_EVENT_FINISHED);
@@ -208,6 +212,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_SPEAKERS:
         active_speaker_tick(CONTAINER_OF(t, struct room, speakers));
+        return;
+    case ROOM_TIMER_QUALITY:
+        connection_quality_tick(CONTAINER_OF(t, struct room, quality));
         return;
     case ROOM_TIMER_PARTICIPANT:
         participant_timeout(CONTAINER_OF(t, struct participant, timer));

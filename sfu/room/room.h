@@ -33,6 +33,7 @@ struct room {
     struct timer timer;    // ROOM_TIMER_ROOM
     struct timer updates;  // ROOM_TIMER_UPDATES
     struct timer speakers; // ROOM_TIMER_SPEAKERS, runs while somebody publishes audio
+    struct timer quality;  // ROOM_TIMER_QUALITY
 };
 
 struct room_new_args {

@@ -247,10 +247,12 @@ void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t uni
     signal_post(p, &rsp);
 }
 
-void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n)
+struct shared_buf *signal_pack_speakers(struct room_env *env, const struct speaker_entry *v,
+                                        size_t n)
 {
     struct arena a;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
+    struct shared_buf *data = NULL;
     Livekit__SpeakersChanged r = LIVEKIT__SPEAKERS_CHANGED__INIT;
     r.speakers = arena_array(&a, n, sizeof(*r.speakers));
     Livekit__SpeakerInfo *const m = arena_array(&a, n, sizeof(*m));
@@ -267,11 +269,22 @@ void signal_send_speakers(struct participant *p, const struct speaker_entry *v, 
         Livekit__SignalResponse rsp =
             signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SPEAKERS_CHANGED);
         rsp.speakers_changed = &r;
-        signal_post(p, &rsp);
-    } else {
-        p->room->env->no_memory++;
+        (void)!pbuf_pack_shared(&rsp.base, SIGNAL_MESSAGE_MAX, &data);
     }
+    env->no_memory += data == NULL;
     arena_done(&a);
+    return data;
+}
+
+void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n)
+{
+    if (handle_is_none(p->session)) {
+        return;
+    }
+    struct shared_buf *const data = signal_pack_speakers(p->room->env, v, n);
+    if (data != NULL) {
+        signal_post_data(p->room->env, p->session, data);
+    }
 }
 
 static void request_response(struct participant *p, Livekit__RequestResponse *r,

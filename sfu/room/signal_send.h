@@ -56,6 +56,9 @@ void signal_send_leave(struct participant *p, enum disconnect_reason reason,
 void signal_send_pong(struct participant *p, int64_t unix_ms);
 void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms);
 void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n);
+// The same message for several, encoded; NULL without memory (counted).
+struct shared_buf *signal_pack_speakers(struct room_env *env, const struct speaker_entry *v,
+                                        size_t n);
 void signal_send_room_update(struct participant *p);
 
 // RequestResponse for a request that carries an id, and for those that are matched by their echo.

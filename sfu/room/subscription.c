@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-#include "sfu/room/active_speaker.h"
+#include "sfu/room/audience.h"
+#include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
@@ -173,6 +174,7 @@ void subscription_close(struct subscription *s)
     struct participant *const p = s->subscriber;
     struct room_env *const env = p->room->env;
     struct pc_transport *const t = participant_sending(p);
+    const struct participant *const heard = s->down_track != NULL ? s->track->publisher : NULL;
     if (s->down_track != NULL) {
         struct track_media *const media = s->media;
         track_media_remove_output(media, s);
@@ -187,6 +189,9 @@ void subscription_close(struct subscription *s)
     HASH_DEL(p->subscriptions, s);
     (void)handle_table_remove(&env->subscriptions, s->handle);
     mem_free(s);
+    if (heard != NULL) {
+        audience_left(p, heard);
+    }
 }
 
 static bool reconcile_one(struct participant *p, struct published_track *t)
@@ -372,6 +377,7 @@ int subscription_start(struct subscription *s)
         return rc;
     }
     s->state = SUBSCRIPTION_LIVE;
+    connection_quality_subscribe(s);
     published_track_subscribed(s->track, s->subscriber);
     down_track_set_publisher_muted(s->down_track, env->now, s->track->info.muted);
     subscription_apply_settings(s);
@@ -379,7 +385,7 @@ int subscription_start(struct subscription *s)
         down_track_set_writable(s->down_track, env->now, true);
         track_media_update_needed(media);
     }
-    active_speaker_tell_subscriber(s);
+    audience_joined(s);
     pc_transport_media_by(t, env->now);
     return 0;
 }

@@ -49,6 +49,7 @@ struct subscription {
     struct down_track *down_track; // LIVE
     struct track_media *media;     // LIVE: the codec of the track that it receives
     uint32_t output;               // index in media->outputs
+    struct quality_meter quality;  // connection_quality.c
     bool codec_refused;            // subscription_response was sent
 };
 

@@ -238,6 +238,9 @@ struct srtp_transport *peer_connection_srtp(const struct peer_connection *pc);
 // ICE_ROLE_FULL: smoothed round trip time of checks, else 0.
 int64_t peer_connection_rtt_us(const struct peer_connection *pc);
 
+// When the last packet came that proved to be the peer's, of any kind.
+mono_t peer_connection_last_rx(const struct peer_connection *pc);
+
 // Names for logs and metrics, never NULL.
 const char *peer_connection_state_name(enum peer_connection_state s);
 const char *peer_connection_failure_name(enum peer_connection_failure f);

@@ -315,6 +315,11 @@ int64_t peer_connection_rtt_us(const struct peer_connection *pc)
     return ice_agent_rtt_us(&pc->ice);
 }
 
+mono_t peer_connection_last_rx(const struct peer_connection *pc)
+{
+    return pc->ice.last_rx;
+}
+
 const char *peer_connection_state_name(enum peer_connection_state s)
 {
     static const char *const names[PEER_CONNECTION_STATE_COUNT] = {

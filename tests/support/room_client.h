@@ -36,6 +36,11 @@ struct room_peer {
     int reason; // of DISCONNECTED
     uint32_t version;
     bool publisher;
+    unsigned qualities; // how often its quality was told
+    int quality;
+    float score;
+    bool speaking;
+    float level;
     size_t track_count;
     struct {
         char sid[24];
@@ -73,7 +78,7 @@ struct room_client {
     struct room_sender *senders[ROOM_CLIENT_SENDERS];
     size_t sender_count;
     struct room_stream *streams; // received
-    mono_t next_media;
+    mono_t next_media, next_report;
     uint16_t twcc_sn;
     struct model_rng rng;
 
@@ -92,6 +97,7 @@ struct room_client {
     char speaker[24]; // last active one
     bool speaker_active;
     unsigned room_updates;
+    unsigned quality_updates;
 };
 
 // Joins: the request goes out, nothing is waited for.

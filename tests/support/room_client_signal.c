@@ -239,12 +239,60 @@ static void on_track_published(struct room_client *c, const Livekit__TrackPublis
     }
 }
 
+static struct room_peer *known_peer(struct room_client *c, const char *sid)
+{
+    for (size_t i = 0; i < c->peer_count; i++) {
+        if (strcmp(c->peers[i].sid, sid) == 0) {
+            return &c->peers[i];
+        }
+    }
+    room_harness_violation(c->h, "%s was told of %s, whom it does not know", c->identity, sid);
+    return NULL;
+}
+
 static void on_speakers(struct room_client *c, const Livekit__SpeakersChanged *m)
 {
     c->speakers++;
     for (size_t i = 0; i < m->n_speakers; i++) {
         (void)snprintf(c->speaker, sizeof(c->speaker), "%s", lk_str(m->speakers[i]->sid));
         c->speaker_active = m->speakers[i]->active;
+        struct room_peer *const p = known_peer(c, lk_str(m->speakers[i]->sid));
+        if (p != NULL) {
+            p->speaking = m->speakers[i]->active;
+            p->level = m->speakers[i]->level;
+        }
+    }
+}
+
+// livekit-protocol 4.14: only itself and those it receives; nothing by default values.
+static void on_quality(struct room_client *c, const Livekit__ConnectionQualityUpdate *m)
+{
+    c->quality_updates++;
+    for (size_t i = 0; i < m->n_updates; i++) {
+        const Livekit__ConnectionQualityInfo *const e = m->updates[i];
+        struct room_peer *const p = known_peer(c, lk_str(e->participant_sid));
+        if (!e->has_score || e->score < 1.0F || e->score > 4.5F) {
+            room_harness_violation(c->h, "%s was told a quality without a score", c->identity);
+        }
+        bool heard = strcmp(lk_str(e->participant_sid), c->sid) == 0;
+        const struct room_stream *s = NULL;
+        DL_FOREACH(c->streams, s)
+        {
+            heard |= strcmp(s->publisher_sid, lk_str(e->participant_sid)) == 0;
+        }
+        if (!heard) {
+            room_harness_violation(c->h, "%s was told the quality of %s, whom it does not receive",
+                                   c->identity, lk_str(e->participant_sid));
+        }
+        if (e->quality == LIVEKIT__CONNECTION_QUALITY__LOST && c->conf.protocol != 0 &&
+            c->conf.protocol <= 10) {
+            room_harness_violation(c->h, "LOST was told to an old client");
+        }
+        if (p != NULL) {
+            p->qualities++;
+            p->quality = (int)e->quality;
+            p->score = e->score;
+        }
     }
 }
 
@@ -296,6 +344,9 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SPEAKERS_CHANGED:
         on_speakers(c, m->speakers_changed);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_CONNECTION_QUALITY:
+        on_quality(c, m->connection_quality);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE:
         c->refusals += m->request_response->reason != LIVEKIT__REQUEST_RESPONSE__REASON__OK;

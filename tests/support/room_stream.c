@@ -6,6 +6,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/seq.h"
+#include "sfu/media/rtcp_out.h"
 #include "sfu/wire/rtcp_fb.h"
 #include "sfu/wire/rtp_ext.h"
 #include "tests/support/room_client.h"
@@ -206,6 +207,7 @@ static void add_stream(struct room_client *c, const struct jsep_transceiver *t)
     if (!s->audio) {
         model_subscriber_init(&s->model, s->ssrc, s->rtx_ssrc);
     }
+    rtp_stats_rx_init(&s->rx, s->audio ? 48000 : 90000);
     model_link_init(&s->link, 0, 0, 0);
     DL_PREPEND(c->streams, s); // newest first: a track may have had another stream before
 }
@@ -246,7 +248,13 @@ void room_media_rtp(struct room_client *c, struct bytes packet)
     if (s == NULL) {
         room_harness_violation(c->h, "%s got RTP of a stream that no description named",
                                c->identity);
-    } else if (s->audio) {
+        return;
+    }
+    if (h.ssrc == s->ssrc) {
+        (void)rtp_stats_rx_packet(&s->rx, c->h->now, h.sn, h.ts, packet.n,
+                                  rtp_payload(packet, &h).n);
+    }
+    if (s->audio) {
         receive_audio(s, packet);
     } else {
         s->packets++;
@@ -276,6 +284,7 @@ void room_media_rtcp(struct room_client *c, struct room_pc *p, struct bytes comp
             packet.type == RTCP_SR && rtcp_sr_parse(&packet, &sr) == 0 ? by_ssrc(c, sr.ssrc) : NULL;
         if (s != NULL) {
             s->srs++;
+            (void)rtp_stats_rx_sender_report(&s->rx, c->h->now, &sr);
         }
     }
     if (it.bad) {
@@ -286,8 +295,36 @@ void room_media_rtcp(struct room_client *c, struct room_pc *p, struct bytes comp
     }
 }
 
+// As libwebrtc does for video; for audio it takes its time.
+#define REPORT_US INT64_C(1000000)
+
+static void send_reports(struct room_client *c, struct room_pc *p)
+{
+    struct rtcp_out o;
+    rtcp_out_init(&o, 0x60000000u + c->number);
+    struct room_stream *s = NULL;
+    DL_FOREACH(c->streams, s)
+    {
+        struct rtcp_report_block b = {0};
+        if (rtp_stats_rx_report(&s->rx, c->h->now, &b)) {
+            b.ssrc = s->ssrc;
+            (void)!rtcp_out_add_block(&o, &b); // more than a report holds: not these
+        }
+    }
+    uint8_t buf[RTCP_OUT_CAP];
+    size_t n = 0;
+    if (!rtcp_out_is_empty(&o) &&
+        rtcp_out_finish(&o, (struct bytes_mut){buf, sizeof(buf)}, &n) == 0) {
+        (void)!peer_connection_send_rtcp(p->pc, bytes_of(buf, n), &p->ep.out);
+    }
+}
+
 void room_streams_tick(struct room_client *c, struct room_pc *p)
 {
+    if (mono_reached(c->next_report, c->h->now)) {
+        c->next_report = mono_add_us(c->h->now, REPORT_US);
+        send_reports(c, p);
+    }
     struct room_stream *s = NULL;
     DL_FOREACH(c->streams, s)
     {

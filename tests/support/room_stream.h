@@ -3,6 +3,7 @@
 // Media of a room_client: tracks it sends (VP8 simulcast of media_model, or audio with levels) and
 // streams it receives and checks.
 
+#include "sfu/media/rtp_stats.h"
 #include "sfu/transport/peer_connection.h"
 #include "tests/support/media_model.h"
 
@@ -44,6 +45,7 @@ struct room_stream {
     struct model_link link;        // its requests
     uint64_t packets, audio_bad, highest;
     uint64_t srs;
+    struct rtp_stats_rx rx; // what is reported to the server
 };
 
 struct room_sender *room_sender_new(struct room_client *c, enum room_media media);

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+// LINK: room
+// SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet
+// SUPPORT: media_model media_subscriber
+// COVERS: connection_quality audience active_speaker
+//
+// Who is told how good whose connection is and who speaks; and what nobody may be told.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/support/room_sim.h"
+
+enum {
+    POOR = LIVEKIT__CONNECTION_QUALITY__POOR,
+    GOOD = LIVEKIT__CONNECTION_QUALITY__GOOD,
+    EXCELLENT = LIVEKIT__CONNECTION_QUALITY__EXCELLENT,
+    LOST = LIVEKIT__CONNECTION_QUALITY__LOST,
+};
+
+static struct room_client *a, *b, *c;
+
+static const struct room_peer *seen(const struct room_client *viewer, const char *identity)
+{
+    const struct room_peer *const p = room_client_peer(viewer, identity);
+    assert_non_null(p);
+    return p;
+}
+
+static void assert_quality(const struct room_client *viewer, const char *identity, int quality)
+{
+    assert_true(seen(viewer, identity)->qualities > 0);
+    assert_int_equal(seen(viewer, identity)->quality, quality);
+}
+
+// Both directions of a client's connections.
+static void set_links(struct room_client *x, const struct vnet_link *up,
+                      const struct vnet_link *down)
+{
+    struct room_pc *const pcs[2] = {x->publisher, x->subscriber};
+    for (size_t i = 0; i < 2; i++) {
+        if (pcs[i] != NULL) {
+            vnet_set_link(h.net, &pcs[i]->addr, NULL, up);
+            vnet_set_link(h.net, NULL, &pcs[i]->addr, down);
+        }
+    }
+}
+
+static struct vnet_link lossy(uint32_t percent)
+{
+    return (struct vnet_link){.delay_us = 15000, .loss_ppm = percent * 10000};
+}
+
+// ---- quality --------------------------------------------------------------------------------
+
+static void everybody_begins_excellent_and_only_changes_follow(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", true);
+    c = room_client_join(
+        &h, &(struct room_client_conf){.identity = "carol", .no_auto_subscribe = true});
+    (void)room_client_publish(a, ROOM_AUDIO);
+    run(S(7));
+    assert_quality(a, "alice", EXCELLENT);
+    assert_true(seen(a, "alice")->score > 4.4F);
+    assert_quality(b, "bob", EXCELLENT);
+    assert_quality(b, "alice", EXCELLENT);
+    // Only whom one receives; and who has no media is excellent.
+    assert_int_equal(seen(a, "bob")->qualities, 0);
+    assert_quality(c, "carol", EXCELLENT);
+    assert_int_equal(seen(c, "alice")->qualities, 0);
+    run(S(30));
+    assert_int_equal(a->quality_updates, 1);
+    assert_int_equal(b->quality_updates, 1);
+    assert_int_equal(c->quality_updates, 1);
+    end();
+}
+
+static void loss_on_the_way_up_is_the_publishers(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    (void)room_client_publish(a, ROOM_VIDEO);
+    run(S(12));
+    struct vnet_link const bad = lossy(3);
+    struct vnet_link const worse = lossy(9);
+    set_links(a, &bad, &clean_link);
+    run(S(20));
+    assert_quality(a, "alice", GOOD);
+    assert_quality(b, "alice", GOOD);
+    // What never came in is not bob's loss.
+    assert_quality(b, "bob", EXCELLENT);
+    set_links(a, &worse, &clean_link);
+    run(S(20));
+    assert_quality(b, "alice", POOR);
+    assert_quality(b, "bob", EXCELLENT);
+    set_links(a, &clean_link, &clean_link);
+    run(S(25));
+    assert_quality(a, "alice", EXCELLENT);
+    assert_quality(b, "alice", EXCELLENT);
+    end();
+}
+
+static void loss_on_the_way_down_is_the_subscribers(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 2; v0++) {
+        begin();
+        a = join_as("alice", v0 != 0);
+        b = join_as("bob", v0 != 0);
+        (void)room_client_publish(a, ROOM_VIDEO);
+        run(S(12));
+        struct vnet_link const bad = lossy(4);
+        set_links(b, &clean_link, &bad);
+        run(S(25));
+        assert_quality(b, "bob", GOOD);
+        assert_quality(b, "alice", EXCELLENT);
+        assert_quality(a, "alice", EXCELLENT);
+        set_links(b, &clean_link, &clean_link);
+        run(S(25));
+        assert_quality(b, "bob", EXCELLENT);
+        end();
+    }
+}
+
+static void mute_is_excellent(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    run(S(8));
+    room_client_mute(a, s, true);
+    run(S(30));
+    assert_quality(b, "alice", EXCELLENT);
+    room_client_mute(a, s, false);
+    run(S(20));
+    assert_quality(b, "alice", EXCELLENT);
+    assert_int_equal(a->quality_updates, 1);
+    end();
+}
+
+// The socket lives, the media does not: LOST before ICE gives up, told to both, and back after.
+static void a_dead_path_is_lost_and_comes_back(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_client *const old = room_client_join(
+        &h, &(struct room_client_conf){.identity = "old", .v0 = true, .protocol = 9});
+    (void)room_client_publish(a, ROOM_AUDIO);
+    run(S(12));
+    struct vnet_link const dead = {.down = true};
+    set_links(a, &dead, &dead);
+    int64_t ms = 0;
+    while (seen(b, "alice")->quality != LOST && ms < 15000) {
+        run(MS(100));
+        ms += 100;
+    }
+    assert_quality(b, "alice", LOST);
+    assert_true(seen(b, "alice")->score < 1.26F);
+    assert_quality(a, "alice", LOST);
+    assert_quality(old, "alice", POOR);
+    printf("dead path: LOST after %lld ms\n", (long long)ms);
+    assert_true(ms >= 7000 && ms <= 13000);
+    set_links(a, &clean_link, &clean_link);
+    run(S(25));
+    assert_quality(a, "alice", EXCELLENT);
+    assert_quality(b, "alice", EXCELLENT);
+    end();
+}
+
+// A client whose microphone gives nothing is not lost: its transport lives.
+static void a_silent_microphone_is_poor_not_lost(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    run(S(8));
+    s->muted = true; // without telling the server
+    run(S(60));
+    assert_quality(a, "alice", POOR);
+    assert_quality(b, "alice", POOR);
+    s->muted = false;
+    run(S(20));
+    assert_quality(a, "alice", EXCELLENT);
+    end();
+}
+
+static void video_that_nobody_watches_may_stop(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO);
+    run(S(8));
+    room_client_settings(b, s->sid, true, 0, 0, 0);
+    run(S(6));
+    s->muted = true; // as dynacast makes it
+    run(S(30));
+    assert_int_equal(a->quality_updates, 1);
+    assert_int_equal(b->quality_updates, 1);
+    end();
+}
+
+static void a_missing_layer_is_good(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO_SIMULCAST);
+    run(S(12));
+    assert_quality(a, "alice", EXCELLENT);
+    s->model.layers[2].active = false; // the encoder gives the layer up
+    run(S(25));
+    assert_quality(a, "alice", GOOD);
+    assert_quality(b, "bob", EXCELLENT); // gets all there is
+    end();
+}
+
+static void a_new_subscriber_is_told_once(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = room_client_join(&h,
+                         &(struct room_client_conf){.identity = "bob", .no_auto_subscribe = true});
+    struct room_sender *const audio = room_client_publish(a, ROOM_AUDIO);
+    struct room_sender *const video = room_client_publish(a, ROOM_VIDEO);
+    audio->level = 10;
+    run(S(12));
+    assert_int_equal(seen(b, "alice")->qualities, 0);
+    assert_false(seen(b, "alice")->speaking);
+    room_client_subscribe(b, video->sid, true);
+    run(S(1));
+    assert_int_equal(seen(b, "alice")->qualities, 1);
+    assert_true(seen(b, "alice")->speaking);
+    assert_int_equal(b->speakers, 1);
+    room_client_subscribe(b, audio->sid, true);
+    run(S(1));
+    assert_int_equal(seen(b, "alice")->qualities, 1);
+    assert_int_equal(b->speakers, 1);
+    // The last one ends: alice falls silent for bob.
+    room_client_subscribe(b, video->sid, false);
+    run(S(1));
+    assert_true(seen(b, "alice")->speaking);
+    room_client_subscribe(b, audio->sid, false);
+    run(S(1));
+    assert_false(seen(b, "alice")->speaking);
+    assert_true(seen(a, "alice")->speaking);
+    end();
+}
+
+// ---- speakers -------------------------------------------------------------------------------
+
+static void a_muted_speaker_stops(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    s->level = 10;
+    run(S(4));
+    assert_true(seen(b, "alice")->speaking);
+    assert_true(seen(b, "alice")->level > 0.3F);
+    room_client_mute(a, s, true);
+    run(MS(600));
+    assert_false(seen(b, "alice")->speaking);
+    assert_false(seen(a, "alice")->speaking);
+    room_client_mute(a, s, false);
+    run(S(2));
+    assert_true(seen(b, "alice")->speaking);
+    room_client_unpublish(a, s);
+    run(S(1));
+    assert_false(seen(b, "alice")->speaking);
+    assert_false(seen(a, "alice")->speaking);
+    end();
+}
+
+// More of them than a message holds.
+static void many_may_speak_at_once(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *v[8];
+    for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+        char identity[16];
+        (void)snprintf(identity, sizeof(identity), "speaker %zu", i);
+        v[i] = join_as(identity, i % 2 != 0);
+        room_client_publish(v[i], ROOM_AUDIO)->level = (uint8_t)(10 + i);
+    }
+    run(S(8));
+    for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(v); k++) {
+            assert_true(seen(v[i], v[k]->identity)->speaking);
+            assert_quality(v[i], v[k]->identity, EXCELLENT);
+        }
+        assert_true(v[i]->quality_updates <= 2 + ARRAY_LEN(v));
+    }
+    end();
+}
+
+// What changed while the socket was gone comes with the resume.
+static void a_resumed_client_is_told_what_it_missed(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    s->level = 10;
+    run(S(8));
+    assert_true(seen(b, "alice")->speaking);
+    room_client_drop_socket(b);
+    s->level = 127;
+    run(S(4));
+    assert_true(seen(b, "alice")->speaking);
+    unsigned const told = seen(b, "alice")->qualities;
+    room_client_resume(b);
+    run(S(1));
+    assert_false(seen(b, "alice")->speaking);
+    assert_int_equal(seen(b, "alice")->qualities, told + 1);
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(everybody_begins_excellent_and_only_changes_follow),
+        TEST(loss_on_the_way_up_is_the_publishers),
+        TEST(loss_on_the_way_down_is_the_subscribers),
+        TEST(mute_is_excellent),
+        TEST(a_dead_path_is_lost_and_comes_back),
+        TEST(a_silent_microphone_is_poor_not_lost),
+        TEST(video_that_nobody_watches_may_stop),
+        TEST(a_missing_layer_is_good),
+        TEST(a_new_subscriber_is_told_once),
+        TEST(a_muted_speaker_stops),
+        TEST(many_may_speak_at_once),
+        TEST(a_resumed_client_is_told_what_it_missed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
