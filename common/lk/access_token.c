@@ -247,6 +247,60 @@ int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes to
     return 0;
 }
 
+static const char *copy_text(struct arena *a, const char *text, bool *ok)
+{
+    const char *const copy = text != NULL ? arena_strdup(a, bytes_str(text)) : NULL;
+    *ok &= text == NULL || copy != NULL;
+    return copy;
+}
+
+static bool copy_claims(struct arena *a, const struct access_claims *from, struct access_claims *to)
+{
+    bool ok = true;
+    *to = *from;
+    const char **const text[] = {&to->identity, &to->name,        &to->kind,
+                                 &to->metadata, &to->room_config, &to->room_preset,
+                                 &to->sha256,   &to->video.room,  &to->video.destination_room};
+    for (size_t i = 0; i < ARRAY_LEN(text); i++) {
+        *text[i] = copy_text(a, *text[i], &ok);
+    }
+    struct access_attribute *const attributes =
+        arena_array(a, from->attribute_count, sizeof(*attributes));
+    const char **const details = arena_array(a, from->kind_detail_count, sizeof(*details));
+    if (attributes == NULL || details == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < from->attribute_count; i++) {
+        attributes[i].key = copy_text(a, from->attributes[i].key, &ok);
+        attributes[i].value = copy_text(a, from->attributes[i].value, &ok);
+    }
+    for (size_t i = 0; i < from->kind_detail_count; i++) {
+        details[i] = copy_text(a, from->kind_details[i], &ok);
+    }
+    to->attributes = attributes;
+    to->kind_details = details;
+    return ok;
+}
+
+int access_token_new(const struct access_claims *claims, const char *api_key,
+                     struct access_token **ret)
+{
+    struct token_box *const box = NEW(struct token_box);
+    if (!box) {
+        return -ENOMEM;
+    }
+    atomic_init(&box->refs, 1);
+    arena_init(&box->arena, 1024, ACCESS_TOKEN_COPY_MAX);
+    bool ok = copy_claims(&box->arena, claims, &box->token.claims);
+    box->token.api_key = copy_text(&box->arena, api_key, &ok);
+    if (!ok) {
+        access_token_free(&box->token);
+        return -ENOMEM;
+    }
+    *ret = &box->token;
+    return 0;
+}
+
 struct access_token *access_token_ref(struct access_token *t)
 {
     struct token_box *const box = CONTAINER_OF(t, struct token_box, token);

@@ -115,6 +115,10 @@ struct access_claims {
     (64u << 10) // a token travels in a request line; roomConfig and metadata make 8 KiB a real size
 #define ACCESS_TOKEN_CLAIMS_MAX (256u << 10) // memory of the decoded claims
 
+// Memory of a copied token: metadata (512 KiB) and attributes (64 KiB) of a participant may have
+// grown to their limits since it came.
+#define ACCESS_TOKEN_COPY_MAX ((size_t)1 << 20)
+
 enum access_token_why {
     ACCESS_TOKEN_OK = 0,
     ACCESS_TOKEN_TOO_LONG,
@@ -147,6 +151,11 @@ struct access_token {
 // -ENOMEM.
 int access_token_verify(const struct api_keys *keys, wall_t now, struct bytes token,
                         struct access_token **ret, struct access_token_refusal *refusal) NODISCARD;
+// A token that nobody presented: claims as they are now, of a participant whose token came with
+// other ones. Everything is copied; times are not checked. api_key: `iss` of the token it replaces.
+// -ENOMEM, also when the text is more than ACCESS_TOKEN_COPY_MAX.
+int access_token_new(const struct access_claims *claims, const char *api_key,
+                     struct access_token **ret) NODISCARD;
 // Gives one reference up; accepts NULL.
 void access_token_free(struct access_token *t);
 // Another owner, on any thread: claims are immutable. Returns t.

@@ -4,6 +4,8 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/audience.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_permission.h"
+#include "sfu/room/participant_update.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_dispatch.h"
@@ -75,11 +77,42 @@ static uint8_t kind_of(const char *kind)
     return LIVEKIT__PARTICIPANT_INFO__KIND__STANDARD;
 }
 
+static uint32_t kind_details_of(const struct access_claims *claims)
+{
+    static const struct {
+        const char *name;
+        unsigned detail;
+    } details[] = {
+        {"cloud_agent", LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__CLOUD_AGENT},
+        {"forwarded", LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__FORWARDED},
+        {"connector_whatsapp", LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__CONNECTOR_WHATSAPP},
+        {"connector_twilio", LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__CONNECTOR_TWILIO},
+        {"bridge_rtsp", LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__BRIDGE_RTSP},
+        {"simulation", LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__SIMULATION},
+    };
+    uint32_t bits = 0;
+    for (size_t i = 0; i < claims->kind_detail_count; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(details); k++) {
+            bool const is = strcmp(claims->kind_details[i], details[k].name) == 0;
+            bits |= is ? 1u << details[k].detail : 0;
+        }
+    }
+    return bits;
+}
+
 // ---- join -----------------------------------------------------------------------------------
 
 static const Livekit__JoinRequest *request_of(const struct channel_join *join)
 {
     return join->request->msg;
+}
+
+// Agents and recorders take no seat (livekit-protocol 4.1).
+static bool is_full(const struct room *room, const struct access_claims *claims)
+{
+    struct participant_permission const perm = permission_of(&claims->video);
+    return room->max_participants != 0 && room->seat_count >= room->max_participants &&
+           !participant_permission_is_dependent(&perm, kind_of(claims->kind));
 }
 
 static int create_participant(struct room *room, handle_t session, const struct channel_join *join,
@@ -97,6 +130,8 @@ static int create_participant(struct room *room, handle_t session, const struct 
         .attributes = claims->attributes,
         .attribute_count = claims->attribute_count,
         .kind = kind_of(claims->kind),
+        .kind_details = kind_details_of(claims),
+        .token = join->token,
         .permission = permission_of(&claims->video),
         .client = traits_of(req->client_info),
         .session = session,
@@ -159,7 +194,7 @@ static void enter(struct room *room, handle_t session, const struct channel_join
         participant_close(old, DISCONNECT_DUPLICATE_IDENTITY);
     }
     struct participant *p = NULL;
-    if (room->max_participants != 0 && HASH_COUNT(room->participants) >= room->max_participants) {
+    if (is_full(room, &join->token->claims)) {
         // While validate says 200: that is how clients know a full room (livekit-protocol 1.4, 1.8).
         signal_send_refusal_http(env, session, 500, "connection closed by media");
         return;
@@ -172,6 +207,9 @@ static void enter(struct room *room, handle_t session, const struct channel_join
     // in it comes again as older news.
     room_flush_updates(room);
     merge_attributes(p, req);
+    if (*lk_str(req->metadata) != 0 || req->n_participant_attributes > 0) {
+        participant_post_claims(p); // the first token has them
+    }
     signal_send_join(p);
     participant_set_state(p, PARTICIPANT_JOINED);
     room_population_changed(room);
@@ -180,7 +218,7 @@ static void enter(struct room *room, handle_t session, const struct channel_join
 
 // ---- resume ---------------------------------------------------------------------------------
 
-static void resume(struct participant *p, handle_t session)
+static void resume(struct participant *p, handle_t session, struct access_token *token)
 {
     struct room_env *const env = p->room->env;
     if (!handle_is_none(p->session)) {
@@ -199,6 +237,7 @@ static void resume(struct participant *p, handle_t session)
         timer_heap_cancel(env->timers, &p->timer);
     }
     room_flush_updates(p->room);
+    participant_renew_token(p, token);
     signal_send_reconnect(p);
     signal_send_everybody(p);
     signal_send_room_update(p);
@@ -217,7 +256,7 @@ void join_session(struct room_env *env, handle_t session, const struct channel_j
         struct participant *const p =
             room != NULL ? room_participant(room, join->token->claims.identity) : NULL;
         if (p != NULL) {
-            resume(p, session);
+            resume(p, session, join->token);
         } else {
             int32_t const protocol = req->client_info != NULL ? req->client_info->protocol : 0;
             signal_send_refusal(env, session, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT, protocol);

@@ -7,20 +7,16 @@
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
 #include "sfu/room/room_event.h"
+#include "sfu/room/room_update.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
-
-// livekit-protocol 4.11.
-#define NAME_MAX_BYTES 256u
-#define METADATA_MAX_BYTES (512u << 10)
-#define ATTRIBUTES_MAX_BYTES (64u << 10)
 
 // Timers of one participant: its own, negotiation, and two for each of two transports.
 #define PARTICIPANT_TIMERS 6
 
-static void attributes_free(struct participant_attribute *v, size_t n)
+void participant_attributes_free(struct participant_attribute *v, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; v != NULL && i < n; i++) {
         mem_free(v[i].key);
         mem_free(v[i].value);
     }
@@ -42,7 +38,8 @@ void participant_free(struct participant *p)
     mem_free(p->identity);
     mem_free(p->name);
     mem_free(p->metadata);
-    attributes_free(p->attributes, p->attribute_count);
+    participant_attributes_free(p->attributes, p->attribute_count);
+    access_token_free(p->token);
     mem_free(p);
 }
 
@@ -90,6 +87,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     }
     (void)room_env_sid(env, SID_PARTICIPANT, p->sid);
     p->kind = args->kind;
+    p->kind_details = args->kind_details;
     p->permission = args->permission;
     p->client = args->client;
     p->v1 = args->v1;
@@ -109,6 +107,8 @@ int participant_new(struct room *room, const struct participant_new_args *args,
         goto fail;
     }
     timer_heap_set(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_JOIN_DEADLINE_MS));
+    p->token = args->token != NULL ? access_token_ref(args->token) : NULL;
+    room_count_in(room, p);
     *ret = p;
     return 0;
 fail:
@@ -150,7 +150,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     signal_send_close(p);
     (void)participant_set_session(p, HANDLE_NONE);
     HASH_DEL(room->participants, p);
-    room->publisher_count -= p->is_publisher;
+    room_count_out(room, p);
     active_speaker_gone(p);
 
     bool const told = p->state != PARTICIPANT_JOINING;
@@ -227,101 +227,6 @@ bool participant_is_cut_off(const struct participant *p)
 {
     return (p->publisher != NULL && p->publisher->failed) ||
            (p->subscriber != NULL && p->subscriber->failed);
-}
-
-// ---- own data -------------------------------------------------------------------------------
-
-static size_t find_attribute(const struct participant_attribute *v, size_t n, const char *key)
-{
-    size_t i = 0;
-    while (i < n && strcmp(v[i].key, key) != 0) {
-        i++;
-    }
-    return i;
-}
-
-// Merges into a fresh list so that nothing has changed when it fails.
-static int merge_attributes(const struct participant *p, const struct access_attribute *add,
-                            size_t n, struct participant_attribute **ret, size_t *ret_n)
-{
-    size_t const cap = p->attribute_count + n;
-    struct participant_attribute *const v = mem_array(cap, sizeof(*v));
-    size_t count = 0;
-    int rc = v != NULL ? 0 : -ENOMEM;
-    for (size_t i = 0; rc == 0 && i < cap; i++) {
-        bool const old = i < p->attribute_count;
-        const char *const key = old ? p->attributes[i].key : add[i - p->attribute_count].key;
-        const char *const value = old ? p->attributes[i].value : add[i - p->attribute_count].value;
-        size_t const at = find_attribute(v, count, key);
-        if (at < count) {
-            mem_free(v[at].value);
-            v[at].value = mem_strdup(value);
-        } else {
-            v[at] = (struct participant_attribute){mem_strdup(key), mem_strdup(value)};
-            count++;
-        }
-        rc = v[at].key != NULL && v[at].value != NULL ? 0 : -ENOMEM;
-    }
-    size_t bytes = 0;
-    for (size_t i = 0; rc == 0 && i < count;) {
-        if (v[i].value[0] == 0) {
-            mem_free(v[i].key);
-            mem_free(v[i].value);
-            v[i] = v[--count];
-            continue;
-        }
-        bytes += strlen(v[i].key) + strlen(v[i].value);
-        i++;
-    }
-    if (rc == 0 && (bytes > ATTRIBUTES_MAX_BYTES || count > PARTICIPANT_ATTRIBUTES_MAX)) {
-        rc = -E2BIG;
-    }
-    if (rc < 0) {
-        if (v != NULL) {
-            attributes_free(v, count);
-        }
-        return rc;
-    }
-    *ret = v;
-    *ret_n = count;
-    return 0;
-}
-
-int participant_update(struct participant *p, const char *name, const char *metadata,
-                       const struct access_attribute *attributes, size_t attribute_count)
-{
-    if ((name != NULL && strlen(name) > NAME_MAX_BYTES) ||
-        (metadata != NULL && strlen(metadata) > METADATA_MAX_BYTES)) {
-        return -E2BIG;
-    }
-    struct participant_attribute *merged = NULL;
-    size_t merged_n = 0;
-    int const rc = merge_attributes(p, attributes, attribute_count, &merged, &merged_n);
-    if (rc < 0) {
-        return rc;
-    }
-    char *const new_name = name != NULL ? mem_strdup(name) : NULL;
-    char *const new_metadata = metadata != NULL ? mem_strdup(metadata) : NULL;
-    if ((name != NULL && new_name == NULL) || (metadata != NULL && new_metadata == NULL)) {
-        mem_free(new_name);
-        mem_free(new_metadata);
-        attributes_free(merged, merged_n);
-        return -ENOMEM;
-    }
-    if (new_name != NULL) {
-        mem_free(p->name);
-        p->name = new_name;
-    }
-    if (new_metadata != NULL) {
-        mem_free(p->metadata);
-        p->metadata = new_metadata;
-    }
-    attributes_free(p->attributes, p->attribute_count);
-    p->attributes = merged;
-    p->attribute_count = merged_n;
-    // Nobody is told of somebody whose join is being answered.
-    participant_changed(p, p->state != PARTICIPANT_JOINING);
-    return 0;
 }
 
 // ---- transports -----------------------------------------------------------------------------

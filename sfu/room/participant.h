@@ -68,7 +68,9 @@ struct participant_attribute {
     char *value;
 };
 
-// Attributes of one participant. LiveKit limits the total size (64 KiB), which bounds the number.
+// Attributes of one participant. LiveKit limits the total size (64 KiB); without a limit of their
+// number one request could make us compare 30,000 keys with each other. More are refused as over the
+// size limit (participant_update.h).
 #define PARTICIPANT_ATTRIBUTES_MAX 256
 
 // livekit-protocol 4.5: more than this many unanswered add_track requests are refused.
@@ -99,9 +101,12 @@ struct participant {
     char *metadata;
     struct participant_attribute *attributes;
     size_t attribute_count;
-    uint8_t kind; // ParticipantInfo.Kind
+    uint8_t kind;          // ParticipantInfo.Kind
+    uint32_t kind_details; // bit n = ParticipantInfo.KindDetail n
     struct participant_permission permission;
+    bool permission_replaced; // not that of its token any more
     struct client_traits client;
+    struct access_token *token; // it came with; NULL: none (participant_update.h)
 
     enum participant_state state;
     enum disconnect_reason reason; // DISCONNECTED
@@ -148,8 +153,10 @@ struct participant_new_args {
     const struct access_attribute *attributes;
     size_t attribute_count;
     uint8_t kind;
+    uint32_t kind_details;
     struct participant_permission permission;
     struct client_traits client;
+    struct access_token *token; // referred to, may be NULL
     handle_t session;
     bool v1, auto_subscribe, adaptive_stream;
 };
@@ -160,6 +167,9 @@ int participant_new(struct room *room, const struct participant_new_args *args,
 // The object lives on in room->gone until then. Its WebSocket is told to close (after a Leave, if
 // one is to be sent: signal_send_leave before).
 void participant_close(struct participant *p, enum disconnect_reason reason);
+
+// For participant_update.c. Accepts NULL.
+void participant_attributes_free(struct participant_attribute *v, size_t n);
 
 // Frees what participant_close left. Only for room.c.
 void participant_free(struct participant *p);
@@ -173,11 +183,6 @@ void participant_set_state(struct participant *p, enum participant_state state);
 // Something that ParticipantInfo shows has changed: counts the version up and puts it into the next
 // update. urgent: the update goes out at once.
 void participant_changed(struct participant *p, bool urgent);
-
-// Replaces name, metadata (NULL = keep); merges attributes (an empty value deletes). -E2BIG over
-// LiveKit's limits (name 256, metadata 512 KiB, attributes 64 KiB), -ENOMEM; nothing changes then.
-int participant_update(struct participant *p, const char *name, const char *metadata,
-                       const struct access_attribute *attributes, size_t attribute_count) NODISCARD;
 
 // The transport that makes it ACTIVE.
 struct pc_transport *participant_primary(const struct participant *p);

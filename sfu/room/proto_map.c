@@ -77,6 +77,21 @@ static bool map_tracks(const struct participant *p, Livekit__ParticipantInfo *m,
     return true;
 }
 
+static bool map_kind_details(const struct participant *p, Livekit__ParticipantInfo *m,
+                             struct arena *a)
+{
+    m->kind_details = arena_array(a, 32, sizeof(*m->kind_details));
+    if (m->kind_details == NULL) {
+        return false;
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        if (p->kind_details & (1u << i)) {
+            m->kind_details[m->n_kind_details++] = (Livekit__ParticipantInfo__KindDetail)i;
+        }
+    }
+    return true;
+}
+
 static bool map_capabilities(const struct participant *p, Livekit__ParticipantInfo *m,
                              struct arena *a)
 {
@@ -111,7 +126,8 @@ Livekit__ParticipantInfo *proto_map_participant(const struct participant *p, str
     LK_SET(m, kind, (Livekit__ParticipantInfo__Kind)p->kind);
     LK_SET(m, client_protocol, p->client.client_protocol);
     m->permission = map_permission(&p->permission, a);
-    if (m->permission == NULL || !map_attributes(p, m, a) || !map_capabilities(p, m, a)) {
+    if (m->permission == NULL || !map_attributes(p, m, a) || !map_capabilities(p, m, a) ||
+        !map_kind_details(p, m, a)) {
         return NULL;
     }
     if (p->state == PARTICIPANT_DISCONNECTED) {
@@ -182,6 +198,7 @@ Livekit__Room *proto_map_room(const struct room *r, struct arena *a)
     LK_SET(m, creation_time_ms, r->created.us / US_PER_MS);
     LK_SET(m, num_participants, room_participant_count(r));
     LK_SET(m, num_publishers, r->publisher_count);
+    LK_SET(m, active_recording, r->recorder_count > 0);
     m->enabled_codecs = proto_map_codecs(r->env->conf->codecs, a, &m->n_enabled_codecs);
     return m->enabled_codecs != NULL ? m : NULL;
 }

@@ -10,6 +10,7 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
 #include "sfu/room/room_event.h"
+#include "sfu/room/room_update.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 
@@ -156,10 +157,7 @@ int published_track_publish(struct published_track *t)
         active_speaker_start(p->room);
     }
     pc_transport_set_track(p->publisher, t->media[0].section_id, &t->media[0]);
-    if (!p->is_publisher) {
-        p->is_publisher = true;
-        p->room->publisher_count++;
-    }
+    room_count_publisher(p);
     participant_changed(p, true);
     room_event_track(t, true);
     subscription_reconcile_track(t);

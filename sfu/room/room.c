@@ -7,10 +7,11 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room_event.h"
+#include "sfu/room/room_update.h"
 #include "sfu/room/signal_send.h"
 
-// Timers of a room: life, updates, speakers, quality.
-#define ROOM_TIMERS 4
+// Timers of a room: life, updates, speakers, quality, counters.
+#define ROOM_TIMERS 5
 
 static void room_free(struct room *r)
 {
@@ -66,6 +67,7 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     r->updates.kind = ROOM_TIMER_UPDATES;
     r->speakers.kind = ROOM_TIMER_SPEAKERS;
     r->quality.kind = ROOM_TIMER_QUALITY;
+    r->counters.kind = ROOM_TIMER_COUNTERS;
     HASH_ADD_KEYPTR(hh, env->rooms, r->name, strlen(r->name), r);
     if (room_find(env, r->name) != r) {
         goto fail;
@@ -127,6 +129,7 @@ void room_close(struct room *r, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &r->updates);
     timer_heap_cancel(env->timers, &r->speakers);
     timer_heap_cancel(env->timers, &r->quality);
+    timer_heap_cancel(env->timers, &r->counters);
     room_env_release_timers(env, ROOM_TIMERS);
     tell_registry(r, CHANNEL_ROOM_ENDED);
     room_event_room(r, ROOM_EVENT_FINISHED);
@@ -150,11 +153,7 @@ struct published_track *room_track(const struct room *r, const char *sid)
 
 uint32_t room_participant_count(const struct room *r)
 {
-    uint32_t n = 0;
-    for (const struct participant *p = r->participants; p != NULL; p = p->hh.next) {
-        n += !p->permission.hidden;
-    }
-    return n;
+    return r->visible_count;
 }
 
 void room_update_soon(struct room *r, bool urgent)
@@ -197,6 +196,12 @@ void room_population_changed(struct room *r)
         mono_t const end = mono_add_us(r->env->now, (int64_t)r->departure_timeout_s * US_PER_S);
         timer_heap_set(r->env->timers, &r->timer, end);
     }
+    room_tell_registry(r);
+    room_counters_changed(r);
+}
+
+void room_tell_registry(struct room *r)
+{
     tell_registry(r, CHANNEL_ROOM_INFO);
 }
 
@@ -215,6 +220,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_QUALITY:
         connection_quality_tick(CONTAINER_OF(t, struct room, quality));
+        return;
+    case ROOM_TIMER_COUNTERS:
+        room_counters_timeout(CONTAINER_OF(t, struct room, counters));
         return;
     case ROOM_TIMER_PARTICIPANT:
         participant_timeout(CONTAINER_OF(t, struct participant, timer));

@@ -27,6 +27,9 @@ struct room {
     struct published_track *tracks;   // hash by sid, of all participants
     struct participant *gone;         // closed, to be told in the next update
     uint32_t publisher_count;         // of participants who have published
+    uint32_t visible_count;           // neither hidden nor dependent
+    uint32_t seat_count;              // not dependent: what max_participants counts
+    uint32_t recorder_count;
     bool updates_pending;
     bool closing;
 
@@ -34,6 +37,12 @@ struct room {
     struct timer updates;  // ROOM_TIMER_UPDATES
     struct timer speakers; // ROOM_TIMER_SPEAKERS, runs while somebody publishes audio
     struct timer quality;  // ROOM_TIMER_QUALITY
+    struct timer counters; // ROOM_TIMER_COUNTERS, numbers that changed are not told yet
+
+    // The last RoomUpdate (room_update.c).
+    mono_t counters_told_at;
+    uint32_t told_participants, told_publishers;
+    bool told_counters, told_recording;
 };
 
 struct room_new_args {
@@ -52,7 +61,8 @@ void room_close(struct room *r, enum disconnect_reason reason);
 struct participant *room_participant(const struct room *r, const char *identity);
 // A track of anybody, in any state.
 struct published_track *room_track(const struct room *r, const char *sid);
-uint32_t room_participant_count(const struct room *r); // without hidden ones
+// Room.num_participants: without hidden ones, agents and recorders.
+uint32_t room_participant_count(const struct room *r);
 
 // Schedules the next update; urgent: it goes out before this returns.
 void room_update_soon(struct room *r, bool urgent);
@@ -61,6 +71,9 @@ void room_flush_updates(struct room *r);
 
 // Somebody joined or left: (re)starts or stops the timeouts and tells the registry.
 void room_population_changed(struct room *r);
+
+// Numbers and metadata for the registry.
+void room_tell_registry(struct room *r);
 
 // Dispatches an expired timer of the room layer.
 void room_timer_expired(struct room_env *env, struct timer *t);

@@ -42,6 +42,7 @@ enum room_timer_kind {
     ROOM_TIMER_UPDATES,     // struct room: pending participant updates
     ROOM_TIMER_SPEAKERS,    // struct room: active speakers
     ROOM_TIMER_QUALITY,     // struct room: connection quality
+    ROOM_TIMER_COUNTERS,    // struct room: numbers that changed
     ROOM_TIMER_PARTICIPANT, // struct participant: join and resume deadlines
     ROOM_TIMER_NEGOTIATE,   // struct participant: debounced negotiation
     ROOM_TIMER_PC,          // struct pc_transport: ICE, DTLS

@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_send.h"
@@ -147,58 +148,6 @@ static void send_pongs(struct participant *p, const Livekit__SignalRequest *req)
     }
 }
 
-static const char *update_error(int rc)
-{
-    return rc == -E2BIG ? "exceeds name, metadata or attributes size limit" : "out of memory";
-}
-
-static void on_update_metadata(struct participant *p, const Livekit__UpdateParticipantMetadata *req)
-{
-    if (!p->permission.can_update_metadata) {
-        signal_send_request_response(p, req->request_id, REQUEST_NOT_ALLOWED,
-                                     "does not have permission to update own metadata");
-        return;
-    }
-    struct access_attribute attributes[PARTICIPANT_ATTRIBUTES_MAX];
-    size_t const n = MIN(req->n_attributes, (size_t)PARTICIPANT_ATTRIBUTES_MAX);
-    for (size_t i = 0; i < n; i++) {
-        attributes[i] = (struct access_attribute){lk_str(req->attributes[i]->key),
-                                                  lk_str(req->attributes[i]->value)};
-    }
-    const char *const name = *lk_str(req->name) ? req->name : NULL;
-    const char *const metadata = *lk_str(req->metadata) ? req->metadata : NULL;
-    int const rc = participant_update(p, name, metadata, attributes, n);
-    signal_send_request_response(p, req->request_id, rc == 0 ? REQUEST_OK : REQUEST_LIMIT_EXCEEDED,
-                                 rc == 0 ? NULL : update_error(rc));
-}
-
-static void on_update_audio_track(struct participant *p, const Livekit__UpdateLocalAudioTrack *req)
-{
-    struct published_track *const t = published_track_by_sid(p, lk_str(req->track_sid));
-    if (t == NULL) {
-        signal_send_request_response(p, 0, REQUEST_NOT_FOUND, NULL);
-        return;
-    }
-    t->info.feature_count = 0;
-    for (size_t i = 0; i < req->n_features && t->info.feature_count < TRACK_INFO_FEATURES_MAX;
-         i++) {
-        t->info.features[t->info.feature_count++] = (uint8_t)req->features[i];
-    }
-    participant_changed(p, true);
-}
-
-static void on_update_video_track(struct participant *p, const Livekit__UpdateLocalVideoTrack *req)
-{
-    struct published_track *const t = published_track_by_sid(p, lk_str(req->track_sid));
-    if (t == NULL) {
-        signal_send_request_response(p, 0, REQUEST_NOT_FOUND, NULL);
-        return;
-    }
-    t->info.width = req->width;
-    t->info.height = req->height;
-    participant_changed(p, true);
-}
-
 void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
 {
     switch (req->message_case) {
@@ -231,13 +180,13 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         send_pongs(p, req);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_METADATA:
-        on_update_metadata(p, req->update_metadata);
+        participant_update_request(p, req->update_metadata);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_AUDIO_TRACK:
-        on_update_audio_track(p, req->update_audio_track);
+        participant_update_audio_track(p, req->update_audio_track);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_VIDEO_TRACK:
-        on_update_video_track(p, req->update_video_track);
+        participant_update_video_track(p, req->update_video_track);
         break;
     // A lite agent sends no checks: the client's candidates are learned from its requests
     // (media-plane 1.3).

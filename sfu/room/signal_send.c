@@ -287,8 +287,8 @@ void signal_send_speakers(struct participant *p, const struct speaker_entry *v, 
     }
 }
 
-static void request_response(struct participant *p, Livekit__RequestResponse *r,
-                             enum request_result result)
+void signal_send_request_result(struct participant *p, Livekit__RequestResponse *r,
+                                enum request_result result)
 {
     if (p->client.sdk == LIVEKIT__CLIENT_INFO__SDK__RUST && p->client.protocol < 10) {
         return;
@@ -310,7 +310,7 @@ void signal_send_request_response(struct participant *p, uint32_t request_id,
     Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
     LK_SET(&r, request_id, request_id);
     LK_SET_STR(&r, message, text);
-    request_response(p, &r, result);
+    signal_send_request_result(p, &r, result);
 }
 
 void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo,
@@ -319,7 +319,7 @@ void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequ
     Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
     r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_ADD_TRACK;
     r.add_track = echo;
-    request_response(p, &r, result);
+    signal_send_request_result(p, &r, result);
 }
 
 void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo,
@@ -328,7 +328,7 @@ void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest 
     Livekit__RequestResponse r = LIVEKIT__REQUEST_RESPONSE__INIT;
     r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_MUTE;
     r.mute = echo;
-    request_response(p, &r, result);
+    signal_send_request_result(p, &r, result);
 }
 
 void signal_send_room_update(struct participant *p)

@@ -12,6 +12,7 @@
 
 typedef struct Livekit__AddTrackRequest Livekit__AddTrackRequest;
 typedef struct Livekit__MuteTrackRequest Livekit__MuteTrackRequest;
+typedef struct Livekit__RequestResponse Livekit__RequestResponse;
 
 struct jsep;
 struct pc_transport;
@@ -24,6 +25,11 @@ enum request_result { // RequestResponse.Reason
     REQUEST_QUEUED = 4,
     REQUEST_UNSUPPORTED_TYPE = 5,
     REQUEST_UNCLASSIFIED_ERROR = 6,
+    REQUEST_INVALID_HANDLE = 7,
+    REQUEST_INVALID_NAME = 8,
+    REQUEST_DUPLICATE_HANDLE = 9,
+    REQUEST_DUPLICATE_NAME = 10,
+    REQUEST_INVALID_REQUEST = 11,
 };
 
 enum subscription_error { // SubscriptionError
@@ -64,6 +70,10 @@ void signal_send_room_update(struct participant *p);
 // RequestResponse for a request that carries an id, and for those that are matched by their echo.
 void signal_send_request_response(struct participant *p, uint32_t request_id,
                                   enum request_result result, const char *text);
+// Any other: the caller fills id, text and echo; the reason is set here. Not sent to clients that do
+// not know the message, nor its OK.
+void signal_send_request_result(struct participant *p, Livekit__RequestResponse *r,
+                                enum request_result result);
 void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo,
                                     enum request_result result);
 void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo,

@@ -145,6 +145,22 @@ static bool send_response(struct rtc_session *s, struct bytes wire)
 
 // ---- tokens ---------------------------------------------------------------------------------
 
+// Clients put the token into a request line, so it stays short: metadata, then attributes are left
+// out when they make it too long. What it allows never is.
+static int mint(struct access_claims *claims, const struct api_key *key, char **ret)
+{
+    int rc = access_token_mint(claims, key, ret);
+    if (rc == -E2BIG) {
+        claims->metadata = NULL;
+        rc = access_token_mint(claims, key, ret);
+    }
+    if (rc == -E2BIG) {
+        claims->attribute_count = 0;
+        rc = access_token_mint(claims, key, ret);
+    }
+    return rc;
+}
+
 static void send_token(struct rtc_session *s)
 {
     struct access_claims claims = s->token->claims;
@@ -158,7 +174,7 @@ static void send_token(struct rtc_session *s)
     const struct api_key *const key =
         api_keys_signer(s->owner->conf.keys, loop_wall(s->owner->conf.loop));
     loop_timer_set_ms(s->timer, TOKEN_REFRESH_MS);
-    if (key == NULL || access_token_mint(&claims, key, &jwt) < 0) {
+    if (key == NULL || mint(&claims, key, &jwt) < 0) {
         return;
     }
     Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
@@ -453,6 +469,7 @@ void rtc_sessions_deliver(struct rtc_sessions *owner, struct channel_msg *m)
     case CHANNEL_CLAIMS:
         access_token_free(s->token);
         s->token = STEAL(m->u.claims.token);
+        // Nothing comes before the first response; the token behind it has these claims.
         if (s->phase == PHASE_OPEN) {
             send_token(s);
         }

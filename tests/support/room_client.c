@@ -190,12 +190,17 @@ static struct access_token *make_token(struct room_client *c)
     struct access_claims claims = {
         .identity = c->identity,
         .name = f->name,
+        .kind = f->kind,
+        .metadata = f->metadata,
         .has_video = true,
         .video =
             {
                 .room = c->room,
                 .room_join = true,
                 .hidden = f->hidden,
+                .recorder = f->recorder,
+                .agent = f->agent,
+                .can_publish_sources = f->sources,
                 .can_publish = tristate_of(!f->no_publish),
                 .can_subscribe = tristate_of(!f->no_subscribe),
                 .can_update_own_metadata = tristate_of(f->update_metadata),
@@ -253,6 +258,7 @@ static void join_message(struct room_client *c, Livekit__JoinRequest *j, Livekit
     LK_SET(settings, adaptive_stream, c->conf.adaptive_stream);
     j->client_info = info;
     j->connection_settings = settings;
+    LK_SET_STR(j, metadata, c->conf.join_metadata);
 }
 
 struct room_client *room_client_join(struct room_harness *h, const struct room_client_conf *conf)

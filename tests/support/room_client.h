@@ -25,7 +25,12 @@ struct room_client_conf {
     bool silent;        // never answers or offers anything
     bool rejects_video; // v0: answers with port 0
     bool hidden, no_publish, no_subscribe, update_metadata;
-    int32_t protocol; // 0: 17
+    bool recorder, agent;
+    uint32_t sources;          // can_publish_sources, bit n = TrackSource n
+    const char *kind;          // of the token
+    const char *metadata;      // of the token
+    const char *join_metadata; // of the join request
+    int32_t protocol;          // 0: 17
 };
 
 struct room_peer {
@@ -96,7 +101,7 @@ struct room_client {
     int last_refusal; // RequestResponse.reason
     char speaker[24]; // last active one
     bool speaker_active;
-    unsigned room_updates;
+    unsigned room_updates, track_unpublished;
     unsigned quality_updates;
 };
 

@@ -362,6 +362,9 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP:
         c->pongs++;
         break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_UNPUBLISHED:
+        c->track_unpublished++;
+        break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE:
         c->room_updates++;
         break;

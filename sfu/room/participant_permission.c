@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sfu/room/participant_permission.h"
+
+#include "common/lk/livekit.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/participant_update.h"
+#include "sfu/room/published_track.h"
+#include "sfu/room/room.h"
+#include "sfu/room/room_update.h"
+#include "sfu/room/signal_send.h"
+#include "sfu/room/subscription.h"
+
+bool participant_may_publish_source(const struct participant *p, unsigned source)
+{
+    const struct participant_permission *const perm = &p->permission;
+    uint32_t const bit = 1u << (source < 32 ? source : 0);
+    return perm->can_publish && (perm->sources == 0 || (perm->sources & bit) != 0);
+}
+
+static bool is_recorder(const struct participant_permission *perm, uint8_t kind)
+{
+    return perm->recorder || kind == LIVEKIT__PARTICIPANT_INFO__KIND__EGRESS;
+}
+
+bool participant_permission_is_dependent(const struct participant_permission *perm, uint8_t kind)
+{
+    return is_recorder(perm, kind) || perm->agent || kind == LIVEKIT__PARTICIPANT_INFO__KIND__AGENT;
+}
+
+bool participant_is_recorder(const struct participant *p)
+{
+    return is_recorder(&p->permission, p->kind);
+}
+
+bool participant_is_dependent(const struct participant *p)
+{
+    return participant_permission_is_dependent(&p->permission, p->kind);
+}
+
+static bool same(const struct participant_permission *a, const struct participant_permission *b)
+{
+    return a->can_subscribe == b->can_subscribe && a->can_publish == b->can_publish &&
+           a->can_publish_data == b->can_publish_data &&
+           a->can_update_metadata == b->can_update_metadata && a->hidden == b->hidden &&
+           a->recorder == b->recorder && a->agent == b->agent &&
+           a->can_subscribe_metrics == b->can_subscribe_metrics &&
+           a->can_manage_agent_session == b->can_manage_agent_session && a->sources == b->sources;
+}
+
+static void end_forbidden_tracks(struct participant *p)
+{
+    struct published_track *t = NULL;
+    struct published_track *next = NULL;
+    DL_FOREACH_SAFE(p->tracks, t, next)
+    {
+        if (participant_may_publish_source(p, t->info.source)) {
+            continue;
+        }
+        char sid[SID_SIZE];
+        memcpy(sid, t->info.sid, sizeof(sid));
+        published_track_close(t);
+        signal_send_track_unpublished(p, sid);
+    }
+}
+
+// Others see nothing of a hidden one, so nothing may be sent of it either.
+static void end_subscriptions_to(struct participant *p)
+{
+    struct published_track *t = NULL;
+    DL_FOREACH(p->tracks, t)
+    {
+        subscription_reconcile_track(t);
+    }
+}
+
+static void reconcile_own(struct participant *p)
+{
+    // v0 without the right to subscribe had no transport to send on (livekit-protocol 4.2).
+    if (!p->v1 && p->permission.can_subscribe && p->subscriber == NULL &&
+        p->state == PARTICIPANT_ACTIVE) {
+        if (negotiation_start_subscriber(p) < 0) {
+            p->room->env->no_memory++;
+        }
+        return;
+    }
+    if (subscription_reconcile(p)) {
+        negotiation_request(p);
+    }
+}
+
+bool participant_set_permission(struct participant *p, const struct participant_permission *perm)
+{
+    if (p->closing || same(&p->permission, perm)) {
+        return false;
+    }
+    bool const was_hidden = p->permission.hidden;
+    room_count_out(p->room, p);
+    p->permission = *perm;
+    p->permission_replaced = true;
+    room_count_in(p->room, p);
+    end_forbidden_tracks(p);
+    reconcile_own(p);
+    if (perm->hidden != was_hidden) {
+        end_subscriptions_to(p);
+    }
+    participant_changed(p, true);
+    participant_post_claims(p);
+    room_population_changed(p->room);
+    return true;
+}
