@@ -9,6 +9,7 @@
 
 #include "common/base/dynbuf.h"
 #include "common/base/mem.h"
+#include "common/svc/ws_deflate.h"
 #include "common/sys/random.h"
 
 #define MESSAGE_MAX_DEFAULT (2u << 20) // livekit-protocol 1.7
@@ -136,18 +137,36 @@ static int on_genmask(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, voi
     return 0;
 }
 
+static void on_packed(struct ws *w, enum ws_kind kind, struct bytes payload)
+{
+    struct dynbuf message;
+    dynbuf_init(&message, w->conf.message_max);
+    int const rc = ws_deflate_unpack(w->conf.deflate, payload, &message);
+    if (rc == 0) {
+        w->conf.on_message(w->conf.user, kind, dynbuf_view(&message));
+    } else {
+        ws_close(w,
+                 rc == -E2BIG ? WSLAY_CODE_MESSAGE_TOO_BIG : WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA);
+    }
+    dynbuf_done(&message);
+}
+
 static void on_msg(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *arg,
                    void *user)
 {
     (void)ctx;
     struct ws *const w = user;
     // After our own ws_close nobody listens any more.
-    if (w->freed || w->closing) {
+    if (w->freed || w->closing ||
+        (arg->opcode != WSLAY_TEXT_FRAME && arg->opcode != WSLAY_BINARY_FRAME)) {
         return;
     }
-    if (arg->opcode == WSLAY_TEXT_FRAME || arg->opcode == WSLAY_BINARY_FRAME) {
-        enum ws_kind const kind = arg->opcode == WSLAY_TEXT_FRAME ? WS_TEXT : WS_BINARY;
-        w->conf.on_message(w->conf.user, kind, bytes_of(arg->msg, arg->msg_length));
+    enum ws_kind const kind = arg->opcode == WSLAY_TEXT_FRAME ? WS_TEXT : WS_BINARY;
+    struct bytes const data = bytes_of(arg->msg, arg->msg_length);
+    if (wslay_get_rsv1(arg->rsv)) {
+        on_packed(w, kind, data);
+    } else {
+        w->conf.on_message(w->conf.user, kind, data);
     }
 }
 
@@ -347,6 +366,9 @@ static int open_wslay(struct ws *w)
         return -ENOMEM;
     }
     wslay_event_config_set_max_recv_msg_length(w->wslay, w->conf.message_max);
+    if (w->conf.deflate != NULL) {
+        wslay_event_config_set_allowed_rsv_bits(w->wslay, WSLAY_RSV1_BIT);
+    }
     return 0;
 }
 
@@ -416,7 +438,7 @@ size_t ws_queued(const struct ws *w)
            wslay_event_get_queued_msg_count(w->wslay) * MESSAGE_OVERHEAD;
 }
 
-int ws_send(struct ws *w, enum ws_kind kind, struct bytes data)
+static int queue_message(struct ws *w, enum ws_kind kind, struct bytes data, uint8_t rsv)
 {
     if (w->ended || w->freed || w->closing || w->failed != NULL) {
         return -EPIPE;
@@ -431,7 +453,7 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data)
         .msg = data.p,
         .msg_length = data.n,
     };
-    int const r = wslay_event_queue_msg(w->wslay, &m);
+    int const r = wslay_event_queue_msg_ex(w->wslay, &m, rsv);
     if (r == WSLAY_ERR_NO_MORE_MSG) {
         return -EPIPE; // the peer closed first
     }
@@ -450,6 +472,16 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data)
         arm(w);
     }
     return 0;
+}
+
+int ws_send(struct ws *w, enum ws_kind kind, struct bytes data)
+{
+    return queue_message(w, kind, data, WSLAY_RSV_NONE);
+}
+
+int ws_send_packed(struct ws *w, enum ws_kind kind, struct bytes packed)
+{
+    return queue_message(w, kind, packed, WSLAY_RSV1_BIT);
 }
 
 void ws_close(struct ws *w, uint16_t code)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A WebSocket (RFC 6455) on a connected, non-blocking socket of our loop (wslay behind it), server
-// or client side. The handshake is in ws_handshake.h. permessage-deflate is never negotiated. Owner
+// or client side. The handshake is in ws_handshake.h. permessage-deflate is in ws_deflate.h. Owner
 // thread of the loop.
 
 #include "common/base/bytes.h"
 #include "common/sys/loop.h"
 
 struct ws;
+struct ws_deflate;
 
 enum ws_kind {
     WS_TEXT,
@@ -25,9 +26,13 @@ struct ws_end {
 struct ws_conf {
     bool client;        // masks what it sends
     size_t message_max; // 0: 2 MiB; a longer message ends the connection with 1009
-    size_t queue_max;   // 0: 4 MiB; a peer that reads so slowly that more waits is cut off
-    int64_t ping_ms;    // 0: 10 s (livekit's value); negative: none
-    int64_t close_ms;   // 0: 2 s; how long a closing connection waits for the peer
+    // Messages of the peer may be compressed, and ours (ws_send_packed). Borrowed, shared by all
+    // connections of the thread. NULL: it was not negotiated, such messages are a protocol error.
+    // Before inflating as after it, message_max holds; what cannot be inflated ends with 1007.
+    struct ws_deflate *deflate;
+    size_t queue_max; // 0: 4 MiB; a peer that reads so slowly that more waits is cut off
+    int64_t ping_ms;  // 0: 10 s (livekit's value); negative: none
+    int64_t close_ms; // 0: 2 s; how long a closing connection waits for the peer
     // One message. It may call ws_send, ws_close and ws_free.
     void (*on_message)(void *user, enum ws_kind kind, struct bytes data);
     // The connection is over, once; the socket is released. Call ws_free (here or later). Not
@@ -52,6 +57,10 @@ DEFINE_CLEANUP(struct ws *, ws_free)
 // Queues a message, which is copied, and writes what the socket takes. -EPIPE: closing or closed.
 // -ENOBUFS: queue_max would be passed: the connection is being cut off, on_end will follow.
 int ws_send(struct ws *w, enum ws_kind kind, struct bytes data) NODISCARD;
+
+// The same for a message that ws_deflate_pack has compressed; only where it was negotiated
+// (conf.deflate is set).
+int ws_send_packed(struct ws *w, enum ws_kind kind, struct bytes packed) NODISCARD;
 
 // Bytes that wait to be written.
 size_t ws_queued(const struct ws *w);

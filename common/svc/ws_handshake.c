@@ -52,6 +52,78 @@ bool ws_handshake_wanted(const char *upgrade, const char *connection)
            has_token(connection, strlen(connection), "upgrade");
 }
 
+// ---- extensions -----------------------------------------------------------------------------
+
+// The text up to one of the ends, without white space around it; *p is then at that end.
+static struct bytes next_word(const char **p, const char *ends)
+{
+    size_t n = strcspn(*p, ends);
+    const char *at = *p;
+    *p += n;
+    while (n > 0 && is_space(*at)) {
+        at++;
+        n--;
+    }
+    while (n > 0 && is_space(at[n - 1])) {
+        n--;
+    }
+    return bytes_of(at, n);
+}
+
+static bool word_is(struct bytes word, const char *text)
+{
+    return word.n == strlen(text) && strncasecmp((const char *)word.p, text, word.n) == 0;
+}
+
+// One parameter: "client_max_window_bits" or "client_max_window_bits=12" (the client limits itself, or
+// could). A server window below 15 is refused, as we compress with the whole one.
+static bool parameter_fits(struct bytes name, struct bytes value, bool has_value)
+{
+    if (word_is(name, "server_no_context_takeover") ||
+        word_is(name, "client_no_context_takeover")) {
+        return !has_value;
+    }
+    if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"') {
+        value = bytes_of(value.p + 1, value.n - 2);
+    }
+    if (word_is(name, "server_max_window_bits")) {
+        return word_is(value, "15");
+    }
+    if (word_is(name, "client_max_window_bits")) {
+        bool const one = value.n == 1 && (value.p[0] == '8' || value.p[0] == '9');
+        bool const two =
+            value.n == 2 && value.p[0] == '1' && value.p[1] >= '0' && value.p[1] <= '5';
+        return !has_value || one || two;
+    }
+    return false;
+}
+
+bool ws_handshake_deflate(const char *extensions)
+{
+    const char *p = extensions != NULL ? extensions : "";
+    while (*p != 0) {
+        bool fits = word_is(next_word(&p, ";,"), "permessage-deflate");
+        while (*p == ';') {
+            p++;
+            struct bytes const name = next_word(&p, "=;,");
+            struct bytes value = {0};
+            bool const has_value = *p == '=';
+            if (has_value) {
+                p++;
+                value = next_word(&p, ";,");
+            }
+            fits = parameter_fits(name, value, has_value) && fits;
+        }
+        if (fits) {
+            return true;
+        }
+        p += *p == ',';
+    }
+    return false;
+}
+
+// ---- the key --------------------------------------------------------------------------------
+
 static void accept_of(const char *key, char ret[static WS_ACCEPT_LEN])
 {
     char text[WS_KEY_LEN + sizeof(GUID)];

@@ -19,6 +19,11 @@ bool ws_handshake_wanted(const char *upgrade, const char *connection);
 int ws_handshake_accept(const char *version, const char *key,
                         char ret[static WS_ACCEPT_LEN]) NODISCARD;
 
+// Whether one of the extensions that a client offers (Sec-WebSocket-Extensions, all lines joined by
+// commas; may be NULL) is a permessage-deflate that WS_DEFLATE_ANSWER answers (RFC 7692 section 7.1).
+// Offers that demand a smaller window of the server, and unknown or malformed parameters, are not.
+bool ws_handshake_deflate(const char *extensions);
+
 // Client: appends the request. random: 16 bytes; extra: further header lines, each ending in CRLF,
 // or NULL. *ret_key is needed to check the answer.
 void ws_handshake_request(const char *host, const char *target, const uint8_t random[static 16],

@@ -50,6 +50,7 @@ struct rtc_session {
     uint16_t early_close; // PHASE_UPGRADING: close with this code when the socket comes
     bool joined;          // the worker knows of it
     bool text;            // the client's last message was text: so are ours (livekit-protocol 1.7)
+    bool deflate;         // permessage-deflate was offered and taken
     bool abandoned;       // ended before its socket came; freed when it does
 };
 
@@ -59,6 +60,7 @@ void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *c
     s->conf.first_response_ms =
         conf->first_response_ms != 0 ? conf->first_response_ms : FIRST_RESPONSE_MS;
     handle_table_init(&s->table, SESSIONS_MAX);
+    response_forms_init(&s->forms);
 }
 
 static void args_done(struct rtc_session_args *a)
@@ -108,6 +110,7 @@ void rtc_sessions_done(struct rtc_sessions *s)
         session_free(x);
     }
     handle_table_done(&s->table);
+    response_forms_done(&s->forms);
 }
 
 size_t rtc_sessions_count(const struct rtc_sessions *s)
@@ -128,19 +131,11 @@ static void tell_worker_closed(struct rtc_session *s)
 
 // ---- responses ------------------------------------------------------------------------------
 
-// Sends an encoded SignalResponse in the client's form. False: the socket takes nothing any more.
-static bool send_response(struct rtc_session *s, struct bytes wire)
+// Sends an encoded SignalResponse in the client's form. What a socket that is ending does not take is
+// nobody's loss.
+static void send_response(struct rtc_session *s, struct shared_buf *response)
 {
-    if (!s->text) {
-        return ws_send(s->ws, WS_BINARY, wire) == 0;
-    }
-    struct dynbuf json;
-    dynbuf_init(&json, SIGNAL_FRAME_TEXT_MAX);
-    bool const is_text = signal_frame_text(wire, &json) == 0;
-    int const rc =
-        is_text ? ws_send(s->ws, WS_TEXT, dynbuf_view(&json)) : ws_send(s->ws, WS_BINARY, wire);
-    dynbuf_done(&json);
-    return rc == 0;
+    (void)!response_forms_send(&s->owner->forms, s->ws, s->text, s->deflate, response);
 }
 
 // ---- tokens ---------------------------------------------------------------------------------
@@ -182,7 +177,7 @@ static void send_token(struct rtc_session *s)
     rsp.refresh_token = jwt;
     struct shared_buf *data = NULL;
     if (pbuf_pack_shared(&rsp.base, ACCESS_TOKEN_MAX + 64, &data) == 0) {
-        (void)send_response(s, shared_buf_view(data));
+        send_response(s, data);
         shared_buf_unref(data);
     }
     mem_free(jwt);
@@ -253,7 +248,7 @@ static void release_socket(void *arg, int fd)
 static void send_early(struct rtc_session *s)
 {
     for (size_t i = 0; i < s->early_count; i++) {
-        (void)send_response(s, shared_buf_view(s->early[i]));
+        send_response(s, s->early[i]);
         if (i == 0 && s->early_close == 0) {
             send_token(s);
         }
@@ -277,6 +272,7 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
     struct ws_conf const conf = {
         .on_message = on_message,
         .on_end = on_end,
+        .deflate = s->deflate ? s->owner->forms.deflate : NULL,
         .release = release_socket,
         .release_arg = up->handle,
         .user = s,
@@ -314,6 +310,9 @@ static void upgrade(struct rtc_session *s)
     s->phase = PHASE_UPGRADING;
     loop_timer_stop(s->timer);
     httpd_add_header(r, "Sec-WebSocket-Accept", s->accept_key);
+    if (s->deflate) {
+        httpd_add_header(r, "Sec-WebSocket-Extensions", WS_DEFLATE_ANSWER);
+    }
     httpd_upgrade(r, "websocket", on_upgraded, s); // s may be gone
 }
 
@@ -376,6 +375,7 @@ static int make_session(struct rtc_sessions *owner, const struct rtc_session_arg
     s->timer = loop_timer_new(owner->conf.loop, on_timer, s);
     s->token = access_token_ref(args->token);
     s->exp = args->token->claims.exp;
+    s->deflate = args->deflate && owner->forms.deflate != NULL;
     char *const room = mem_strdup(args->room_name);
     if (s->timer == NULL || room == NULL || handle_table_add(&owner->table, s, &s->handle) < 0) {
         mem_free(room);
@@ -425,7 +425,7 @@ static void deliver_send(struct rtc_session *s, struct channel_msg *m)
         keep_early(s, m);
         break;
     case PHASE_OPEN:
-        (void)send_response(s, shared_buf_view(m->u.send.data));
+        send_response(s, m->u.send.data);
         break;
     case PHASE_CLOSING:
         break;

@@ -18,6 +18,7 @@
 #include "common/svc/httpd.h"
 #include "common/svc/pbuf.h"
 #include "sfu/base/channel_msg.h"
+#include "sfu/signal/response_forms.h"
 #include "sfu/signal/room_registry.h"
 
 struct rtc_session;
@@ -34,6 +35,7 @@ struct rtc_sessions_conf {
 struct rtc_sessions {
     struct rtc_sessions_conf conf;
     struct handle_table table;
+    struct response_forms forms;
 };
 
 void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *conf);
@@ -49,6 +51,7 @@ struct rtc_session_args {
     struct access_token *token;
     struct pbuf *request; // Livekit__JoinRequest
     bool v1;
+    bool deflate; // permessage-deflate is offered
     char *client_address;
 };
 

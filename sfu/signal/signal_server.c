@@ -163,6 +163,7 @@ static void start_session(struct signal_server *s, struct httpd_req *r, struct c
         .token = STEAL(c->token),
         .request = c->join,
         .v1 = c->v1,
+        .deflate = ws_handshake_deflate(httpd_header_all(r, "Sec-WebSocket-Extensions")),
         .client_address = mem_strdup(lk_str(j->client_info->address)),
     };
     c->join = NULL;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/svc/ws.h"
+#include "common/svc/ws_deflate.h"
 #include "common/svc/ws_handshake.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -40,7 +41,7 @@ static void on_end(void *user, const struct ws_end *end)
 }
 
 // Frames of a stranger: messages within the cap, then exactly one end.
-static void frames(const uint8_t *data, size_t size, bool client)
+static void frames(const uint8_t *data, size_t size, bool client, struct ws_deflate *deflate)
 {
     int fd[2];
     struct end e = {0};
@@ -52,6 +53,7 @@ static void frames(const uint8_t *data, size_t size, bool client)
     size_t const early = size / 2;
     struct ws_conf const conf = {.client = client,
                                  .message_max = MESSAGE_MAX,
+                                 .deflate = deflate,
                                  .queue_max = 1u << 20,
                                  .ping_ms = -1,
                                  .close_ms = 20,
@@ -84,6 +86,7 @@ static void server_handshake(const char *text)
     (void)ws_handshake_wanted(text, text);
     (void)ws_handshake_wanted("websocket", text);
     (void)!ws_handshake_accept(text, text, accept);
+    (void)ws_handshake_deflate(text);
     if (ws_handshake_accept("13", text, accept) == 0 && strlen(accept) != WS_ACCEPT_LEN - 1) {
         abort();
     }
@@ -104,7 +107,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     char *const text = malloc(size);
-    switch (data[0] & 3u) {
+    CLEANUP(ws_deflate_free) struct ws_deflate *deflate = ws_deflate_new();
+    switch (data[0] & 7u) {
+    case 4:
+        frames(data + 1, size - 1, false, deflate);
+        break;
+    case 5:
+        frames(data + 1, size - 1, true, deflate);
+        break;
     case 0:
         client_handshake(data + 1, size - 1);
         break;
@@ -116,10 +126,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         break;
     case 2:
-        frames(data + 1, size - 1, false);
+        frames(data + 1, size - 1, false, NULL);
         break;
     default:
-        frames(data + 1, size - 1, true);
+        frames(data + 1, size - 1, true, NULL);
         break;
     }
     free(text);

@@ -487,15 +487,28 @@ void signal_bed_connect(struct signal_bed *b, const char *target, const char *he
     must(ws_client_connect(b->loop, &conf, &ret->client) == 0, "ws_client_connect");
 }
 
-int signal_bed_upgrade(struct signal_bed *b, const char *target, struct signal_bed_answer *ret)
+void signal_bed_take(struct signal_bed *b, int fd, struct signal_bed_ws *ret)
+{
+    *ret = (struct signal_bed_ws){.bed = b, .owned = true, .deflate = ws_deflate_new()};
+    struct ws_conf const conf = {.client = true,
+                                 .deflate = ret->deflate,
+                                 .on_message = on_message,
+                                 .on_end = on_end,
+                                 .user = ret};
+    must(ws_new(b->loop, fd, bytes_of(NULL, 0), &conf, &ret->ws) == 0, "ws_new");
+}
+
+int signal_bed_upgrade(struct signal_bed *b, const char *target, const char *headers,
+                       struct signal_bed_answer *ret)
 {
     *ret = (struct signal_bed_answer){0};
     struct dynbuf req;
     dynbuf_init(&req, (size_t)1 << 20);
-    dynbuf_addf(&req,
-                "GET %s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                target);
+    dynbuf_addf(
+        &req,
+        "GET %s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+        target, headers != NULL ? headers : "");
     int const fd = open_connection(b);
     send_all(b, fd, dynbuf_view(&req));
     dynbuf_done(&req);
@@ -519,6 +532,11 @@ void signal_bed_close(int fd)
 
 void signal_bed_disconnect(struct signal_bed_ws *w)
 {
+    if (w->owned) {
+        ws_free(w->ws);
+        ws_deflate_free(w->deflate);
+    }
+    w->owned = false;
     ws_client_free(w->client);
     w->client = NULL;
     w->ws = NULL;

@@ -6,6 +6,7 @@
 #include "common/lk/access_token.h"
 #include "common/lk/livekit.h"
 #include "common/svc/ws_client.h"
+#include "common/svc/ws_deflate.h"
 #include "sfu/signal/signal_server.h"
 
 #define SIGNAL_BED_KEY "testkey"
@@ -86,6 +87,8 @@ struct signal_bed_ws {
     int cases[32];    // of the first SignalResponses
     char token[4096]; // the last refresh_token
     int64_t pong;     // the last pong
+    bool owned;       // ws is ours, not the client's
+    struct ws_deflate *deflate;
 };
 void signal_bed_connect(struct signal_bed *b, const char *target, const char *headers,
                         struct signal_bed_ws *ret);
@@ -93,7 +96,12 @@ void signal_bed_disconnect(struct signal_bed_ws *w);
 
 // A WebSocket upgrade by hand: the socket, which is never read after the head. Close it by
 // signal_bed_close.
-int signal_bed_upgrade(struct signal_bed *b, const char *target, struct signal_bed_answer *ret);
+// headers: further lines, each ending in CRLF, or NULL.
+int signal_bed_upgrade(struct signal_bed *b, const char *target, const char *headers,
+                       struct signal_bed_answer *ret);
+// Speaks WebSocket over such a socket, which is taken; frees it with signal_bed_disconnect. Its
+// messages are compressed.
+void signal_bed_take(struct signal_bed *b, int fd, struct signal_bed_ws *ret);
 void signal_bed_close(int fd);
 
 // Turns until cond or the deadline (20 s); what cond said last.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal
 // SUPPORT: signal_bed
-// COVERS: rtc_session signal_frame signal_codec channel_msg
+// COVERS: rtc_session signal_frame response_forms signal_codec channel_msg
 //
 // WebSockets of clients (livekit-protocol 1.7, 2.4): what becomes of their frames, how sessions
 // end, many at once, and peers that do not read.
@@ -446,6 +446,37 @@ static void what_has_no_text_comes_in_binary(void **state)
     assert_int_equal(ws.cases[3], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
 }
 
+// As browsers do: they offer compression, and both sides use it.
+static void compression_is_taken_where_it_is_offered(void **state)
+{
+    (void)state;
+    struct signal_bed_answer a;
+    char answer[128];
+    signal_bed_close(signal_bed_upgrade(&bed, with_token("/rtc", ""), NULL, &a));
+    assert_false(signal_bed_header(&a, "Sec-WebSocket-Extensions", NULL, 0, NULL));
+    int const fd = signal_bed_upgrade(
+        &bed, with_token("/rtc", ""),
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n", &a);
+    assert_int_equal(a.status, 101);
+    assert_true(signal_bed_header(&a, "Sec-WebSocket-Extensions", answer, sizeof(answer), NULL));
+    assert_string_equal(answer, "permessage-deflate; server_no_context_takeover; "
+                                "client_no_context_takeover");
+    signal_bed_take(&bed, fd, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_int_equal(ws.cases[1],
+                     LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN); // long: compressed
+    struct dynbuf packed;
+    dynbuf_init(&packed, 4096);
+    assert_int_equal(ws_deflate_pack(ws.deflate, bytes_str("{\"ping\":\"5\"}"), &packed), 0);
+    assert_int_equal(ws_send_packed(ws.ws, WS_TEXT, dynbuf_view(&packed)), 0);
+    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_int_equal(ws.texts, 1);
+    assert_int_equal(ws.pong, 5);
+    signal_server_renew_tokens(bed.server);
+    assert_true(signal_bed_until(&bed, tokened_in_text, &ws)); // compressed text
+    dynbuf_done(&packed);
+}
+
 static void an_empty_message_is_a_request_without_member(void **state)
 {
     (void)state;
@@ -519,7 +550,7 @@ static void a_peer_that_does_not_read_is_cut_off(void **state)
 {
     (void)state;
     struct signal_bed_answer a;
-    int const fd = signal_bed_upgrade(&bed, with_token("/rtc", ""), &a);
+    int const fd = signal_bed_upgrade(&bed, with_token("/rtc", ""), NULL, &a);
     assert_int_equal(a.status, 101);
     while (bed.seen.joins == 0) {
         signal_bed_turn(&bed);
@@ -628,6 +659,7 @@ int main(void)
         TEST(text_is_answered_in_text_until_binary_comes),
         TEST(what_we_say_of_ourselves_is_text_too),
         TEST(what_has_no_text_comes_in_binary),
+        TEST(compression_is_taken_where_it_is_offered),
         TEST(an_empty_message_is_a_request_without_member),
         TEST(messages_have_a_limit),
         TEST(the_worker_hears_of_a_lost_socket),

@@ -16,6 +16,7 @@
 #include "common/base/mem.h"
 #include "common/svc/ws.h"
 #include "common/svc/ws_client.h"
+#include "common/svc/ws_deflate.h"
 #include "common/svc/ws_handshake.h"
 #include "common/sys/clock.h"
 #include "common/sys/udp.h"
@@ -156,6 +157,7 @@ static void open_pair(struct pair *p, bool raw, const struct ws_conf *server)
         c.message_max = server->message_max;
         c.queue_max = server->queue_max;
         c.ping_ms = server->ping_ms;
+        c.deflate = server->deflate;
     }
     assert_int_equal(ws_new(p->loop, p->fd[0], bytes_of(NULL, 0), &c, &p->server.ws), 0);
     if (!raw) {
@@ -359,6 +361,57 @@ static void protocol_errors_get_a_close_code(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct pair p;
         open_pair(&p, true, NULL);
+        send_raw(&p, cases[i].frame, cases[i].n);
+        assert_int_equal(close_code(&p), cases[i].code);
+        assert_int_equal(p.server.messages, 0);
+        (void)shutdown(p.fd[1], SHUT_WR);
+        run_until(p.loop, &p.server.ends, 1);
+        close_pair(&p, true);
+    }
+}
+
+// permessage-deflate: compressed messages both ways, beside others, in fragments too.
+static void compressed_messages_are_read(void **state)
+{
+    (void)state;
+    CLEANUP(ws_deflate_free) struct ws_deflate *d = ws_deflate_new();
+    struct pair p;
+    open_pair(&p, true, &(struct ws_conf){.deflate = d, .ping_ms = -1});
+    static const uint8_t frames[] = {0xc1, 0x87, 0,    0, 0, 0, 0xf2, 0x48, 0xcd, 0xc9,
+                                     0xc9, 0x07, 0x00,                            // "Hello"
+                                     0x82, 0x81, 0,    0, 0, 0, 'x',              // not compressed
+                                     0x42, 0x83, 0,    0, 0, 0, 0xf2, 0x48, 0xcd, // in two frames
+                                     0x80, 0x84, 0,    0, 0, 0, 0xc9, 0xc9, 0x07, 0x00};
+    send_raw(&p, frames, sizeof(frames));
+    run_until(p.loop, &p.server.messages, 3);
+    assert_string_equal(dynbuf_cstr(&p.server.got), "HelloxHello");
+    static const uint8_t hello[] = {0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00};
+    assert_int_equal(ws_send_packed(p.server.ws, WS_BINARY, bytes_of(hello, sizeof(hello))), 0);
+    uint8_t in[16];
+    assert_int_equal(recv(p.fd[1], in, sizeof(in), 0), 9);
+    assert_int_equal(in[0], 0xc2);
+    close_pair(&p, true);
+}
+
+static void what_cannot_be_inflated_gets_a_close_code(void **state)
+{
+    (void)state;
+    CLEANUP(ws_deflate_free) struct ws_deflate *d = ws_deflate_new();
+    static const struct {
+        uint8_t frame[16];
+        size_t n;
+        unsigned code;
+    } cases[] = {
+        {{0xc1, 0x82, 0, 0, 0, 0, 0xff, 0xff}, 8, 1007},
+        {{0xc1, 0x87, 0, 0, 0, 0, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00},
+         13,
+         1009},                                   // five bytes
+        {{0xa2, 0x81, 0, 0, 0, 0, 'x'}, 7, 1002}, // RSV2
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct pair p;
+        open_pair(&p, true,
+                  &(struct ws_conf){.deflate = d, .message_max = i == 1 ? 4 : 0, .ping_ms = -1});
         send_raw(&p, cases[i].frame, cases[i].n);
         assert_int_equal(close_code(&p), cases[i].code);
         assert_int_equal(p.server.messages, 0);
@@ -657,6 +710,8 @@ int main(void)
         cmocka_unit_test(slow_peer_is_cut_off),
         cmocka_unit_test(peer_that_pings_and_never_reads_is_cut_off),
         cmocka_unit_test(protocol_errors_get_a_close_code),
+        cmocka_unit_test(compressed_messages_are_read),
+        cmocka_unit_test(what_cannot_be_inflated_gets_a_close_code),
         cmocka_unit_test(fragments_are_joined_and_pings_answered),
         cmocka_unit_test(server_pings),
         cmocka_unit_test(callbacks_may_free_and_close),
