@@ -253,6 +253,8 @@ static int start_workers(struct app *a)
                 .departure_timeout_s = (uint32_t)(conf_ms(c->conf, SFU_DEPARTURE_TIMEOUT) / 1000),
                 .max_participants = (uint32_t)conf_int(c->conf, SFU_MAX_PARTICIPANTS),
                 .codecs = CODECS,
+                .remote_unmute = conf_bool(c->conf, SFU_REMOTE_UNMUTE),
+                .full_room_in_events = conf_bool(c->conf, SFU_FULL_ROOM_IN_EVENTS),
                 .events = c->webhook_count > 0,
             },
         .cert = a->cert,
@@ -323,6 +325,12 @@ static int start_notifier(struct app *a)
         // foci-jwt has no use for tracks.
         bool const auth = c->auth_hook && i + 1 == c->webhook_count;
         targets[i] = (struct webhook_target){.url = c->webhooks[i], .no_tracks = auth};
+        if (!auth) {
+            targets[i].include = c->include;
+            targets[i].include_count = c->include_count;
+            targets[i].exclude = c->exclude;
+            targets[i].exclude_count = c->exclude_count;
+        }
     }
     struct webhook_notifier_conf const nc = {
         .loop = a->loop,

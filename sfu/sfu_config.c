@@ -138,6 +138,19 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                               .max = 1000000,
                               .arg = "N",
                               .help = "Most participants of a room; 0 for no limit."},
+    [SFU_REMOTE_UNMUTE] = {.name = "room.enable_remote_unmute",
+                           .type = CONF_BOOL,
+                           .env = {"FOCI_ROOM_ENABLE_REMOTE_UNMUTE"},
+                           .flag = {"enable-remote-unmute"},
+                           .def = "false",
+                           .help = "The server API may unmute tracks, not only mute them."},
+    [SFU_FULL_ROOM_IN_EVENTS] =
+        {.name = "room.enable_full_room_in_webhooks",
+         .type = CONF_BOOL,
+         .env = {"FOCI_ROOM_ENABLE_FULL_ROOM_IN_WEBHOOKS"},
+         .flag = {"enable-full-room-in-webhooks"},
+         .def = "false",
+         .help = "Events of tracks carry the whole room, not only its name and sid."},
     [SFU_REGION] = {.name = "region",
                     .env = {"LIVEKIT_REGION"},
                     .flag = {"region"},
@@ -156,6 +169,20 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                              .arg = "KEY",
                              .help = "Name of the key that signs events; the one that signs "
                                      "everything else without it."},
+    [SFU_WEBHOOK_INCLUDE] =
+        {.name = "webhook.include_events",
+         .type = CONF_LIST,
+         .env = {"FOCI_WEBHOOK_INCLUDE_EVENTS"},
+         .flag = {"webhook-include-events"},
+         .arg = "EVENTS",
+         .help = "Events that webhook.urls are told (participant_joined, ...); all without it."},
+    [SFU_WEBHOOK_EXCLUDE] = {.name = "webhook.exclude_events",
+                             .type = CONF_LIST,
+                             .env = {"FOCI_WEBHOOK_EXCLUDE_EVENTS"},
+                             .flag = {"webhook-exclude-events"},
+                             .arg = "EVENTS",
+                             .help = "Events that they are not told; of no effect beside "
+                                     "webhook.include_events."},
     [SFU_AUTH_SERVICE] = {.name = "auth_service",
                           .env = {"FOCI_AUTH_SERVICE"},
                           .flag = {"auth-service"},
@@ -473,6 +500,38 @@ static int add_webhook(struct sfu_config *c, size_t item, const char *url, const
     return 0;
 }
 
+static int load_events(struct sfu_config *c, enum sfu_item item, const char **ret, size_t *ret_n,
+                       char *err)
+{
+    // livekit-protocol 7.3.
+    static const char *const known[SFU_EVENTS_MAX] = {"room_started",
+                                                      "room_finished",
+                                                      "participant_joined",
+                                                      "participant_left",
+                                                      "participant_connection_aborted",
+                                                      "track_published",
+                                                      "track_unpublished"};
+    for (size_t i = 0; i < conf_list_len(c->conf, item); i++) {
+        const char *const name = conf_list_at(c->conf, item, i);
+        size_t k = 0;
+        while (k < ARRAY_LEN(known) && strcmp(known[k], name) != 0) {
+            k++;
+        }
+        if (k == ARRAY_LEN(known)) {
+            return conf_fail(c->conf, item, err,
+                             "\"%s\" is no event of this server (room_started, room_finished, "
+                             "participant_joined, participant_left, "
+                             "participant_connection_aborted, track_published, track_unpublished)",
+                             name);
+        }
+        if (*ret_n == SFU_EVENTS_MAX) {
+            return conf_fail(c->conf, item, err, "names events twice");
+        }
+        ret[(*ret_n)++] = known[k];
+    }
+    return 0;
+}
+
 static int load_webhooks(struct sfu_config *c, char *err)
 {
     size_t const n = conf_list_len(c->conf, SFU_WEBHOOK_URLS);
@@ -529,6 +588,8 @@ int sfu_config_load(int argc, const char *const *argv, const char *const *envp,
         rc = rc == 0 ? load_listen(c, err) : rc;
         rc = rc == 0 ? load_media(c, err) : rc;
         rc = rc == 0 ? load_webhooks(c, err) : rc;
+        rc = rc == 0 ? load_events(c, SFU_WEBHOOK_INCLUDE, c->include, &c->include_count, err) : rc;
+        rc = rc == 0 ? load_events(c, SFU_WEBHOOK_EXCLUDE, c->exclude, &c->exclude_count, err) : rc;
     }
     if (rc < 0) {
         sfu_config_free(c);

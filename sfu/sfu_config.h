@@ -28,9 +28,13 @@ enum sfu_item {
     SFU_EMPTY_TIMEOUT,
     SFU_DEPARTURE_TIMEOUT,
     SFU_MAX_PARTICIPANTS,
+    SFU_REMOTE_UNMUTE,
+    SFU_FULL_ROOM_IN_EVENTS,
     SFU_REGION,
     SFU_WEBHOOK_URLS,
     SFU_WEBHOOK_API_KEY,
+    SFU_WEBHOOK_INCLUDE,
+    SFU_WEBHOOK_EXCLUDE,
     SFU_AUTH_SERVICE,
     SFU_LOG_LEVEL,
     SFU_LOG_FORMAT,
@@ -41,6 +45,7 @@ enum sfu_item {
 #define SFU_LISTEN_MAX 8
 #define SFU_NODE_IPS_MAX 8
 #define SFU_WEBHOOKS_MAX 8
+#define SFU_EVENTS_MAX 7 // as many as there are
 
 struct sfu_config {
     struct conf *conf;
@@ -60,6 +65,8 @@ struct sfu_config {
     char *webhooks[SFU_WEBHOOKS_MAX + 1]; // URLs; that of the authorization service is the last one
     size_t webhook_count;
     bool auth_hook; // the last one is that of auth_service
+    const char *include[SFU_EVENTS_MAX], *exclude[SFU_EVENTS_MAX]; // names of events
+    size_t include_count, exclude_count;
     bool dev;
     bool dev_keys; // generated or built in, to be shown
     struct log_settings log;

@@ -33,7 +33,9 @@ struct room_conf {
     size_t candidate_count;
     const char *const *candidates_one; // the same with one address a family: what Firefox gets
     size_t candidate_one_count;
-    bool events; // somebody wants to know what happens in rooms: room_event.h
+    bool remote_unmute;       // the server API may unmute tracks
+    bool full_room_in_events; // track events carry the whole room
+    bool events;              // somebody wants to know what happens in rooms: room_event.h
 };
 
 // Timers of the room layer in the worker's heap.
@@ -45,6 +47,7 @@ enum room_timer_kind {
     ROOM_TIMER_COUNTERS,    // struct room: numbers that changed
     ROOM_TIMER_PARTICIPANT, // struct participant: join and resume deadlines
     ROOM_TIMER_NEGOTIATE,   // struct participant: debounced negotiation
+    ROOM_TIMER_RPC,         // struct rpc_call: ack and response of a call of the server API
     ROOM_TIMER_PC,          // struct pc_transport: ICE, DTLS
     ROOM_TIMER_MEDIA,       // struct pc_transport: NACK, reports, key frames
 };

@@ -79,10 +79,10 @@ void room_event_track(const struct published_track *t, bool published)
     LK_SET_STR(&room, name, p->room->name);
     LK_SET_STR(&who, sid, p->sid);
     LK_SET_STR(&who, identity, p->identity);
-    m.room = &room;
+    m.room = env->conf->full_room_in_events ? proto_map_room(p->room, &a) : &room;
     m.participant = &who;
     m.track = track_info_to_proto(&t->info, &a);
-    if (m.track != NULL) {
+    if (m.room != NULL && m.track != NULL) {
         post(env, published ? "track_published" : "track_unpublished", &m);
     } else {
         env->no_memory++;

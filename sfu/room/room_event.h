@@ -21,5 +21,6 @@ void room_event_room(struct room *r, enum room_event e);
 // participant_connection_aborted if it never was ACTIVE. Room and participant in full.
 void room_event_participant(const struct participant *p, bool was_active);
 
-// track_published or track_unpublished; room and participant only by name.
+// track_published or track_unpublished; room (unless conf->full_room_in_events) and participant only
+// by name.
 void room_event_track(const struct published_track *t, bool published);

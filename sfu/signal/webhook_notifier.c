@@ -53,7 +53,7 @@ struct lane {
 struct target {
     struct webhook_notifier *notifier;
     char *url;
-    bool no_tracks;
+    struct webhook_target filter; // without its url
     struct lane *lanes;
 };
 
@@ -320,11 +320,33 @@ static void start_ready(struct webhook_notifier *n)
 
 // ---- events ---------------------------------------------------------------------------------
 
+static bool among(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// livekit/protocol webhook/filter.go: what is included wins.
+static bool interests(const struct webhook_target *f, const char *name)
+{
+    if (f->no_tracks && strncmp(name, "track_", 6) == 0) {
+        return false;
+    }
+    if (f->include_count > 0) {
+        return among(f->include, f->include_count, name);
+    }
+    return !among(f->exclude, f->exclude_count, name);
+}
+
 static void enqueue(struct target *t, const char *room, const char *name, struct shared_buf *body)
 {
     struct webhook_notifier *const n = t->notifier;
     bool const track = strncmp(name, "track_", 6) == 0;
-    if (track && t->no_tracks) {
+    if (!interests(&t->filter, name)) {
         return;
     }
     struct lane *const l = n->memory + body->n <= MEMORY_MAX ? lane_of(t, room) : NULL;
@@ -408,7 +430,8 @@ int webhook_notifier_new(const struct webhook_notifier_conf *conf, struct webhoo
     for (size_t i = 0; i < conf->target_count; i++) {
         struct target *const t = &n->targets[n->target_count++];
         t->notifier = n;
-        t->no_tracks = conf->targets[i].no_tracks;
+        t->filter = conf->targets[i];
+        t->filter.url = NULL;
         t->url = mem_strdup(conf->targets[i].url);
         if (t->url == NULL) {
             goto fail;

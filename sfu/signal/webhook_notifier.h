@@ -27,6 +27,10 @@ struct webhook_notifier;
 struct webhook_target {
     const char *url; // http or https
     bool no_tracks;  // track_* events do not interest there
+    // Names of events, borrowed while the notifier lives. Only those in `include` are told; without
+    // it all but those in `exclude`.
+    const char *const *include, *const *exclude;
+    size_t include_count, exclude_count;
 };
 
 struct webhook_notifier_conf {
