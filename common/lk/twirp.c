@@ -167,15 +167,16 @@ struct twirp_error twirp_bad_body(enum twirp_format format)
                           format == TWIRP_JSON ? "json" : "protobuf");
 }
 
-static int error_json(const struct twirp_error *e, struct jsonx *j)
+static int error_json(enum twirp_code code, const char *msg, const struct twirp_error *meta_of,
+                      struct jsonx *j)
 {
-    int r = jsonx_set_cstr(j, "code", twirp_code_name(e->code));
-    r = r < 0 ? r : jsonx_set_cstr(j, "msg", e->msg);
-    if (r < 0 || !e->meta_key[0]) {
+    int r = jsonx_set_cstr(j, "code", twirp_code_name(code));
+    r = r < 0 ? r : jsonx_set_cstr(j, "msg", msg);
+    if (r < 0 || meta_of == NULL || !meta_of->meta_key[0]) {
         return r;
     }
     struct jsonx *const meta = jsonx_new_object();
-    r = meta ? jsonx_set_cstr(meta, e->meta_key, e->meta_value) : -ENOMEM;
+    r = meta ? jsonx_set_cstr(meta, meta_of->meta_key, meta_of->meta_value) : -ENOMEM;
     if (r < 0) {
         jsonx_free(meta);
         return r;
@@ -183,18 +184,29 @@ static int error_json(const struct twirp_error *e, struct jsonx *j)
     return jsonx_set(j, "meta", meta);
 }
 
-void twirp_error_write(const struct twirp_error *e, struct dynbuf *out)
+static void write_error(enum twirp_code code, const char *msg, const struct twirp_error *meta_of,
+                        struct dynbuf *out)
 {
     CLEANUP(jsonx_free) struct jsonx *j = jsonx_new_object();
     size_t n = 0;
-    char *const text = j && error_json(e, j) == 0 ? jsonx_dump(j, 0, &n) : NULL;
+    char *const text = j && error_json(code, msg, meta_of, j) == 0 ? jsonx_dump(j, 0, &n) : NULL;
     if (text) {
         dynbuf_add(out, bytes_of(text, n));
     } else {
         // No memory, or a message that is not UTF-8: the code alone still tells what to do.
-        dynbuf_addf(out, "{\"code\":\"%s\",\"msg\":\"\"}", twirp_code_name(e->code));
+        dynbuf_addf(out, "{\"code\":\"%s\",\"msg\":\"\"}", twirp_code_name(code));
     }
     mem_free(text);
+}
+
+void twirp_error_write(const struct twirp_error *e, struct dynbuf *out)
+{
+    write_error(e->code, e->msg, e, out);
+}
+
+void twirp_error_write_text(enum twirp_code code, const char *msg, struct dynbuf *out)
+{
+    write_error(code, msg, NULL, out);
 }
 
 // ---- client ---------------------------------------------------------------------------------

@@ -84,6 +84,9 @@ struct twirp_error twirp_bad_body(enum twirp_format format);
 // twirp_code_http.
 void twirp_error_write(const struct twirp_error *e, struct dynbuf *out);
 
+// The same for a text of any length, without meta.
+void twirp_error_write_text(enum twirp_code code, const char *msg, struct dynbuf *out);
+
 // ---- client ---------------------------------------------------------------------------------
 
 // Appends the URL of a call: ws becomes http, wss https, a path in `base` is kept, slashes at its

@@ -8,6 +8,7 @@
 #include "sfu/room/room.h"
 #include "sfu/room/room_event.h"
 #include "sfu/room/room_update.h"
+#include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 
@@ -139,6 +140,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     if (p->update_pending) {
         room_flush_updates(room);
     }
+    rpc_calls_participant_gone(p);
     close_tracks(p);
     pc_transport_close(p->publisher);
     pc_transport_close(p->subscriber);

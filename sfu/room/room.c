@@ -4,10 +4,12 @@
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_permission.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room_event.h"
 #include "sfu/room/room_update.h"
+#include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
 
 // Timers of a room: life, updates, speakers, quality, counters.
@@ -18,6 +20,7 @@ static void room_free(struct room *r)
     if (r != NULL) {
         mem_free(r->name);
         mem_free(r->metadata);
+        mem_free(r->nonces);
         mem_free(r);
     }
 }
@@ -63,6 +66,9 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
         args->departure_timeout_s != 0 ? args->departure_timeout_s : conf->departure_timeout_s;
     r->max_participants =
         args->max_participants != 0 ? args->max_participants : conf->max_participants;
+    r->min_playout_delay_ms = args->min_playout_delay_ms;
+    r->max_playout_delay_ms = args->max_playout_delay_ms;
+    r->sync_streams = args->sync_streams;
     r->timer.kind = ROOM_TIMER_ROOM;
     r->updates.kind = ROOM_TIMER_UPDATES;
     r->speakers.kind = ROOM_TIMER_SPEAKERS;
@@ -185,17 +191,29 @@ void room_flush_updates(struct room *r)
     }
 }
 
+static bool keeps_alive(const struct room *r)
+{
+    for (const struct participant *p = r->participants; p != NULL; p = p->hh.next) {
+        if (!participant_is_dependent(p)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void room_population_changed(struct room *r)
 {
     if (r->closing) {
         return;
     }
-    if (r->participants != NULL) {
+    bool const occupied = keeps_alive(r);
+    if (occupied) {
         timer_heap_cancel(r->env->timers, &r->timer);
-    } else {
+    } else if (r->occupied) {
         mono_t const end = mono_add_us(r->env->now, (int64_t)r->departure_timeout_s * US_PER_S);
         timer_heap_set(r->env->timers, &r->timer, end);
     }
+    r->occupied = occupied;
     room_tell_registry(r);
     room_counters_changed(r);
 }
@@ -229,6 +247,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_NEGOTIATE:
         negotiation_timeout(CONTAINER_OF(t, struct participant, negotiation));
+        return;
+    case ROOM_TIMER_RPC:
+        rpc_call_timeout(t);
         return;
     case ROOM_TIMER_PC:
         pc_transport_timeout(CONTAINER_OF(t, struct pc_transport, timer));

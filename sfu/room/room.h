@@ -11,6 +11,9 @@
 // we want others visible at once).
 #define ROOM_UPDATE_DELAY_MS 20
 
+struct nonce_window;
+struct rpc_call;
+
 struct room {
     UT_hash_handle hh; // env->rooms by name
     struct room_env *env;
@@ -22,6 +25,9 @@ struct room {
     uint32_t empty_timeout_s;
     uint32_t departure_timeout_s;
     uint32_t max_participants;
+    // Of CreateRoom and roomConfig. No playout delay is negotiated yet: kept for what will read it.
+    uint32_t min_playout_delay_ms, max_playout_delay_ms;
+    bool sync_streams; // tracks of one publisher share a stream: subscribers play them in sync
 
     struct participant *participants; // hash by identity
     struct published_track *tracks;   // hash by sid, of all participants
@@ -32,6 +38,9 @@ struct room {
     uint32_t recorder_count;
     bool updates_pending;
     bool closing;
+    bool occupied; // somebody is inside for whom the room stays (room_population_changed)
+    struct rpc_call *rpc_calls;  // PerformRpc, hash by id: rpc_calls.c
+    struct nonce_window *nonces; // SendData: room_api_data.c
 
     struct timer timer;    // ROOM_TIMER_ROOM
     struct timer updates;  // ROOM_TIMER_UPDATES
@@ -49,6 +58,8 @@ struct room_new_args {
     const char *name;
     const char *metadata;
     uint32_t empty_timeout_s, departure_timeout_s, max_participants; // 0: the configured default
+    uint32_t min_playout_delay_ms, max_playout_delay_ms;
+    bool sync_streams;
 };
 
 // -ENOMEM. A room of that name must not exist.
@@ -69,7 +80,9 @@ void room_update_soon(struct room *r, bool urgent);
 // Sends all pending participant updates now. Must precede every description that carries a track.
 void room_flush_updates(struct room *r);
 
-// Somebody joined or left: (re)starts or stops the timeouts and tells the registry.
+// Somebody joined or left: starts or stops the timeouts and tells the registry. Agents, egress and
+// recorders do not keep a room alive (livekit-protocol 4.13): the departure timeout counts from when
+// the last other participant left, the empty timeout from the creation until the first one came.
 void room_population_changed(struct room *r);
 
 // Numbers and metadata for the registry.

@@ -1,86 +1,133 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/room/room_api.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "common/lk/livekit.h"
 #include "sfu/room/proto_map.h"
-#include "sfu/room/signal_send.h"
+#include "sfu/room/room_api_call.h"
+#include "sfu/room/signal_post.h"
 
-// Largest answer: ListParticipants of a room of thousands.
-#define REPLY_MAX ((size_t)16 << 20)
 #define REQUEST_MAX ((size_t)10 << 20)
 
-static void reply(struct room_env *env, handle_t call, const ProtobufCMessage *msg,
-                  const char *error, const char *text)
+// ---- answers --------------------------------------------------------------------------------
+
+static struct channel_msg *new_reply(struct room_env *env, handle_t call)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_API_REPLY, call);
+    env->no_memory += m == NULL;
+    return m;
+}
+
+void room_api_reply(struct room_env *env, handle_t call, const ProtobufCMessage *msg)
+{
+    struct channel_msg *const m = new_reply(env, call);
     if (m == NULL) {
-        env->no_memory++;
         return;
     }
-    m->u.api_reply.error = error;
-    if (error == NULL && pbuf_pack_shared(msg, REPLY_MAX, &m->u.api_reply.body) < 0) {
+    if (pbuf_pack_shared(msg, ROOM_API_REPLY_MAX, &m->u.api_reply.body) < 0) {
+        env->no_memory++;
         m->u.api_reply.error = "internal";
-        text = "out of memory";
-    }
-    if (text != NULL) {
-        m->u.api_reply.error_msg = mem_strdup(text);
+        m->u.api_reply.error_msg = mem_strdup("out of memory");
     }
     room_env_post(env, m);
 }
 
-static void not_found(struct room_env *env, handle_t call, const char *text)
+void room_api_fail(struct room_env *env, handle_t call, const char *code, const char *fmt, ...)
 {
-    reply(env, call, NULL, "not_found", text);
+    struct channel_msg *const m = new_reply(env, call);
+    if (m == NULL) {
+        return;
+    }
+    va_list ap;
+    va_start(ap, fmt);
+    int const n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    char *const text = n >= 0 ? mem_alloc((size_t)n + 1) : NULL;
+    if (text != NULL) {
+        va_start(ap, fmt);
+        (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+        va_end(ap);
+    }
+    m->u.api_reply.error = code;
+    m->u.api_reply.error_msg = text; // NULL: the code says enough
+    room_env_post(env, m);
 }
 
-static void create_room(struct room_env *env, handle_t call, const Livekit__CreateRoomRequest *req,
-                        const char *name)
+void room_api_no_room(const struct room_api_call *c)
 {
-    // An existing room is returned unchanged.
-    struct room *r = room_find(env, name);
-    struct room_new_args const args = {
-        .name = name,
-        .metadata = req->metadata,
-        .empty_timeout_s = req->empty_timeout,
-        .departure_timeout_s = req->departure_timeout,
-        .max_participants = req->max_participants,
-    };
-    if (r == NULL) {
-        if (room_new(env, &args, &r) < 0) {
-            reply(env, call, NULL, "internal", "out of memory");
-            return;
-        }
-        room_population_changed(r);
-        // Nobody was here yet: the time for an empty room counts, not that after a departure.
-        timer_heap_set(env->timers, &r->timer,
-                       mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
-    }
+    room_api_fail(c->env, c->handle, "not_found", "requested room does not exist");
+}
+
+void room_api_no_participant(const struct room_api_call *c)
+{
+    room_api_fail(c->env, c->handle, "not_found", "participant does not exist");
+}
+
+void room_api_no_memory(const struct room_api_call *c)
+{
+    c->env->no_memory++;
+    room_api_fail(c->env, c->handle, "internal", "out of memory");
+}
+
+static void reply_room(const struct room_api_call *c, const struct room *r)
+{
     struct arena a;
-    arena_init(&a, 4096, REPLY_MAX);
-    Livekit__Room *const room = proto_map_room(r, &a);
+    arena_init(&a, 4096, ROOM_API_REPLY_MAX);
+    const Livekit__Room *const room = proto_map_room(r, &a);
     if (room != NULL) {
-        reply(env, call, &room->base, NULL, NULL);
+        room_api_reply(c->env, c->handle, &room->base);
     } else {
-        reply(env, call, NULL, "internal", "out of memory");
+        room_api_no_memory(c);
     }
     arena_done(&a);
 }
 
-static void delete_room(struct room_env *env, handle_t call, struct room *r)
+// ---- rooms ----------------------------------------------------------------------------------
+
+static void create_room(const struct room_api_call *c, const void *msg)
 {
+    const Livekit__CreateRoomRequest *const req = msg;
+    struct room *r = c->room; // an existing one is returned unchanged
+    struct room_new_args const args = {
+        .name = c->room_name,
+        .metadata = req->metadata,
+        .empty_timeout_s = req->empty_timeout,
+        .departure_timeout_s = req->departure_timeout,
+        .max_participants = req->max_participants,
+        .min_playout_delay_ms = req->min_playout_delay,
+        .max_playout_delay_ms = req->max_playout_delay,
+        .sync_streams = req->sync_streams,
+    };
     if (r == NULL) {
-        not_found(env, call, "requested room does not exist");
-        return;
+        if (room_new(c->env, &args, &r) < 0) {
+            room_api_no_memory(c);
+            return;
+        }
+        room_population_changed(r);
     }
-    room_close(r, DISCONNECT_ROOM_DELETED);
-    Livekit__DeleteRoomResponse const rsp = LIVEKIT__DELETE_ROOM_RESPONSE__INIT;
-    reply(env, call, &rsp.base, NULL, NULL);
+    reply_room(c, r);
 }
 
-static void list_participants(struct room_env *env, handle_t call, const struct room *r)
+static void delete_room(const struct room_api_call *c, const void *msg)
 {
+    (void)msg;
+    if (c->room == NULL) {
+        room_api_no_room(c);
+        return;
+    }
+    room_close(c->room, DISCONNECT_ROOM_DELETED);
+    Livekit__DeleteRoomResponse const rsp = LIVEKIT__DELETE_ROOM_RESPONSE__INIT;
+    room_api_reply(c->env, c->handle, &rsp.base);
+}
+
+static void list_participants(const struct room_api_call *c, const void *msg)
+{
+    (void)msg;
+    const struct room *const r = c->room;
     struct arena a;
-    arena_init(&a, 4096, REPLY_MAX);
+    arena_init(&a, 4096, ROOM_API_REPLY_MAX);
     Livekit__ListParticipantsResponse rsp = LIVEKIT__LIST_PARTICIPANTS_RESPONSE__INIT;
     size_t const count = r != NULL ? HASH_COUNT(r->participants) : 0;
     rsp.participants = arena_array(&a, count, sizeof(*rsp.participants));
@@ -92,93 +139,51 @@ static void list_participants(struct room_env *env, handle_t call, const struct 
         ok = rsp.participants[rsp.n_participants++] != NULL;
     }
     if (ok) {
-        reply(env, call, &rsp.base, NULL, NULL);
+        room_api_reply(c->env, c->handle, &rsp.base);
     } else {
-        reply(env, call, NULL, "internal", "out of memory");
+        room_api_no_memory(c);
     }
     arena_done(&a);
 }
 
-static void get_participant(struct room_env *env, handle_t call, const struct participant *p)
-{
-    if (p == NULL) {
-        not_found(env, call, "participant does not exist");
-        return;
-    }
-    struct arena a;
-    arena_init(&a, 4096, REPLY_MAX);
-    Livekit__ParticipantInfo *const info = proto_map_participant(p, &a);
-    if (info != NULL) {
-        reply(env, call, &info->base, NULL, NULL);
-    } else {
-        reply(env, call, NULL, "internal", "out of memory");
-    }
-    arena_done(&a);
-}
+// ---- dispatch -------------------------------------------------------------------------------
 
-static void remove_participant(struct room_env *env, handle_t call, struct participant *p)
-{
-    if (p == NULL) {
-        not_found(env, call, "participant does not exist");
-        return;
-    }
-    signal_send_leave(p, DISCONNECT_PARTICIPANT_REMOVED, LEAVE_DISCONNECT);
-    participant_close(p, DISCONNECT_PARTICIPANT_REMOVED);
-    Livekit__RemoveParticipantResponse const rsp = LIVEKIT__REMOVE_PARTICIPANT_RESPONSE__INIT;
-    reply(env, call, &rsp.base, NULL, NULL);
-}
-
-static const ProtobufCMessageDescriptor *request_type(enum room_api_method method)
-{
-    switch (method) {
-    case ROOM_API_CREATE_ROOM:
-        return &livekit__create_room_request__descriptor;
-    case ROOM_API_DELETE_ROOM:
-        return &livekit__delete_room_request__descriptor;
-    case ROOM_API_LIST_PARTICIPANTS:
-        return &livekit__list_participants_request__descriptor;
-    case ROOM_API_GET_PARTICIPANT:
-    case ROOM_API_REMOVE_PARTICIPANT:
-        return &livekit__room_participant_identity__descriptor;
-    case ROOM_API_METHOD_COUNT:
-        break;
-    }
-    return NULL;
-}
-
-static struct participant *named(const struct room *r, const void *msg)
-{
-    const Livekit__RoomParticipantIdentity *const id = msg;
-    return r != NULL ? room_participant(r, lk_str(id->identity)) : NULL;
-}
+static const struct {
+    const ProtobufCMessageDescriptor *request;
+    void (*call)(const struct room_api_call *c, const void *req);
+} methods[ROOM_API_METHOD_COUNT] = {
+    [ROOM_API_CREATE_ROOM] = {&livekit__create_room_request__descriptor, create_room},
+    [ROOM_API_DELETE_ROOM] = {&livekit__delete_room_request__descriptor, delete_room},
+    [ROOM_API_LIST_PARTICIPANTS] = {&livekit__list_participants_request__descriptor,
+                                    list_participants},
+    [ROOM_API_GET_PARTICIPANT] = {&livekit__room_participant_identity__descriptor,
+                                  room_api_get_participant},
+    [ROOM_API_REMOVE_PARTICIPANT] = {&livekit__room_participant_identity__descriptor,
+                                     room_api_remove_participant},
+    [ROOM_API_MUTE_PUBLISHED_TRACK] = {&livekit__mute_room_track_request__descriptor,
+                                       room_api_mute_track},
+    [ROOM_API_UPDATE_SUBSCRIPTIONS] = {&livekit__update_subscriptions_request__descriptor,
+                                       room_api_update_subscriptions},
+    [ROOM_API_PERFORM_RPC] = {&livekit__perform_rpc_request__descriptor, room_api_perform_rpc},
+};
 
 void room_api_call(struct room_env *env, handle_t call, const struct channel_api *api)
 {
-    const ProtobufCMessageDescriptor *const type = request_type(api->method);
     CLEANUP(pbuf_free) struct pbuf *req = NULL;
-    if (type == NULL ||
-        pbuf_unpack(type, bytes_of(api->request, api->request_len), REQUEST_MAX, &req) < 0) {
-        reply(env, call, NULL, "malformed", "the protobuf request could not be decoded");
+    if (methods[api->method].call == NULL) {
+        room_api_fail(env, call, "unimplemented", "not implemented");
         return;
     }
-    struct room *const r = room_find(env, api->room_name);
-    switch (api->method) {
-    case ROOM_API_CREATE_ROOM:
-        create_room(env, call, req->msg, api->room_name);
-        break;
-    case ROOM_API_DELETE_ROOM:
-        delete_room(env, call, r);
-        break;
-    case ROOM_API_LIST_PARTICIPANTS:
-        list_participants(env, call, r);
-        break;
-    case ROOM_API_GET_PARTICIPANT:
-        get_participant(env, call, named(r, req->msg));
-        break;
-    case ROOM_API_REMOVE_PARTICIPANT:
-        remove_participant(env, call, named(r, req->msg));
-        break;
-    case ROOM_API_METHOD_COUNT:
-        break;
+    if (pbuf_unpack(methods[api->method].request, bytes_of(api->request, api->request_len),
+                    REQUEST_MAX, &req) < 0) {
+        room_api_fail(env, call, "malformed", "the protobuf request could not be decoded");
+        return;
     }
+    struct room_api_call const c = {
+        .env = env,
+        .handle = call,
+        .room_name = api->room_name,
+        .room = room_find(env, api->room_name),
+    };
+    methods[api->method].call(&c, req->msg);
 }

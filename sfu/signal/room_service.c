@@ -6,16 +6,17 @@
 #include "common/svc/pbjson.h"
 #include "common/sys/log.h"
 #include "sfu/signal/auth.h"
+#include "sfu/signal/room_methods.h"
 
 // Calls that wait for a worker; more are refused.
 #define CALLS_MAX 4096u
 
-// A worker answers within microseconds; this only ends calls to one that is stuck.
+// A worker answers within microseconds; this only ends calls to one that is stuck. PerformRpc waits
+// for its participant before (at most RPC_WAIT_MAX_MS, what the worker allows: rpc_calls.c).
 #define CALL_TIMEOUT_MS 5000
+#define RPC_WAIT_MS 10000u
+#define RPC_WAIT_MAX_MS 600000u
 
-// Texts of clients (livekit-protocol 6.2).
-#define NAME_MAX_BYTES 256u
-#define METADATA_MAX_BYTES (512u << 10)
 #define REPLY_MAX ((size_t)16 << 20)
 
 // Text of a JSON request. The longest string (metadata) may be written in escapes, six characters
@@ -31,7 +32,8 @@ struct call {
     handle_t handle;
     struct httpd_req *req;
     struct loop_timer *timer;
-    char *room; // held in the registry
+    char *room;   // held in the registry
+    bool bounded; // the client said how long it waits
     enum twirp_format format;
     const ProtobufCMessageDescriptor *response;
 };
@@ -102,7 +104,9 @@ void room_service_done(struct room_service *s)
 static void on_timeout(void *user)
 {
     struct call *const c = user;
-    struct twirp_error const e = twirp_error_of(TWIRP_UNAVAILABLE, "no response from servers");
+    struct twirp_error const e =
+        c->bounded ? twirp_error_of(TWIRP_DEADLINE_EXCEEDED, "context deadline exceeded")
+                   : twirp_error_of(TWIRP_UNAVAILABLE, "no response from servers");
     respond_error(c->req, &e);
     call_free(c);
 }
@@ -110,82 +114,6 @@ static void on_timeout(void *user)
 static void on_gone(void *user)
 {
     call_free(user);
-}
-
-// ---- methods --------------------------------------------------------------------------------
-
-enum grant {
-    GRANT_CREATE,
-    GRANT_LIST,
-    GRANT_ADMIN,
-};
-
-static const struct method {
-    const char *name;
-    enum grant grant;
-    enum room_api_method api; // ROOM_API_METHOD_COUNT: answered here
-    const ProtobufCMessageDescriptor *request;
-    const ProtobufCMessageDescriptor *response;
-} methods[] = {
-    {"CreateRoom", GRANT_CREATE, ROOM_API_CREATE_ROOM, &livekit__create_room_request__descriptor,
-     &livekit__room__descriptor},
-    {"DeleteRoom", GRANT_CREATE, ROOM_API_DELETE_ROOM, &livekit__delete_room_request__descriptor,
-     &livekit__delete_room_response__descriptor},
-    {"ListRooms", GRANT_LIST, ROOM_API_METHOD_COUNT, &livekit__list_rooms_request__descriptor,
-     &livekit__list_rooms_response__descriptor},
-    {"ListParticipants", GRANT_ADMIN, ROOM_API_LIST_PARTICIPANTS,
-     &livekit__list_participants_request__descriptor,
-     &livekit__list_participants_response__descriptor},
-    {"GetParticipant", GRANT_ADMIN, ROOM_API_GET_PARTICIPANT,
-     &livekit__room_participant_identity__descriptor, &livekit__participant_info__descriptor},
-    {"RemoveParticipant", GRANT_ADMIN, ROOM_API_REMOVE_PARTICIPANT,
-     &livekit__room_participant_identity__descriptor,
-     &livekit__remove_participant_response__descriptor},
-};
-
-static const struct method *find_method(struct bytes name)
-{
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
-        if (bytes_eq_str(name, methods[i].name)) {
-            return &methods[i];
-        }
-    }
-    return NULL;
-}
-
-static const char *room_of(const struct method *m, const struct pbuf *req)
-{
-    switch (m->api) {
-    case ROOM_API_CREATE_ROOM:
-        return lk_str(((const Livekit__CreateRoomRequest *)req->msg)->name);
-    case ROOM_API_DELETE_ROOM:
-        return lk_str(((const Livekit__DeleteRoomRequest *)req->msg)->room);
-    case ROOM_API_LIST_PARTICIPANTS:
-        return lk_str(((const Livekit__ListParticipantsRequest *)req->msg)->room);
-    case ROOM_API_GET_PARTICIPANT:
-    case ROOM_API_REMOVE_PARTICIPANT:
-        return lk_str(((const Livekit__RoomParticipantIdentity *)req->msg)->room);
-    case ROOM_API_METHOD_COUNT:
-        break;
-    }
-    return "";
-}
-
-static bool granted(const struct access_token *t, const struct method *m, const char *room)
-{
-    if (t == NULL || !t->claims.has_video) {
-        return false;
-    }
-    const struct video_grant *const g = &t->claims.video;
-    switch (m->grant) {
-    case GRANT_CREATE:
-        return g->room_create;
-    case GRANT_LIST:
-        return g->room_list;
-    case GRANT_ADMIN:
-        return g->room_admin && strcmp(lk_str(g->room), room) == 0;
-    }
-    return false;
 }
 
 // ---- ListRooms ------------------------------------------------------------------------------
@@ -221,8 +149,9 @@ static Livekit__Room *room_message(const struct room_entry *e, struct arena *a)
     return m;
 }
 
-static void list_rooms(struct room_service *s, struct httpd_req *r, const struct method *method,
-                       enum twirp_format format, const Livekit__ListRoomsRequest *req)
+static void list_rooms(struct room_service *s, struct httpd_req *r,
+                       const struct room_method *method, enum twirp_format format,
+                       const Livekit__ListRoomsRequest *req)
 {
     struct arena a;
     arena_init(&a, 4096, REPLY_MAX);
@@ -248,23 +177,6 @@ static void list_rooms(struct room_service *s, struct httpd_req *r, const struct
 
 // ---- calls to a worker ----------------------------------------------------------------------
 
-static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_error *e)
-{
-    size_t const n = strlen(lk_str(req->name));
-    if (n == 0) {
-        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "room name is required");
-    } else if (n > NAME_MAX_BYTES) {
-        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT,
-                            "room name length exceeds limits: max length %u", NAME_MAX_BYTES);
-    } else if (strlen(lk_str(req->metadata)) > METADATA_MAX_BYTES) {
-        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "metadata size exceeds limits: max size %u",
-                            METADATA_MAX_BYTES);
-    } else {
-        return 0;
-    }
-    return -EINVAL;
-}
-
 // Takes over the hold on e when it succeeds.
 static int start_call(struct room_service *s, struct httpd_req *r, const struct room_entry *e,
                       struct call **ret)
@@ -283,7 +195,6 @@ static int start_call(struct room_service *s, struct httpd_req *r, const struct 
         return -ENOBUFS;
     }
     c->room = room;
-    loop_timer_set_ms(c->timer, CALL_TIMEOUT_MS);
     httpd_on_gone(r, on_gone, c);
     *ret = c;
     return 0;
@@ -313,35 +224,50 @@ static int post_call(struct room_service *s, const struct call *c, const struct 
     return 0;
 }
 
-// What an absent room means, without asking anybody.
-static void answer_absent(struct httpd_req *r, const struct method *m, enum twirp_format format)
+// X-Twirp-Timeout-Ms; UINT64_MAX: none, or no number.
+static uint64_t patience_ms(const struct httpd_req *r)
 {
-    struct twirp_error e;
-    switch (m->api) {
-    case ROOM_API_LIST_PARTICIPANTS:
-        respond_message(r, format, m->response, bytes_of(NULL, 0));
-        return;
-    case ROOM_API_DELETE_ROOM:
-        e = twirp_error_of(TWIRP_NOT_FOUND, "requested room does not exist");
-        break;
-    default:
-        e = twirp_error_of(TWIRP_NOT_FOUND, "participant does not exist");
-        break;
+    const char *text = httpd_header(r, "X-Twirp-Timeout-Ms");
+    uint64_t ms = 0;
+    if (text == NULL || *text == 0 || strlen(text) > 9) {
+        return UINT64_MAX;
     }
-    respond_error(r, &e);
+    for (; *text != 0; text++) {
+        if (*text < '0' || *text > '9') {
+            return UINT64_MAX;
+        }
+        ms = ms * 10 + (uint64_t)(*text - '0');
+    }
+    return ms;
 }
 
-static void call_worker(struct room_service *s, struct httpd_req *r, const struct method *m,
+static void set_timeout(struct call *c, const struct room_method *m, const ProtobufCMessage *req)
+{
+    uint64_t ms = CALL_TIMEOUT_MS;
+    if (m->api == ROOM_API_PERFORM_RPC) {
+        uint32_t const asked =
+            ((const Livekit__PerformRpcRequest *)(const void *)req)->response_timeout_ms;
+        ms += asked != 0 ? MIN(asked, RPC_WAIT_MAX_MS) : RPC_WAIT_MS;
+    }
+    uint64_t const patience = patience_ms(c->req);
+    if (patience < ms) {
+        c->bounded = true;
+        ms = patience;
+    }
+    loop_timer_set_ms(c->timer, (int64_t)ms);
+}
+
+static void call_worker(struct room_service *s, struct httpd_req *r, const struct room_method *m,
                         enum twirp_format format, const struct pbuf *req)
 {
-    const char *const name = room_of(m, req);
+    const char *const name = room_method_room(m, req->msg);
     struct twirp_error err;
-    if (m->api == ROOM_API_CREATE_ROOM && check_create(req->msg, &err) < 0) {
-        respond_error(r, &err);
-        return;
-    }
     if (m->api != ROOM_API_CREATE_ROOM && room_registry_find(s->registry, name) == NULL) {
-        answer_absent(r, m, format);
+        if (room_method_absent(m, &err) < 0) {
+            respond_error(r, &err);
+        } else {
+            respond_message(r, format, m->response, bytes_of(NULL, 0));
+        }
         return;
     }
     struct room_entry *const e = room_registry_hold(s->registry, name);
@@ -356,6 +282,7 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
     }
     c->format = format;
     c->response = m->response;
+    set_timeout(c, m, req->msg);
     if (post_call(s, c, e, m->api, req->msg) < 0) {
         err = twirp_error_of(TWIRP_INTERNAL, "out of memory");
         respond_error(r, &err);
@@ -363,7 +290,7 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
     }
 }
 
-static int read_request(const struct method *m, enum twirp_format format, struct bytes body,
+static int read_request(const struct room_method *m, enum twirp_format format, struct bytes body,
                         bool stranger, struct pbuf **ret)
 {
     if (format == TWIRP_PROTOBUF) {
@@ -401,7 +328,7 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
         respond_error(r, &err);
         return;
     }
-    const struct method *const m = find_method(call.method);
+    const struct room_method *const m = room_method_find(call.method);
     if (m == NULL) {
         err = twirp_no_handler(path);
         respond_error(r, &err);
@@ -413,8 +340,12 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
         respond_error(r, &err);
         return;
     }
-    if (!granted(token, m, room_of(m, req))) {
+    if (!room_method_granted(m, token, req->msg)) {
         err = twirp_error_of(TWIRP_UNAUTHENTICATED, "permissions denied");
+        respond_error(r, &err);
+        return;
+    }
+    if (room_method_check(m, req->msg, &err) < 0) {
         respond_error(r, &err);
         return;
     }
@@ -435,9 +366,13 @@ void room_service_reply(struct room_service *s, const struct channel_msg *m)
     if (reply->error == NULL) {
         respond_message(c->req, c->format, c->response, shared_buf_view(reply->body));
     } else {
-        struct twirp_error const e = twirp_error_of(twirp_code_of_name(bytes_str(reply->error)),
-                                                    "%s", lk_str(reply->error_msg));
-        respond_error(c->req, &e);
+        enum twirp_code const code = twirp_code_of_name(bytes_str(reply->error));
+        struct dynbuf body;
+        dynbuf_init(&body, JSON_REPLY_MAX);
+        twirp_error_write_text(code, lk_str(reply->error_msg), &body);
+        httpd_respond(c->req, (unsigned)twirp_code_http(code), TWIRP_CONTENT_JSON,
+                      dynbuf_view(&body));
+        dynbuf_done(&body);
     }
     call_free(c);
 }

@@ -250,6 +250,17 @@ static struct room_peer *known_peer(struct room_client *c, const char *sid)
     return NULL;
 }
 
+// As livekit-client does: mutes the track for real and says so itself.
+static void on_mute(struct room_client *c, const Livekit__MuteTrackRequest *m)
+{
+    c->mutes++;
+    for (size_t i = 0; i < c->sender_count; i++) {
+        if (strcmp(c->senders[i]->sid, lk_str(m->sid)) == 0) {
+            room_client_mute(c, c->senders[i], m->muted);
+        }
+    }
+}
+
 static void on_speakers(struct room_client *c, const Livekit__SpeakersChanged *m)
 {
     c->speakers++;
@@ -351,6 +362,9 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE:
         c->refusals += m->request_response->reason != LIVEKIT__REQUEST_RESPONSE__REASON__OK;
         c->last_refusal = (int)m->request_response->reason;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MUTE:
+        on_mute(c, m->mute);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_SUBSCRIBED:
         c->track_subscribed++;

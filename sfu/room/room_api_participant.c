@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls of the server API about one participant.
+#include "common/lk/livekit.h"
+#include "sfu/room/negotiation.h"
+#include "sfu/room/proto_map.h"
+#include "sfu/room/published_track.h"
+#include "sfu/room/room_api_call.h"
+#include "sfu/room/signal_post.h"
+#include "sfu/room/signal_send.h"
+#include "sfu/room/subscription.h"
+
+static struct participant *named(const struct room_api_call *c, const char *identity)
+{
+    struct participant *const p =
+        c->room != NULL ? room_participant(c->room, lk_str(identity)) : NULL;
+    if (p == NULL) {
+        room_api_no_participant(c);
+    }
+    return p;
+}
+
+static void reply_info(const struct room_api_call *c, const struct participant *p)
+{
+    struct arena a;
+    arena_init(&a, 4096, ROOM_API_REPLY_MAX);
+    const Livekit__ParticipantInfo *const info = proto_map_participant(p, &a);
+    if (info != NULL) {
+        room_api_reply(c->env, c->handle, &info->base);
+    } else {
+        room_api_no_memory(c);
+    }
+    arena_done(&a);
+}
+
+void room_api_get_participant(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__RoomParticipantIdentity *const req = msg;
+    const struct participant *const p = named(c, req->identity);
+    if (p != NULL) {
+        reply_info(c, p);
+    }
+}
+
+void room_api_remove_participant(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__RoomParticipantIdentity *const req = msg;
+    struct participant *const p = named(c, req->identity);
+    if (p == NULL) {
+        return;
+    }
+    signal_send_leave(p, DISCONNECT_PARTICIPANT_REMOVED, LEAVE_DISCONNECT);
+    participant_close(p, DISCONNECT_PARTICIPANT_REMOVED);
+    Livekit__RemoveParticipantResponse const rsp = LIVEKIT__REMOVE_PARTICIPANT_RESPONSE__INIT;
+    room_api_reply(c->env, c->handle, &rsp.base);
+}
+
+// ---- MutePublishedTrack ---------------------------------------------------------------------
+
+static void tell_mute(struct participant *p, const char *sid, bool muted)
+{
+    Livekit__MuteTrackRequest m = LIVEKIT__MUTE_TRACK_REQUEST__INIT;
+    LK_SET_STR(&m, sid, sid);
+    LK_SET(&m, muted, muted);
+    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MUTE);
+    rsp.mute = &m;
+    signal_post(p, &rsp);
+}
+
+static void reply_track(const struct room_api_call *c, const struct published_track *t)
+{
+    struct arena a;
+    arena_init(&a, 4096, ROOM_API_REPLY_MAX);
+    Livekit__MuteRoomTrackResponse rsp = LIVEKIT__MUTE_ROOM_TRACK_RESPONSE__INIT;
+    rsp.track = t != NULL ? track_info_to_proto(&t->info, &a) : NULL;
+    if (t == NULL || rsp.track != NULL) {
+        room_api_reply(c->env, c->handle, &rsp.base);
+    } else {
+        room_api_no_memory(c);
+    }
+    arena_done(&a);
+}
+
+void room_api_mute_track(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__MuteRoomTrackRequest *const req = msg;
+    struct participant *const p = named(c, req->identity);
+    if (p == NULL) {
+        return;
+    }
+    if (!req->muted && !c->env->conf->remote_unmute) {
+        room_api_fail(c->env, c->handle, "failed_precondition", "remote unmute not enabled");
+        return;
+    }
+    struct published_track *const t = published_track_by_sid(p, lk_str(req->track_sid));
+    if (t != NULL) {
+        // Before the update that shows it: clients that see another state than their own without
+        // having been asked to change it put it right again (livekit-protocol 4.7).
+        tell_mute(p, t->info.sid, req->muted);
+        published_track_set_muted(t, req->muted);
+    }
+    reply_track(c, t);
+}
+
+// ---- UpdateSubscriptions --------------------------------------------------------------------
+
+void room_api_update_subscriptions(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__UpdateSubscriptionsRequest *const req = msg;
+    struct participant *const p = named(c, req->identity);
+    if (p == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < req->n_track_sids; i++) {
+        subscription_set_desired(p, req->track_sids[i], req->subscribe);
+    }
+    for (size_t i = 0; i < req->n_participant_tracks; i++) {
+        const Livekit__ParticipantTracks *const pt = req->participant_tracks[i];
+        for (size_t k = 0; k < pt->n_track_sids; k++) {
+            subscription_set_desired(p, pt->track_sids[k], req->subscribe);
+        }
+    }
+    if (subscription_reconcile(p)) {
+        negotiation_request(p);
+    }
+    Livekit__UpdateSubscriptionsResponse const rsp = LIVEKIT__UPDATE_SUBSCRIPTIONS_RESPONSE__INIT;
+    room_api_reply(c->env, c->handle, &rsp.base);
+}

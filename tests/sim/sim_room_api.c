@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+// LINK: room
+// SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet
+// SUPPORT: media_model media_subscriber
+// COVERS: room_api room_api_participant room_api_data rpc_calls
+//
+// Calls of the server API while people are in the room: what they do, what everybody is told, what
+// the caller gets (livekit-protocol 6.2).
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/support/room_sim.h"
+
+static struct pbuf *reply;
+
+// Decodes the answer of the last call, which must have gone well; valid until the next.
+static const void *answer(const ProtobufCMessageDescriptor *type)
+{
+    assert_string_equal(h.api.error, "");
+    pbuf_free(reply);
+    const struct bytes *const body = h.api.body->msg;
+    assert_int_equal(pbuf_unpack(type, *body, PBUF_CAP_DEFAULT, &reply), 0);
+    return reply->msg;
+}
+
+static void assert_refused(const char *code, const char *text)
+{
+    assert_string_equal(h.api.error, code);
+    assert_string_equal(h.api.text, text);
+}
+
+static void end_calls(void)
+{
+    pbuf_free(reply);
+    reply = NULL;
+    end();
+}
+
+static Livekit__Room *create(const char *name, uint32_t empty_s, uint32_t departure_s)
+{
+    Livekit__CreateRoomRequest m = LIVEKIT__CREATE_ROOM_REQUEST__INIT;
+    LK_SET_STR(&m, name, name);
+    LK_SET(&m, empty_timeout, empty_s);
+    LK_SET(&m, departure_timeout, departure_s);
+    (void)room_harness_api(&h, ROOM_API_CREATE_ROOM, name, &m.base);
+    return lk_unconst(answer(&livekit__room__descriptor));
+}
+
+// ---- rooms ----------------------------------------------------------------------------------
+
+static void an_existing_room_is_returned_unchanged(void **state)
+{
+    (void)state;
+    begin();
+    Livekit__CreateRoomRequest m = LIVEKIT__CREATE_ROOM_REQUEST__INIT;
+    LK_SET_STR(&m, name, "made");
+    LK_SET_STR(&m, metadata, "first");
+    LK_SET(&m, empty_timeout, 30);
+    LK_SET(&m, departure_timeout, 4);
+    LK_SET(&m, max_participants, 10);
+    LK_SET(&m, sync_streams, true);
+    LK_SET(&m, min_playout_delay, 100);
+    LK_SET(&m, max_playout_delay, 200);
+    (void)room_harness_api(&h, ROOM_API_CREATE_ROOM, "made", &m.base);
+    const Livekit__Room *r = answer(&livekit__room__descriptor);
+    char sid[SID_SIZE];
+    (void)snprintf(sid, sizeof(sid), "%s", r->sid);
+    const struct room *const room = room_find(&h.env, "made");
+    assert_true(room->sync_streams);
+    assert_int_equal(room->min_playout_delay_ms, 100);
+    assert_int_equal(room->max_playout_delay_ms, 200);
+    LK_SET_STR(&m, metadata, "second");
+    LK_SET(&m, empty_timeout, 99);
+    LK_SET(&m, departure_timeout, 99);
+    LK_SET(&m, max_participants, 3);
+    (void)room_harness_api(&h, ROOM_API_CREATE_ROOM, "made", &m.base);
+    r = answer(&livekit__room__descriptor);
+    assert_string_equal(r->sid, sid);
+    assert_string_equal(r->metadata, "first");
+    assert_int_equal(r->empty_timeout, 30);
+    assert_int_equal(r->departure_timeout, 4);
+    assert_int_equal(r->max_participants, 10);
+    end_calls();
+}
+
+static bool exists(const char *name)
+{
+    return room_find(&h.env, name) != NULL;
+}
+
+static void empty_and_departure_timeouts(void **state)
+{
+    (void)state;
+    begin();
+    (void)create("room", 5, 3);
+    run(MS(4900));
+    assert_true(exists("room"));
+    run(MS(200));
+    assert_false(exists("room"));
+    // Whoever comes in time stops it; the departure timeout begins when the last one has left.
+    (void)create("room", 5, 3);
+    run(S(4));
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", true);
+    run(S(10));
+    room_client_leave(a);
+    run(S(10));
+    assert_true(exists("room"));
+    room_client_leave(b);
+    run(MS(2900));
+    assert_true(exists("room"));
+    // Who comes back keeps it again.
+    struct room_client *const c = join_as("carol", false);
+    run(S(10));
+    assert_true(exists("room"));
+    room_client_leave(c);
+    run(MS(3100));
+    assert_false(exists("room"));
+    end_calls();
+}
+
+static void dependents_keep_no_room_alive(void **state)
+{
+    (void)state;
+    begin();
+    (void)create("room", 6, 3);
+    run(S(1));
+    struct room_client *const agent =
+        room_client_join(&h, &(struct room_client_conf){.identity = "agent", .kind = "agent"});
+    run(S(4));
+    assert_true(exists("room"));
+    struct room_client *const a = join_as("alice", false);
+    run(S(10));
+    assert_true(exists("room"));
+    room_client_leave(a);
+    run(S(2));
+    // Neither a dependent that comes nor one that goes moves the end.
+    struct room_client *const other =
+        room_client_join(&h, &(struct room_client_conf){.identity = "egress", .kind = "egress"});
+    run(MS(500));
+    room_client_leave(other);
+    run(MS(400));
+    assert_true(exists("room"));
+    assert_false(agent->left);
+    run(MS(200));
+    assert_false(exists("room"));
+    assert_true(agent->left);
+    assert_int_equal(agent->leave_reason, DISCONNECT_ROOM_CLOSED);
+    end_calls();
+}
+
+static void a_room_with_a_dependent_only_ends_as_an_empty_one(void **state)
+{
+    (void)state;
+    begin();
+    (void)create("room", 3, 60);
+    (void)room_client_join(&h, &(struct room_client_conf){.identity = "agent", .kind = "agent"});
+    run(MS(2800));
+    assert_true(exists("room"));
+    run(MS(300));
+    assert_false(exists("room"));
+    end_calls();
+}
+
+static void a_deleted_room_is_made_anew_by_the_next_join(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    run(S(1));
+    char sid[SID_SIZE];
+    (void)snprintf(sid, sizeof(sid), "%s", room_find(&h.env, "room")->sid);
+    // On its way while the room is deleted.
+    Livekit__DeleteRoomRequest m = LIVEKIT__DELETE_ROOM_REQUEST__INIT;
+    LK_SET_STR(&m, room, "room");
+    h.signal_us = MS(3);
+    (void)room_harness_api(&h, ROOM_API_DELETE_ROOM, "room", &m.base);
+    struct room_client *const b = join_as("bob", false);
+    run(S(1));
+    assert_true(a->left);
+    assert_int_equal(a->leave_reason, DISCONNECT_ROOM_DELETED);
+    assert_true(b->joined && room_client_active(b));
+    assert_string_not_equal(room_find(&h.env, "room")->sid, sid);
+    assert_int_equal(h.rooms_ended, 1);
+    (void)room_harness_api(&h, ROOM_API_DELETE_ROOM, "nowhere", &m.base);
+    assert_refused("not_found", "requested room does not exist");
+    end_calls();
+}
+
+// ---- participants ---------------------------------------------------------------------------
+
+static void get(const char *room, const char *identity)
+{
+    Livekit__RoomParticipantIdentity m = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
+    LK_SET_STR(&m, room, room);
+    LK_SET_STR(&m, identity, identity);
+    (void)room_harness_api(&h, ROOM_API_GET_PARTICIPANT, room, &m.base);
+}
+
+static void participants_are_shown_with_all_they_have(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    (void)room_client_join(&h, &(struct room_client_conf){.identity = "ghost", .hidden = true});
+    run(S(1));
+    struct room_sender *const mic = room_client_publish(a, ROOM_AUDIO);
+    run(S(1));
+    get("room", "alice");
+    const Livekit__ParticipantInfo *const p = answer(&livekit__participant_info__descriptor);
+    assert_int_equal(p->state, STATE_ACTIVE);
+    assert_string_equal(p->sid, a->sid);
+    assert_int_equal(p->n_tracks, 1);
+    assert_string_equal(p->tracks[0]->sid, mic->sid);
+    assert_true(p->is_publisher && p->permission->can_publish);
+    get("room", "zoe");
+    assert_refused("not_found", "participant does not exist");
+    get("nowhere", "alice");
+    assert_refused("not_found", "participant does not exist");
+    Livekit__ListParticipantsRequest m = LIVEKIT__LIST_PARTICIPANTS_REQUEST__INIT;
+    (void)room_harness_api(&h, ROOM_API_LIST_PARTICIPANTS, "room", &m.base);
+    const Livekit__ListParticipantsResponse *l =
+        answer(&livekit__list_participants_response__descriptor);
+    assert_int_equal(l->n_participants, 2); // hidden ones too
+    (void)room_harness_api(&h, ROOM_API_LIST_PARTICIPANTS, "nowhere", &m.base);
+    l = answer(&livekit__list_participants_response__descriptor);
+    assert_int_equal(l->n_participants, 0);
+    end_calls();
+}
+
+static void removing_ends_the_session_and_tells_the_reason(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", false);
+    run(S(1));
+    Livekit__RoomParticipantIdentity m = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
+    LK_SET_STR(&m, identity, "bob");
+    (void)room_harness_api(&h, ROOM_API_REMOVE_PARTICIPANT, "room", &m.base);
+    (void)answer(&livekit__remove_participant_response__descriptor);
+    run(S(1));
+    assert_true(b->left && b->closed);
+    assert_int_equal(b->leave_reason, DISCONNECT_PARTICIPANT_REMOVED);
+    assert_int_equal(b->leave_action, LEAVE_DISCONNECT);
+    assert_state(a, "bob", STATE_DISCONNECTED);
+    assert_int_equal(room_client_peer(a, "bob")->reason, DISCONNECT_PARTICIPANT_REMOVED);
+    (void)room_harness_api(&h, ROOM_API_REMOVE_PARTICIPANT, "room", &m.base);
+    assert_refused("not_found", "participant does not exist");
+    end_calls();
+}
+
+static const Livekit__TrackInfo *mute(const char *identity, const char *sid, bool muted)
+{
+    Livekit__MuteRoomTrackRequest m = LIVEKIT__MUTE_ROOM_TRACK_REQUEST__INIT;
+    LK_SET_STR(&m, identity, identity);
+    LK_SET_STR(&m, track_sid, sid);
+    LK_SET(&m, muted, muted);
+    (void)room_harness_api(&h, ROOM_API_MUTE_PUBLISHED_TRACK, "room", &m.base);
+    if (h.api.error[0] != 0) {
+        return NULL;
+    }
+    const Livekit__MuteRoomTrackResponse *const r =
+        answer(&livekit__mute_room_track_response__descriptor);
+    return r->track;
+}
+
+static void muting_reaches_the_publisher_and_everybody(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", true);
+    run(S(1));
+    struct room_sender *const mic = room_client_publish(a, ROOM_AUDIO);
+    run(S(1));
+    assert_true(flow(b, mic, S(1)) > 20);
+    const Livekit__TrackInfo *t = mute("alice", mic->sid, true);
+    assert_true(t != NULL && t->muted);
+    assert_string_equal(t->sid, mic->sid);
+    run(S(1));
+    assert_int_equal(a->mutes, 1);
+    assert_true(room_client_peer(b, "alice")->tracks[0].muted);
+    assert_true(room_client_peer(a, "alice")->tracks[0].muted); // its own, after it was asked
+    assert_int_equal(flow(b, mic, S(1)), 0);
+    // Once more: the client is asked again, nobody else is told.
+    unsigned const updates = b->updates;
+    (void)mute("alice", mic->sid, true);
+    run(S(1));
+    assert_int_equal(a->mutes, 2);
+    assert_int_equal(b->updates, updates);
+    // An unknown track: the client is not bothered.
+    assert_null(mute("alice", "TR_nope", true));
+    assert_string_equal(h.api.error, "");
+    run(S(1));
+    assert_int_equal(a->mutes, 2);
+    (void)mute("zoe", mic->sid, true);
+    assert_refused("not_found", "participant does not exist");
+    // Unmuting somebody's microphone takes a setting.
+    (void)mute("alice", mic->sid, false);
+    assert_refused("failed_precondition", "remote unmute not enabled");
+    h.conf.remote_unmute = true;
+    t = mute("alice", mic->sid, false);
+    assert_true(t != NULL && !t->muted);
+    run(S(1));
+    assert_true(flow(b, mic, S(1)) > 20);
+    end_calls();
+}
+
+static void subscribe(const char *identity, const char *sid, bool on, bool by_participant)
+{
+    Livekit__UpdateSubscriptionsRequest m = LIVEKIT__UPDATE_SUBSCRIPTIONS_REQUEST__INIT;
+    Livekit__ParticipantTracks pt = LIVEKIT__PARTICIPANT_TRACKS__INIT;
+    Livekit__ParticipantTracks *list[] = {&pt};
+    char *sids[] = {lk_unconst_str(sid)};
+    LK_SET_STR(&m, identity, identity);
+    LK_SET(&m, subscribe, on);
+    pt.track_sids = sids;
+    pt.n_track_sids = 1;
+    if (by_participant) {
+        m.participant_tracks = list;
+        m.n_participant_tracks = 1;
+    } else {
+        m.track_sids = sids;
+        m.n_track_sids = 1;
+    }
+    (void)room_harness_api(&h, ROOM_API_UPDATE_SUBSCRIPTIONS, "room", &m.base);
+}
+
+static void subscriptions_of_others_are_changed(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", false);
+    run(S(1));
+    struct room_sender *const cam = room_client_publish(a, ROOM_VIDEO);
+    run(S(2));
+    assert_true(flow(b, cam, S(1)) > 20);
+    subscribe("bob", cam->sid, false, false);
+    (void)answer(&livekit__update_subscriptions_response__descriptor);
+    run(S(2));
+    assert_int_equal(flow(b, cam, S(1)), 0);
+    subscribe("bob", cam->sid, true, true);
+    (void)answer(&livekit__update_subscriptions_response__descriptor);
+    run(S(2));
+    assert_true(flow(b, cam, S(1)) > 20);
+    subscribe("zoe", cam->sid, true, true);
+    assert_refused("not_found", "participant does not exist");
+    end_calls();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_existing_room_is_returned_unchanged),
+        TEST(empty_and_departure_timeouts),
+        TEST(dependents_keep_no_room_alive),
+        TEST(a_room_with_a_dependent_only_ends_as_an_empty_one),
+        TEST(a_deleted_room_is_made_anew_by_the_next_join),
+        TEST(participants_are_shown_with_all_they_have),
+        TEST(removing_ends_the_session_and_tells_the_reason),
+        TEST(muting_reaches_the_publisher_and_everybody),
+        TEST(subscriptions_of_others_are_changed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
