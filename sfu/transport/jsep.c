@@ -280,6 +280,35 @@ size_t jsep_count_free(const struct jsep *j, enum jsep_kind kind)
     return n;
 }
 
+// Ours to offer, made for sending, and carrying nothing (any more).
+static bool is_idle(const struct jsep_transceiver *t, enum jsep_kind kind)
+{
+    return t->kind == kind && t->local && !t->stopped && t->sender == NULL && !t->j->cfg.no_reuse &&
+           !jsep_wants_recv_(t);
+}
+
+size_t jsep_count_freeing(const struct jsep *j, enum jsep_kind kind)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->count; i++) {
+        const struct jsep_transceiver *const t = j->order[i];
+        bool const answered = !t->local && t->kind == kind && !t->stopped && t->sender == NULL &&
+                              !t->published && (t->remote_direction & SDP_RECVONLY) != 0;
+        n += (answered || is_idle(t, kind)) && (t->had_sender || t->offered_sender) ? 1 : 0;
+    }
+    return n;
+}
+
+size_t jsep_count_reusable(const struct jsep *j, enum jsep_kind kind)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->count; i++) {
+        const struct jsep_transceiver *const t = j->order[i];
+        n += is_idle(t, kind) && !t->had_sender && !t->offered_sender ? 1 : 0;
+    }
+    return n;
+}
+
 static bool mid_taken(const struct jsep *j, const char *mid)
 {
     for (size_t i = 0; i < j->count; i++) {
@@ -316,10 +345,9 @@ static int add_section(struct jsep *j, enum jsep_kind kind, struct jsep_transcei
 
 int jsep_add_sender_section(struct jsep *j, enum jsep_kind kind, struct jsep_transceiver **ret)
 {
-    for (size_t i = 0; i < j->count && !j->cfg.no_reuse; i++) {
+    for (size_t i = 0; i < j->count; i++) {
         struct jsep_transceiver *const t = j->order[i];
-        if (t->kind == kind && t->local && !t->stopped && t->sender == NULL && !t->had_sender &&
-            !t->offered_sender && !jsep_wants_recv_(t)) {
+        if (is_idle(t, kind) && !t->had_sender && !t->offered_sender) {
             *ret = t;
             return 0;
         }

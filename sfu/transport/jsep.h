@@ -293,6 +293,13 @@ struct jsep_transceiver *jsep_by_mid(const struct jsep *j, struct bytes mid);
 struct jsep_transceiver *jsep_find_free(const struct jsep *j, enum jsep_kind kind);
 size_t jsep_count_free(const struct jsep *j, enum jsep_kind kind);
 
+// Sections of that kind whose sender was cleared and that become free (answerer) or reusable
+// (offerer) with the description that says so.
+size_t jsep_count_freeing(const struct jsep *j, enum jsep_kind kind);
+
+// Offerer: sections of that kind that jsep_add_sender_section would reuse.
+size_t jsep_count_reusable(const struct jsep *j, enum jsep_kind kind);
+
 // Offerer: a section for sending; reuses a free one of that kind unless config.no_reuse. Set the
 // sender on it next. -E2BIG: SDP_MAX_SECTIONS; -ENOMEM.
 int jsep_add_sender_section(struct jsep *j, enum jsep_kind kind,
