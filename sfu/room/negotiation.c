@@ -92,20 +92,18 @@ static void refuse(struct subscription *s)
     }
 }
 
-// Ends those whose section the client rejected; refused: it will not have the track, and is told.
-static void close_stopped_subscriptions(struct participant *p, bool refused)
+// Those whose section the client rejected, or gave to something else, need another one; refused: it
+// will not have the track, and is told.
+static void detach_stopped_subscriptions(struct participant *p, bool refused)
 {
-    struct subscription *s = NULL;
-    struct subscription *next = NULL;
-    HASH_ITER(hh, p->subscriptions, s, next)
-    {
+    for (struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
         if (s->section == NULL || !s->section->stopped) {
             continue;
         }
+        subscription_detach(s);
         if (refused) {
             refuse(s);
         }
-        subscription_close(s);
     }
 }
 
@@ -123,19 +121,71 @@ static void assign_free_sections(struct participant *p)
     }
 }
 
-// v0: adds sections to our next offer.
-static void add_sections(struct participant *p)
+// What the subscriptions of p need in sections, by kind (0 audio, 1 video).
+struct section_needs {
+    uint32_t waiting[2]; // subscriptions
+    uint32_t free[2];    // sections that may be taken now
+    uint32_t freeing[2]; // sections that are free once a description has said so
+    uint32_t room[2];    // sections that may be added
+};
+
+static uint32_t room_for(size_t used, uint32_t each)
 {
+    return used < NEGOTIATION_TEXT_MAX ? (uint32_t)(NEGOTIATION_TEXT_MAX - used) / each : 0;
+}
+
+static struct section_needs count_needs(const struct participant *p)
+{
+    struct section_needs n = {0};
+    const struct jsep *const j = participant_sending(p)->jsep;
+    for (const struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
+        n.waiting[kind_of(s) == JSEP_VIDEO] +=
+            s->state == SUBSCRIPTION_WAITING && !s->codec_refused;
+    }
+    size_t used = (size_t)p->sections_audio * NEGOTIATION_AUDIO_BYTES +
+                  (size_t)p->sections_video * NEGOTIATION_VIDEO_BYTES;
+    for (size_t i = 0; i < jsep_count(j); i++) {
+        used +=
+            jsep_at(j, i)->kind == JSEP_VIDEO ? NEGOTIATION_VIDEO_BYTES : NEGOTIATION_AUDIO_BYTES;
+    }
+    for (size_t k = 0; k < 2; k++) {
+        enum jsep_kind const kind = k == 1 ? JSEP_VIDEO : JSEP_AUDIO;
+        n.free[k] = (uint32_t)(p->v1 ? jsep_count_free(j, kind) : jsep_count_reusable(j, kind));
+        n.freeing[k] = (uint32_t)jsep_count_freeing(j, kind);
+        n.room[k] = room_for(used, k == 1 ? NEGOTIATION_VIDEO_BYTES : NEGOTIATION_AUDIO_BYTES);
+    }
+    return n;
+}
+
+// v0: adds sections to our next offer. One that the same offer frees is waited for, so that their
+// number does not grow with each change of subscriptions. True if some wait for that.
+static bool add_sections(struct participant *p)
+{
+    struct section_needs n = count_needs(p);
+    bool held = false;
     for (struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
-        struct jsep_transceiver *section = NULL;
-        if (s->state != SUBSCRIPTION_WAITING || s->codec_refused ||
-            jsep_add_sender_section(p->subscriber->jsep, kind_of(s), &section) < 0) {
+        if (s->state != SUBSCRIPTION_WAITING || s->codec_refused) {
             continue;
         }
-        if (subscription_assign(s, section) == -ENOTSUP) {
+        size_t const k = kind_of(s) == JSEP_VIDEO;
+        if (n.free[k] > 0) {
+            n.free[k]--;
+        } else if (n.freeing[k] > 0) {
+            n.freeing[k]--;
+            held = true;
+            continue;
+        } else if (n.room[k] > 0) {
+            n.room[k]--;
+        } else {
+            continue;
+        }
+        struct jsep_transceiver *section = NULL;
+        if (jsep_add_sender_section(p->subscriber->jsep, kind_of(s), &section) == 0 &&
+            subscription_assign(s, section) == -ENOTSUP) {
             refuse(s);
         }
     }
+    return held;
 }
 
 // A description is finished: what it carries may flow.
@@ -144,36 +194,66 @@ static void start_assigned(struct participant *p)
     for (struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
         if (s->state == SUBSCRIPTION_ASSIGNED && s->section->sender_live &&
             subscription_start(s) == -ENOTSUP) {
-            s->section->send_owner = HANDLE_NONE;
-            jsep_transceiver_clear_sender(s->section);
-            s->section = NULL;
-            s->state = SUBSCRIPTION_WAITING;
+            subscription_detach(s);
             refuse(s);
         }
     }
 }
 
+static uint32_t missing(uint32_t waiting, uint32_t have, uint32_t asked, uint32_t room)
+{
+    uint32_t const more = waiting > have ? waiting - have : 0;
+    return more > asked ? MIN(more - asked, room) : 0;
+}
+
 // v1: sections that are still missing are asked for (livekit-protocol 4.4).
 static void ask_for_sections(struct participant *p, bool always)
 {
-    uint32_t missing[2] = {0, 0};
-    for (const struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
-        if (s->state == SUBSCRIPTION_WAITING && !s->codec_refused) {
-            missing[kind_of(s) == JSEP_VIDEO]++;
-        }
-    }
-    uint32_t const free_audio = (uint32_t)jsep_count_free(p->publisher->jsep, JSEP_AUDIO);
-    uint32_t const free_video = (uint32_t)jsep_count_free(p->publisher->jsep, JSEP_VIDEO);
-    uint32_t const audios = missing[0] > free_audio ? missing[0] - free_audio : 0;
-    uint32_t const videos = missing[1] > free_video ? missing[1] - free_video : 0;
-    uint32_t const more_audios = audios > p->sections_audio ? audios - p->sections_audio : 0;
-    uint32_t const more_videos = videos > p->sections_video ? videos - p->sections_video : 0;
-    if (!always && more_audios == 0 && more_videos == 0) {
+    struct section_needs const n = count_needs(p);
+    uint32_t const audios =
+        missing(n.waiting[0], n.free[0] + n.freeing[0], p->sections_audio, n.room[0]);
+    // What audio takes is not there for video.
+    uint32_t const taken =
+        (audios * NEGOTIATION_AUDIO_BYTES + NEGOTIATION_VIDEO_BYTES - 1) / NEGOTIATION_VIDEO_BYTES;
+    uint32_t const videos = missing(n.waiting[1], n.free[1] + n.freeing[1], p->sections_video,
+                                    n.room[1] > taken ? n.room[1] - taken : 0);
+    if (!always && audios == 0 && videos == 0) {
         return;
     }
-    p->sections_audio += more_audios;
-    p->sections_video += more_videos;
-    signal_send_sections_requirement(p, more_audios, more_videos);
+    p->sections_audio += audios;
+    p->sections_video += videos;
+    p->negotiated_at = p->room->env->now;
+    signal_send_sections_requirement(p, audios, videos);
+}
+
+// Whether another description would bring a subscription further.
+static bool can_progress(const struct participant *p)
+{
+    struct section_needs const n = count_needs(p);
+    for (size_t k = 0; k < 2; k++) {
+        uint32_t const asked = k == 1 ? p->sections_video : p->sections_audio;
+        if (n.waiting[k] > 0 && n.free[k] + n.freeing[k] + n.room[k] + asked > 0) {
+            return true;
+        }
+    }
+    for (const struct subscription *s = p->subscriptions; s != NULL; s = s->hh.next) {
+        if (s->state == SUBSCRIPTION_ASSIGNED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// v1, after an answer: what it could not carry needs another one; what it said needs none.
+static void look_for_more(struct participant *p)
+{
+    timer_heap_cancel(p->room->env->timers, &p->negotiation);
+    struct section_needs const n = count_needs(p);
+    if (jsep_needs_negotiation(p->publisher->jsep) || (n.waiting[0] > 0 && n.free[0] > 0) ||
+        (n.waiting[1] > 0 && n.free[1] > 0)) {
+        negotiation_request(p);
+    }
+    ask_for_sections(p, false);
 }
 
 // ---- client offers --------------------------------------------------------------------------
@@ -201,7 +281,7 @@ static void answer(struct participant *p, uint32_t id, const struct jsep_applied
     publish_matched(p);
     if (p->v1) {
         start_assigned(p);
-        ask_for_sections(p, false);
+        look_for_more(p);
     }
 }
 
@@ -219,7 +299,7 @@ void negotiation_offer(struct participant *p, const char *sdp, uint32_t id)
     p->sections_audio = 0;
     p->sections_video = 0;
     if (p->v1) {
-        close_stopped_subscriptions(p, false);
+        detach_stopped_subscriptions(p, false);
         (void)subscription_reconcile(p);
     }
     close_stopped_publications(p);
@@ -256,7 +336,8 @@ static void offer(struct participant *p)
         p->negotiate_again = true;
         return;
     }
-    add_sections(p);
+    p->negotiate_again = add_sections(p);
+    p->negotiated_at = p->room->env->now;
     struct dynbuf text;
     dynbuf_init(&text, JSEP_MAX_TEXT);
     const char *const sdp = jsep_create_offer(t->jsep, &text) == 0 ? dynbuf_cstr(&text) : NULL;
@@ -292,7 +373,7 @@ void negotiation_answer(struct participant *p, const char *sdp, uint32_t id)
     }
     p->offer_pending = false;
     timer_heap_cancel(p->room->env->timers, &p->negotiation);
-    close_stopped_subscriptions(p, true);
+    detach_stopped_subscriptions(p, true);
     start_assigned(p);
     if (p->negotiate_again || jsep_needs_negotiation(t->jsep)) {
         p->negotiate_again = false;
@@ -329,7 +410,7 @@ void negotiation_restart_subscriber(struct participant *p)
 
 // ---- pace -----------------------------------------------------------------------------------
 
-void negotiation_request(struct participant *p)
+static void request_in(struct participant *p, int64_t delay_ms)
 {
     struct room_env *const env = p->room->env;
     if (p->closing || participant_sending(p) == NULL) {
@@ -339,14 +420,35 @@ void negotiation_request(struct participant *p)
         p->negotiate_again = true;
         return;
     }
+    mono_t const paced = mono_add_ms(p->negotiated_at, NEGOTIATION_INTERVAL_MS);
     timer_heap_set_sooner(env->timers, &p->negotiation,
-                          mono_add_ms(env->now, NEGOTIATION_DELAY_MS));
+                          mono_max(mono_add_ms(env->now, delay_ms), paced));
+}
+
+void negotiation_request(struct participant *p)
+{
+    request_in(p, NEGOTIATION_DELAY_MS);
+}
+
+void negotiation_request_after_end(struct participant *p)
+{
+    request_in(p, NEGOTIATION_END_DELAY_MS);
+}
+
+void negotiation_retry(struct participant *p)
+{
+    if (participant_sending(p) != NULL && !p->offer_pending && can_progress(p)) {
+        negotiation_request(p);
+    }
 }
 
 void negotiation_timeout(struct participant *p)
 {
     if (p->offer_pending) {
-        fail_session(p);
+        // A client without a socket cannot answer: its resume brings a new offer.
+        if (!handle_is_none(p->session)) {
+            fail_session(p);
+        }
         return;
     }
     if (!p->v1) {

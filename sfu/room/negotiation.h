@@ -15,11 +15,34 @@
 // round (livekit: 10 ms).
 #define NEGOTIATION_DELAY_MS 10
 
+// After the end of a subscription there is more time: often another one follows (livekit's recordings:
+// 200 ms).
+#define NEGOTIATION_END_DELAY_MS 200
+
+// Rounds of one client are at least this far apart, whatever comes and goes (livekit
+// pkg/rtc/transport.go: negotiationFrequency): hundreds of tracks that appear one by one cost a few
+// rounds a second.
+#define NEGOTIATION_INTERVAL_MS 150
+
+// Text of one section in a description, at most: Chromium offers 4.9 KB for video and 0.9 KB for
+// audio. All sections of a connection together stay below what a signalling message may hold (2 MiB,
+// the identifiers of mid_to_track_id included): 400 videos, or 300 with 300 audios. Subscriptions
+// beyond that wait until others end, and their clients are told (SE_UNKNOWN).
+#define NEGOTIATION_VIDEO_BYTES 5000u
+#define NEGOTIATION_AUDIO_BYTES 1200u
+#define NEGOTIATION_TEXT_MAX 2000000u
+
 // An offer of ours that is not answered for this long ends the session (livekit: 15 s).
 #define NEGOTIATION_TIMEOUT_MS 15000
 
 // Something must be told by a new description. Coalesced.
 void negotiation_request(struct participant *p);
+
+// A section has fallen silent: the same, without hurry.
+void negotiation_request_after_end(struct participant *p);
+
+// Subscriptions of p still have no section: the client is reminded, if that may help.
+void negotiation_retry(struct participant *p);
 
 // The client's offer on the publisher transport; answered before this returns. Unusable text is
 // ignored, as the original does.

@@ -11,9 +11,12 @@
 #include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
+#include "sfu/room/subscription_timer.h"
+#include "sfu/room/track_preference.h"
 
-// Timers of one participant: its own, negotiation, and two for each of two transports.
-#define PARTICIPANT_TIMERS 6
+// Timers of one participant: its own, negotiation, subscriptions, and two for each of two
+// transports.
+#define PARTICIPANT_TIMERS 7
 
 void participant_attributes_free(struct participant_attribute *v, size_t n)
 {
@@ -29,13 +32,8 @@ void participant_free(struct participant *p)
     if (p == NULL) {
         return;
     }
-    struct track_preference *pref = NULL;
-    struct track_preference *next = NULL;
-    HASH_ITER(hh, p->preferences, pref, next)
-    {
-        HASH_DEL(p->preferences, pref);
-        mem_free(pref);
-    }
+    track_preference_free_all(p);
+    subscription_permission_clear(&p->permitted);
     mem_free(p->identity);
     mem_free(p->name);
     mem_free(p->metadata);
@@ -99,6 +97,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->joined_at = env->wall;
     p->timer.kind = ROOM_TIMER_PARTICIPANT;
     p->negotiation.kind = ROOM_TIMER_NEGOTIATE;
+    p->subscription_timer.kind = ROOM_TIMER_SUBSCRIBE;
     HASH_ADD_KEYPTR(hh, room->participants, p->identity, strlen(p->identity), p);
     if (room_participant(room, p->identity) != p) {
         goto fail;
@@ -148,6 +147,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     p->subscriber = NULL;
     timer_heap_cancel(env->timers, &p->timer);
     timer_heap_cancel(env->timers, &p->negotiation);
+    timer_heap_cancel(env->timers, &p->subscription_timer);
     room_env_release_timers(env, PARTICIPANT_TIMERS);
     signal_send_close(p);
     (void)participant_set_session(p, HANDLE_NONE);
@@ -251,6 +251,7 @@ void participant_transport_connected(struct participant *p, struct pc_transport 
     // Once: a transport that comes back after a resume finds it ACTIVE.
     if (t == participant_primary(p) && p->state < PARTICIPANT_ACTIVE) {
         participant_set_state(p, PARTICIPANT_ACTIVE);
+        subscription_timer_active(p);
         room_event_participant(p, true);
     }
     if (p->state == PARTICIPANT_ACTIVE && !participant_is_cut_off(p)) {
@@ -266,9 +267,7 @@ void participant_transport_connected(struct participant *p, struct pc_transport 
             pc_transport_media_by(t, env->now);
         }
     }
-    if (subscription_reconcile(p)) {
-        negotiation_request(p);
-    }
+    (void)subscription_reconcile(p);
 }
 
 void participant_transport_failed(struct participant *p, struct pc_transport *t)

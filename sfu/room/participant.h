@@ -10,6 +10,7 @@
 
 #include "common/lk/sid.h"
 #include "sfu/room/room_env.h"
+#include "sfu/room/subscription_permission.h"
 
 struct pc_transport;
 struct published_track;
@@ -133,6 +134,12 @@ struct participant {
     uint32_t track_count;
     struct subscription *subscriptions;   // hash by track handle
     struct track_preference *preferences; // hash by track sid
+    // Who may subscribe to its tracks.
+    struct subscription_permission permitted;
+    // ROOM_TIMER_SUBSCRIBE; the flag: a subscription could not be made for lack of memory.
+    struct timer subscription_timer;
+    bool reconcile_again;
+    mono_t negotiated_at; // last round that we began
 
     struct timer timer;       // ROOM_TIMER_PARTICIPANT
     struct timer negotiation; // ROOM_TIMER_NEGOTIATE

@@ -12,7 +12,9 @@
 #include "sfu/room/room_event.h"
 #include "sfu/room/room_update.h"
 #include "sfu/room/signal_send.h"
+#include "sfu/room/stream_state.h"
 #include "sfu/room/subscription.h"
+#include "sfu/room/track_preference.h"
 
 int published_track_new(struct participant *p, const struct track_info *info,
                         struct published_track **ret)
@@ -69,8 +71,11 @@ void published_track_close(struct published_track *t)
         struct subscription *const sub = subscription_find(s, t);
         if (sub != NULL) {
             subscription_close(sub);
-            negotiation_request(s);
+            if (!p->closing) {
+                negotiation_request(s);
+            }
         }
+        track_preference_forget(s, t->info.sid);
     }
     for (size_t i = 0; i < ARRAY_LEN(t->media); i++) {
         track_media_close(&t->media[i]);
@@ -172,10 +177,13 @@ void published_track_set_muted(struct published_track *t, bool muted)
     t->info.muted = muted;
     struct room_env *const env = t->publisher->room->env;
     for (size_t k = 0; k < ARRAY_LEN(t->media); k++) {
-        const struct track_media *const m = &t->media[k];
+        struct track_media *const m = &t->media[k];
         for (uint32_t i = 0; i < m->output_count; i++) {
             down_track_set_publisher_muted(m->outputs[i].down_track, env->now, muted);
             pc_transport_media_by(m->outputs[i].transport, env->now);
+        }
+        if (!muted) {
+            stream_state_unmuted(m);
         }
     }
     if (t->state == TRACK_PUBLISHED) {

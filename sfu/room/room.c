@@ -11,6 +11,7 @@
 #include "sfu/room/room_update.h"
 #include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
+#include "sfu/room/subscription_timer.h"
 
 // Timers of a room: life, updates, speakers, quality, counters.
 #define ROOM_TIMERS 5
@@ -250,6 +251,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_RPC:
         rpc_call_timeout(t);
+        return;
+    case ROOM_TIMER_SUBSCRIBE:
+        subscription_timer_expired(CONTAINER_OF(t, struct participant, subscription_timer));
         return;
     case ROOM_TIMER_PC:
         pc_transport_timeout(CONTAINER_OF(t, struct pc_transport, timer));

@@ -83,9 +83,7 @@ static void on_subscription(struct participant *p, const Livekit__UpdateSubscrip
             subscription_set_desired(p, pt->track_sids[k], req->subscribe);
         }
     }
-    if (subscription_reconcile(p)) {
-        negotiation_request(p);
-    }
+    (void)subscription_reconcile(p);
 }
 
 static void on_track_setting(struct participant *p, const Livekit__UpdateTrackSettings *req)
@@ -130,8 +128,7 @@ static void on_sync_state(struct participant *p, const Livekit__SyncState *req)
         return;
     }
     for (size_t i = 0; i < req->n_track_sids_disabled; i++) {
-        subscription_set_settings(p, req->track_sids_disabled[i], true,
-                                  LIVEKIT__VIDEO_QUALITY__HIGH, 0, 0, 0);
+        subscription_set_disabled(p, req->track_sids_disabled[i]);
     }
     if (req->subscription != NULL) {
         on_subscription(p, req->subscription);
@@ -165,6 +162,9 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION:
         on_subscription(p, req->subscription);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION_PERMISSION:
+        subscription_permission_request(p, req->subscription_permission);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRACK_SETTING:
         on_track_setting(p, req->track_setting);

@@ -9,66 +9,87 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
 #include "sfu/room/router.h"
-#include "sfu/room/signal_send.h"
+#include "sfu/room/stream_state.h"
+#include "sfu/room/subscription_permission.h"
+#include "sfu/room/subscription_timer.h"
+#include "sfu/room/track_preference.h"
 #include "sfu/transport/peer_connection.h"
 
 // ---- preferences ----------------------------------------------------------------------------
 
-static struct track_preference *find_preference(struct participant *p, const char *sid)
-{
-    struct track_preference *pref = NULL;
-    HASH_FIND(hh, p->preferences, sid, strlen(sid), pref);
-    return pref;
-}
-
-// Finds or makes one; NULL if the client has spoken about too many, the sid is none, or without
-// memory.
-static struct track_preference *need_preference(struct participant *p, const char *sid)
-{
-    struct track_preference *pref = find_preference(p, sid);
-    if (pref != NULL || !sid_has_prefix(sid, SID_TRACK) || strlen(sid) >= SID_SIZE ||
-        HASH_COUNT(p->preferences) >= TRACK_PREFERENCES_MAX) {
-        return pref;
-    }
-    pref = NEW(struct track_preference);
-    if (pref == NULL) {
-        return NULL;
-    }
-    (void)snprintf(pref->sid, sizeof(pref->sid), "%s", sid);
-    HASH_ADD_KEYPTR(hh, p->preferences, pref->sid, strlen(pref->sid), pref);
-    if (find_preference(p, sid) != pref) {
-        mem_free(pref);
-        return NULL;
-    }
-    return pref;
-}
-
 void subscription_set_desired(struct participant *p, const char *track_sid, bool desired)
 {
-    struct track_preference *const pref = need_preference(p, track_sid);
-    if (pref != NULL) {
-        pref->has_desired = true;
-        pref->desired = desired;
+    struct track_preference *const pref = track_preference_need(p, track_sid);
+    if (pref == NULL) {
+        return;
+    }
+    pref->has_desired = true;
+    pref->desired = desired;
+    struct published_track *const t = room_track(p->room, track_sid);
+    struct subscription *const s = t != NULL ? subscription_find(p, t) : NULL;
+    if (desired && s != NULL && s->codec_refused) {
+        // Asked for once more: it may have another codec now.
+        s->codec_refused = false;
+        negotiation_request(p);
+    }
+}
+
+static void settle_later(struct participant *p, struct track_preference *pref)
+{
+    if (mono_is_never(pref->apply_at)) {
+        pref->apply_at = mono_add_ms(p->room->env->now, TRACK_PREFERENCE_SETTLE_MS);
+        subscription_timer_by(p, pref->apply_at);
     }
 }
 
 void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled,
                                uint8_t quality, uint32_t width, uint32_t height, uint32_t fps)
 {
-    struct track_preference *const pref = need_preference(p, track_sid);
+    struct track_preference *const pref = track_preference_need(p, track_sid);
     if (pref == NULL) {
         return;
     }
+    bool const enabled = pref->has_settings && pref->disabled && !disabled;
     pref->has_settings = true;
     pref->disabled = disabled;
     pref->quality = quality;
     pref->width = width;
     pref->height = height;
     pref->fps = fps;
-    struct published_track *const t = room_track(p->room, track_sid);
+    // What is to be seen again must not wait; everything else may be one of several.
+    if (enabled) {
+        subscription_settings_settled(p, pref);
+    } else {
+        settle_later(p, pref);
+    }
+}
+
+void subscription_set_disabled(struct participant *p, const char *track_sid)
+{
+    struct track_preference *const pref = track_preference_need(p, track_sid);
+    if (pref == NULL) {
+        return;
+    }
+    if (!pref->has_settings) {
+        pref->quality = p->adaptive_stream ? 0 : 2; // LOW or HIGH, as at the start
+    }
+    pref->has_settings = true;
+    pref->disabled = true;
+    settle_later(p, pref);
+}
+
+void subscription_settings_settled(struct participant *p, struct track_preference *pref)
+{
+    struct published_track *const t = room_track(p->room, pref->sid);
     struct subscription *const s = t != NULL ? subscription_find(p, t) : NULL;
-    if (s != NULL) {
-        subscription_apply_settings(s);
+    pref->apply_at = MONO_NEVER;
+    if (s == NULL || s->down_track == NULL) {
+        return;
+    }
+    bool const was_disabled = s->disabled;
+    subscription_apply_settings(s);
+    if (was_disabled && !s->disabled) {
+        stream_state_started(s);
     }
 }
 
@@ -103,7 +124,9 @@ void subscription_apply_settings(struct subscription *s)
     if (s->down_track == NULL || s->track->info.type != TRACK_VIDEO) {
         return;
     }
-    const struct track_preference *const pref = find_preference(s->subscriber, s->track->info.sid);
+    const struct track_preference *const pref =
+        track_preference_find(s->subscriber, s->track->info.sid);
+    s->disabled = pref != NULL && pref->has_settings && pref->disabled;
     if (pref != NULL && pref->has_settings) {
         down_track_set_max_layers(s->down_track, layer_for(s->track, pref),
                                   temporal_for_fps(pref->fps));
@@ -132,8 +155,28 @@ static bool wanted(struct participant *p, const struct published_track *t)
     if (!p->permission.can_subscribe || t->publisher == p || t->state != TRACK_PUBLISHED) {
         return false;
     }
-    const struct track_preference *const pref = find_preference(p, t->info.sid);
-    return pref != NULL && pref->has_desired ? pref->desired : p->auto_subscribe;
+    const struct track_preference *const pref = track_preference_find(p, t->info.sid);
+    if (pref != NULL && pref->has_desired) {
+        return pref->desired;
+    }
+    // Nobody is told of a hidden publisher, and clients drop tracks of people they do not know.
+    return p->auto_subscribe && !t->publisher->permission.hidden;
+}
+
+// p may not have t, or had it until now: it is told once.
+static void deny(struct participant *p, const struct published_track *t)
+{
+    struct track_preference *const pref = track_preference_need(p, t->info.sid);
+    if (pref != NULL && !pref->denied) {
+        pref->denied = true;
+        subscription_permission_tell(p, t, false);
+    }
+}
+
+static void try_again(struct participant *p)
+{
+    p->reconcile_again = true;
+    subscription_timer_by(p, mono_add_ms(p->room->env->now, SUBSCRIPTION_RETRY_MS));
 }
 
 static bool open_subscription(struct participant *p, struct published_track *t)
@@ -143,17 +186,29 @@ static bool open_subscription(struct participant *p, struct published_track *t)
     if (s == NULL || handle_table_add(&env->subscriptions, s, &s->handle) < 0) {
         mem_free(s);
         env->no_memory++;
+        try_again(p);
         return false;
     }
     s->subscriber = p;
     s->track = t;
     s->track_key = t->handle;
+    s->bind_by = MONO_NEVER;
     HASH_ADD(hh, p->subscriptions, track_key, sizeof(s->track_key), s);
     if (subscription_find(p, t) != s) {
         (void)handle_table_remove(&env->subscriptions, s->handle);
         mem_free(s);
         env->no_memory++;
+        try_again(p);
         return false;
+    }
+    struct track_preference *const pref = track_preference_find(p, t->info.sid);
+    if (pref != NULL) {
+        pref->denied = false;
+    }
+    subscription_permission_tell(p, t, true);
+    if (p->state == PARTICIPANT_ACTIVE) {
+        s->bind_by = mono_add_ms(env->now, SUBSCRIPTION_BIND_MS);
+        subscription_timer_by(p, mono_add_ms(env->now, SUBSCRIPTION_RETRY_MS));
     }
     return true;
 }
@@ -166,46 +221,53 @@ static void leave_outputs(struct pc_transport *t, struct subscription *s)
     }
 }
 
+void subscription_detach(struct subscription *s)
+{
+    struct participant *const p = s->subscriber;
+    if (s->down_track != NULL) {
+        struct track_media *const media = s->media;
+        track_media_remove_output(media, s);
+        leave_outputs(participant_sending(p), s);
+        down_track_free(s->down_track);
+        s->down_track = NULL;
+        s->media = NULL;
+        track_media_update_needed(media);
+        audience_left(p, s->track->publisher);
+    }
+    if (s->section != NULL) {
+        s->section->send_owner = HANDLE_NONE;
+        jsep_transceiver_clear_sender(s->section);
+        s->section = NULL;
+        negotiation_request_after_end(p);
+    }
+    s->state = SUBSCRIPTION_WAITING;
+}
+
 void subscription_close(struct subscription *s)
 {
     if (s == NULL) {
         return;
     }
     struct participant *const p = s->subscriber;
-    struct room_env *const env = p->room->env;
-    struct pc_transport *const t = participant_sending(p);
-    const struct participant *const heard = s->down_track != NULL ? s->track->publisher : NULL;
-    if (s->down_track != NULL) {
-        struct track_media *const media = s->media;
-        track_media_remove_output(media, s);
-        leave_outputs(t, s);
-        down_track_free(s->down_track);
-        track_media_update_needed(media);
-    }
-    if (s->section != NULL) {
-        s->section->send_owner = HANDLE_NONE;
-        jsep_transceiver_clear_sender(s->section);
-    }
+    subscription_detach(s);
     HASH_DEL(p->subscriptions, s);
-    (void)handle_table_remove(&env->subscriptions, s->handle);
+    (void)handle_table_remove(&p->room->env->subscriptions, s->handle);
     mem_free(s);
-    if (heard != NULL) {
-        audience_left(p, heard);
-    }
 }
 
+// True if a subscription began. One that ends renegotiates by itself (subscription_close).
 static bool reconcile_one(struct participant *p, struct published_track *t)
 {
     struct subscription *const s = subscription_find(p, t);
     bool const want = wanted(p, t);
-    if (want && s == NULL) {
-        return open_subscription(p, t);
-    }
-    if (!want && s != NULL) {
+    bool const allowed = !want || subscription_permission_allows(t, p);
+    if (s != NULL && !(want && allowed)) {
         subscription_close(s);
-        return true;
     }
-    return false;
+    if (!allowed) {
+        deny(p, t);
+    }
+    return want && allowed && s == NULL && open_subscription(p, t);
 }
 
 bool subscription_reconcile(struct participant *p)
@@ -215,15 +277,18 @@ bool subscription_reconcile(struct participant *p)
     if (p->closing || participant_sending(p) == NULL) {
         return false;
     }
-    bool changed = false;
+    bool opened = false;
     for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
         struct published_track *t = NULL;
         DL_FOREACH(o->tracks, t)
         {
-            changed |= reconcile_one(p, t);
+            opened |= reconcile_one(p, t);
         }
     }
-    return changed;
+    if (opened) {
+        negotiation_request(p);
+    }
+    return opened;
 }
 
 void subscription_reconcile_track(struct published_track *t)
@@ -233,6 +298,15 @@ void subscription_reconcile_track(struct published_track *t)
             reconcile_one(p, t)) {
             negotiation_request(p);
         }
+    }
+}
+
+void subscription_reconcile_publisher(struct participant *p)
+{
+    struct published_track *t = NULL;
+    DL_FOREACH(p->tracks, t)
+    {
+        subscription_reconcile_track(t);
     }
 }
 
@@ -351,6 +425,17 @@ static int enter_outputs(struct pc_transport *t, struct subscription *s)
     return 0;
 }
 
+// livekit-protocol 4.9.1: an adaptive client says anew what is hidden once it has the track; a flag
+// from before could leave it dark for good.
+static void settings_at_bind(struct subscription *s)
+{
+    struct track_preference *const pref = track_preference_find(s->subscriber, s->track->info.sid);
+    if (pref != NULL) {
+        pref->disabled &= !s->subscriber->adaptive_stream;
+        pref->apply_at = MONO_NEVER;
+    }
+}
+
 int subscription_start(struct subscription *s)
 {
     struct pc_transport *const t = participant_sending(s->subscriber);
@@ -378,6 +463,7 @@ int subscription_start(struct subscription *s)
     }
     s->state = SUBSCRIPTION_LIVE;
     connection_quality_subscribe(s);
+    settings_at_bind(s);
     published_track_subscribed(s->track, s->subscriber);
     down_track_set_publisher_muted(s->down_track, env->now, s->track->info.muted);
     subscription_apply_settings(s);
@@ -386,6 +472,7 @@ int subscription_start(struct subscription *s)
         track_media_update_needed(media);
     }
     audience_joined(s);
+    stream_state_started(s);
     pc_transport_media_by(t, env->now);
     return 0;
 }

@@ -14,26 +14,13 @@
 #include "sfu/room/published_track.h"
 
 struct jsep_transceiver;
+struct track_preference;
 
 enum subscription_state {
     SUBSCRIPTION_WAITING,
     SUBSCRIPTION_ASSIGNED,
     SUBSCRIPTION_LIVE,
 };
-
-// What a client said about a track, kept also before and after there is a subscription.
-struct track_preference {
-    UT_hash_handle hh;
-    char sid[SID_SIZE];
-    bool has_desired, desired; // UpdateSubscription
-    bool has_settings;         // UpdateTrackSettings
-    bool disabled;
-    uint8_t quality;
-    uint32_t width, height, fps;
-};
-
-// Tracks one client may have spoken about; more are ignored.
-#define TRACK_PREFERENCES_MAX 1024
 
 struct subscription {
     UT_hash_handle hh;      // subscriber->subscriptions by track
@@ -50,25 +37,41 @@ struct subscription {
     struct track_media *media;     // LIVE: the codec of the track that it receives
     uint32_t output;               // index in media->outputs
     struct quality_meter quality;  // connection_quality.c
-    bool codec_refused;            // subscription_response was sent
+    bool codec_refused; // the client cannot take the track, and was told; WAITING for nothing
+    bool disabled;      // as the down track knows it
+    mono_t bind_by;     // the client is told if it is not LIVE by then; MONO_NEVER: was told
 };
 
 // ---- what is wanted -------------------------------------------------------------------------
 
 // Brings the subscriptions of p in line with what it wants and may have: creates missing ones, ends
-// others. The caller starts the negotiation (negotiation_request) if this returns true.
+// others, tells what is not permitted, and asks for the negotiation. True if one began.
 bool subscription_reconcile(struct participant *p);
 
 // The same for one track and all participants of the room, e.g. after it was published.
 void subscription_reconcile_track(struct published_track *t);
 
-// UpdateSubscription for one track sid.
+// The same for all tracks of a publisher, after its permissions changed.
+void subscription_reconcile_publisher(struct participant *p);
+
+// UpdateSubscription for one track sid; subscription_reconcile makes it so. Wanting a track that was
+// refused for its codec tries again.
 void subscription_set_desired(struct participant *p, const char *track_sid, bool desired);
 
-// UpdateTrackSettings for one track sid. Numbers as in the message; applied now and to a later
-// subscription.
+// UpdateTrackSettings for one track sid. Numbers as in the message; applied to the present
+// subscription once they have settled (TRACK_PREFERENCE_SETTLE_MS; at once when the track is no
+// longer disabled), and to a later one.
 void subscription_set_settings(struct participant *p, const char *track_sid, bool disabled,
                                uint8_t quality, uint32_t width, uint32_t height, uint32_t fps);
+
+// SyncState.track_sids_disabled: the other settings stay.
+void subscription_set_disabled(struct participant *p, const char *track_sid);
+
+// The settings of a track take effect now.
+void subscription_settings_settled(struct participant *p, struct track_preference *pref);
+
+// Takes it out of its section, back to WAITING: the client gave the section up.
+void subscription_detach(struct subscription *s);
 
 // Ends one; its section becomes free with the next description. Accepts NULL.
 void subscription_close(struct subscription *s);

@@ -101,6 +101,27 @@ void room_client_settings(struct room_client *c, const char *track_sid, bool dis
     room_client_request(c, &r);
 }
 
+void room_client_permit(struct room_client *c, const char *identity, const char *track_sid)
+{
+    Livekit__SubscriptionPermission u = LIVEKIT__SUBSCRIPTION_PERMISSION__INIT;
+    Livekit__TrackPermission t = LIVEKIT__TRACK_PERMISSION__INIT;
+    Livekit__TrackPermission *list[] = {&t};
+    char *sids[] = {lk_unconst(track_sid)};
+    bool const all = identity != NULL && strcmp(identity, "*") == 0;
+    LK_SET(&u, all_participants, all);
+    if (identity != NULL && !all) {
+        LK_SET_STR(&t, participant_identity, identity);
+        LK_SET(&t, all_tracks, track_sid == NULL);
+        t.track_sids = sids;
+        t.n_track_sids = track_sid != NULL;
+        u.track_permissions = list;
+        u.n_track_permissions = 1;
+    }
+    Livekit__SignalRequest r = request(LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION_PERMISSION);
+    r.subscription_permission = &u;
+    room_client_request(c, &r);
+}
+
 void room_client_mute(struct room_client *c, struct room_sender *s, bool muted)
 {
     Livekit__MuteTrackRequest m = LIVEKIT__MUTE_TRACK_REQUEST__INIT;

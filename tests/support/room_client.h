@@ -11,8 +11,8 @@
 #include "tests/support/room_stream.h"
 
 #define ROOM_CLIENT_PEERS 64
-#define ROOM_CLIENT_TRACKS 24 // of one peer
-#define ROOM_CLIENT_SENDERS 16
+#define ROOM_CLIENT_TRACKS 64 // of one peer
+#define ROOM_CLIENT_SENDERS 64
 
 struct room_client_conf {
     const char *identity;
@@ -24,6 +24,7 @@ struct room_client_conf {
     bool no_offer;      // like Firefox: nothing in the join request, the offer follows the answer
     bool silent;        // never answers or offers anything
     bool rejects_video; // v0: answers with port 0
+    bool no_sections;   // v1: offers nothing when it is asked for sections
     bool hidden, no_publish, no_subscribe, update_metadata;
     bool recorder, agent;
     uint32_t sources;          // can_publish_sources, bit n = TrackSource n
@@ -103,6 +104,10 @@ struct room_client {
     bool speaker_active;
     unsigned room_updates, track_unpublished;
     unsigned quality_updates;
+    unsigned subscription_refusals[3]; // subscription_response by SubscriptionError
+    unsigned permitted, withheld;      // subscription_permission_update, and the last one
+    char permission_sid[24];
+    unsigned streams_started; // stream_state_update
 };
 
 // Joins: the request goes out, nothing is waited for.
@@ -122,6 +127,9 @@ void room_client_leave(struct room_client *c);
 void room_client_subscribe(struct room_client *c, const char *track_sid, bool subscribe);
 void room_client_settings(struct room_client *c, const char *track_sid, bool disabled, int quality,
                           uint32_t width, uint32_t height);
+// SubscriptionPermission: only this identity may have the track (NULL: all tracks). identity NULL:
+// nobody; "*": everybody.
+void room_client_permit(struct room_client *c, const char *identity, const char *track_sid);
 void room_client_mute(struct room_client *c, struct room_sender *s, bool muted);
 
 // add_track and an offer with its section.

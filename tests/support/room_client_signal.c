@@ -221,6 +221,9 @@ static void on_requirement(struct room_client *c, const Livekit__MediaSectionsRe
         room_harness_violation(c->h, "media_sections_requirement in v0");
         return;
     }
+    if (c->conf.no_sections) {
+        return;
+    }
     if (!c->conf.silent) {
         add_sections(c, JSEP_AUDIO, m->num_audios);
         add_sections(c, JSEP_VIDEO, m->num_videos);
@@ -315,6 +318,26 @@ static void on_update(struct room_client *c, const Livekit__ParticipantUpdate *u
     }
 }
 
+static void on_permission_update(struct room_client *c,
+                                 const Livekit__SubscriptionPermissionUpdate *m)
+{
+    if (!sid_has_prefix(lk_str(m->participant_sid), SID_PARTICIPANT) ||
+        !sid_has_prefix(lk_str(m->track_sid), SID_TRACK)) {
+        room_harness_violation(c->h, "a permission about nothing");
+    }
+    (void)snprintf(c->permission_sid, sizeof(c->permission_sid), "%s", lk_str(m->track_sid));
+    c->permitted += m->allowed ? 1 : 0;
+    c->withheld += m->allowed ? 0 : 1;
+}
+
+static void on_stream_state(struct room_client *c, const Livekit__StreamStateUpdate *m)
+{
+    c->streams_started += (unsigned)m->n_stream_states;
+    if (!c->conf.v0) {
+        room_harness_violation(c->h, "stream_state_update in v1");
+    }
+}
+
 static void on_reconnect(struct room_client *c)
 {
     c->reconnected = true;
@@ -371,6 +394,13 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_RESPONSE:
         c->subscription_errors++;
+        c->subscription_refusals[(unsigned)m->subscription_response->err % 3]++;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_PERMISSION_UPDATE:
+        on_permission_update(c, m->subscription_permission_update);
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_STREAM_STATE_UPDATE:
+        on_stream_state(c, m->stream_state_update);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG:
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP:
