@@ -14,9 +14,9 @@
 #include "sfu/room/subscription_timer.h"
 #include "sfu/room/track_preference.h"
 
-// Timers of one participant: its own, negotiation, subscriptions, and two for each of two
+// Timers of one participant: its own, negotiation, subscriptions, data, and two for each of two
 // transports.
-#define PARTICIPANT_TIMERS 7
+#define PARTICIPANT_TIMERS 8
 
 void participant_attributes_free(struct participant_attribute *v, size_t n)
 {
@@ -98,6 +98,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->timer.kind = ROOM_TIMER_PARTICIPANT;
     p->negotiation.kind = ROOM_TIMER_NEGOTIATE;
     p->subscription_timer.kind = ROOM_TIMER_SUBSCRIBE;
+    p->data.timer.kind = ROOM_TIMER_DATA;
     HASH_ADD_KEYPTR(hh, room->participants, p->identity, strlen(p->identity), p);
     if (room_participant(room, p->identity) != p) {
         goto fail;
@@ -141,6 +142,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     }
     rpc_calls_participant_gone(p);
     close_tracks(p);
+    data_channels_close(p);
     pc_transport_close(p->publisher);
     pc_transport_close(p->subscriber);
     p->publisher = NULL;

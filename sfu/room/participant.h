@@ -9,6 +9,7 @@
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/participant.go.
 
 #include "common/lk/sid.h"
+#include "sfu/room/data_channels.h"
 #include "sfu/room/room_env.h"
 #include "sfu/room/subscription_permission.h"
 
@@ -143,6 +144,9 @@ struct participant {
 
     struct timer timer;       // ROOM_TIMER_PARTICIPANT
     struct timer negotiation; // ROOM_TIMER_NEGOTIATE
+
+    struct data_channels data;
+    uint32_t data_sequence; // data_router.c: of its last reliable packet
 
     // Active speakers (active_speaker.c): what was last told to others.
     float speaker_level;

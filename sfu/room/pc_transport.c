@@ -91,6 +91,7 @@ static void drain_events(struct pc_transport *t)
 {
     struct room_env *const env = t->env;
     struct peer_connection_event e;
+    bool sctp = false;
     while (peer_connection_poll_event(t->pc, &e)) {
         switch (e.kind) {
         case PEER_CONNECTION_EVENT_STATE:
@@ -109,9 +110,16 @@ static void drain_events(struct pc_transport *t)
             break;
         case PEER_CONNECTION_EVENT_SELECTED:
         case PEER_CONNECTION_EVENT_PEER_CLOSED:
+            break;
         case PEER_CONNECTION_EVENT_SCTP:
+            sctp = true;
+            data_channels_event(t, &e.sctp);
             break;
         }
+    }
+    if (sctp) {
+        // Reading opens the peer's window, and events are answered.
+        peer_connection_flush_sctp(t->pc, env->outbox);
     }
 }
 

@@ -261,5 +261,8 @@ void room_timer_expired(struct room_env *env, struct timer *t)
     case ROOM_TIMER_MEDIA:
         pc_transport_media_timeout(CONTAINER_OF(t, struct pc_transport, media));
         return;
+    case ROOM_TIMER_DATA:
+        data_channels_timeout(CONTAINER_OF(t, struct participant, data.timer));
+        return;
     }
 }

@@ -42,9 +42,18 @@ const char *room_env_sid(struct room_env *env, const char *prefix, char ret[stat
 const char *room_drop_name(enum room_drop d)
 {
     static const char *const names[ROOM_DROP_COUNT] = {
-        [ROOM_DROP_UNBOUND_SSRC] = "unbound_ssrc",     [ROOM_DROP_MALFORMED_RTP] = "malformed_rtp",
-        [ROOM_DROP_MALFORMED_RTCP] = "malformed_rtcp", [ROOM_DROP_BATCH_FULL] = "batch_full",
+        [ROOM_DROP_UNBOUND_SSRC] = "unbound_ssrc",
+        [ROOM_DROP_MALFORMED_RTP] = "malformed_rtp",
+        [ROOM_DROP_MALFORMED_RTCP] = "malformed_rtcp",
+        [ROOM_DROP_BATCH_FULL] = "batch_full",
         [ROOM_DROP_SSRC_LIMIT] = "ssrc_limit",
+        [ROOM_DROP_DATA_NOT_ALLOWED] = "data_not_allowed",
+        [ROOM_DROP_DATA_MALFORMED] = "data_malformed",
+        [ROOM_DROP_DATA_REPEATED] = "data_repeated",
+        [ROOM_DROP_DATA_TOO_LARGE] = "data_too_large",
+        [ROOM_DROP_DATA_NO_CHANNEL] = "data_no_channel",
+        [ROOM_DROP_DATA_HELD] = "data_held",
+        [ROOM_DROP_DATA_SLOW] = "data_slow",
     };
     return d < ROOM_DROP_COUNT ? names[d] : "unknown";
 }

@@ -51,6 +51,7 @@ enum room_timer_kind {
     ROOM_TIMER_SUBSCRIBE,   // struct participant: what becomes of its subscriptions
     ROOM_TIMER_PC,          // struct pc_transport: ICE, DTLS
     ROOM_TIMER_MEDIA,       // struct pc_transport: NACK, reports, key frames
+    ROOM_TIMER_DATA,        // struct participant: data channels that do not move
 };
 
 // A handshake step on its way to the pool. `transport` finds the owner again when it comes back.
@@ -67,6 +68,14 @@ enum room_drop {
     ROOM_DROP_MALFORMED_RTCP,
     ROOM_DROP_BATCH_FULL, // more packets of one track in a turn than a batch holds
     ROOM_DROP_SSRC_LIMIT,
+    // Data packets, once a receiver:
+    ROOM_DROP_DATA_NOT_ALLOWED, // sender without canPublishData, or not for this kind of packet
+    ROOM_DROP_DATA_MALFORMED,
+    ROOM_DROP_DATA_REPEATED, // sent again after a resume
+    ROOM_DROP_DATA_TOO_LARGE,
+    ROOM_DROP_DATA_NO_CHANNEL, // receiver has none of that kind
+    ROOM_DROP_DATA_HELD,       // more than is held for a receiver that is still joining
+    ROOM_DROP_DATA_SLOW,       // receiver does not keep up
     ROOM_DROP_COUNT,
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/room/signal_send.h"
 
+#include "sfu/room/data_router.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/signal_post.h"
@@ -57,6 +58,7 @@ void signal_send_reconnect(struct participant *p)
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__ReconnectResponse r = LIVEKIT__RECONNECT_RESPONSE__INIT;
     r.server_info = proto_map_server(p->room->env, &a);
+    LK_SET(&r, last_message_seq, data_router_last_sequence(p));
     if (r.server_info != NULL) {
         Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT);
         rsp.reconnect = &r;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/transport/data_channel.h"
 
-void data_channels_init(struct data_channels *c, bool dtls_client)
+void data_channel_table_init(struct data_channel_table *c, bool dtls_client)
 {
-    *c = (struct data_channels){.ids_even = dtls_client};
+    *c = (struct data_channel_table){.ids_even = dtls_client};
 }
 
-static bool id_is_ours(const struct data_channels *c, uint16_t id)
+static bool id_is_ours(const struct data_channel_table *c, uint16_t id)
 {
     return (id % 2 == 0) == c->ids_even;
 }
 
-static struct data_channel *find_free(struct data_channels *c)
+static struct data_channel *find_free(struct data_channel_table *c)
 {
     for (size_t i = 0; i < DATA_CHANNELS_MAX; i++) {
         if (c->list[i].state == DATA_CHANNEL_FREE) {
@@ -21,14 +21,14 @@ static struct data_channel *find_free(struct data_channels *c)
     return NULL;
 }
 
-int data_channels_open(struct data_channels *c, const struct data_channel_params *params,
-                       struct data_channel **ret)
+int data_channel_table_open(struct data_channel_table *c, const struct data_channel_params *params,
+                            struct data_channel **ret)
 {
     if (params->label.n > DATA_CHANNEL_LABEL_MAX || params->reliability_kind > DCEP_TIMED) {
         return -EINVAL;
     }
     uint16_t id = c->ids_even ? 0 : 1;
-    while (id < DATA_CHANNEL_IDS && data_channels_by_id(c, id) != NULL) {
+    while (id < DATA_CHANNEL_IDS && data_channel_table_by_id(c, id) != NULL) {
         id = (uint16_t)(id + 2);
     }
     struct data_channel *const ch = find_free(c);
@@ -52,10 +52,10 @@ int data_channels_open(struct data_channels *c, const struct data_channel_params
     return 0;
 }
 
-int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep_open *open,
-                         struct data_channel **ret)
+int data_channel_table_opened(struct data_channel_table *c, uint16_t id,
+                              const struct dcep_open *open, struct data_channel **ret)
 {
-    struct data_channel *ch = data_channels_by_id(c, id);
+    struct data_channel *ch = data_channel_table_by_id(c, id);
     if (id_is_ours(c, id) || (ch != NULL && !ch->opened_by_peer)) {
         return -EPROTO;
     }
@@ -85,7 +85,7 @@ int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep
     return 0;
 }
 
-struct data_channel *data_channels_by_id(struct data_channels *c, uint16_t id)
+struct data_channel *data_channel_table_by_id(struct data_channel_table *c, uint16_t id)
 {
     for (size_t i = 0; i < DATA_CHANNELS_MAX; i++) {
         if (c->list[i].state != DATA_CHANNEL_FREE && c->list[i].id == id) {
@@ -95,7 +95,7 @@ struct data_channel *data_channels_by_id(struct data_channels *c, uint16_t id)
     return NULL;
 }
 
-struct data_channel *data_channels_by_label(struct data_channels *c, struct bytes label)
+struct data_channel *data_channel_table_by_label(struct data_channel_table *c, struct bytes label)
 {
     for (size_t i = 0; i < DATA_CHANNELS_MAX; i++) {
         struct data_channel *const ch = &c->list[i];
@@ -106,7 +106,7 @@ struct data_channel *data_channels_by_label(struct data_channels *c, struct byte
     return NULL;
 }
 
-void data_channels_remove(struct data_channels *c, struct data_channel *ch)
+void data_channel_table_remove(struct data_channel_table *c, struct data_channel *ch)
 {
     (void)c;
     *ch = (struct data_channel){.state = DATA_CHANNEL_FREE};

@@ -53,27 +53,27 @@ struct data_channel {
     char label[DATA_CHANNEL_LABEL_MAX];
 };
 
-struct data_channels {
+struct data_channel_table {
     struct data_channel list[DATA_CHANNELS_MAX];
     bool ids_even; // ours; the peer has the others
 };
 
 // dtls_client: our ids are even (RFC 8832 section 6).
-void data_channels_init(struct data_channels *c, bool dtls_client);
+void data_channel_table_init(struct data_channel_table *c, bool dtls_client);
 
 // Opens one of ours with the lowest free id, in state CONNECTING. -ENOBUFS, -EINVAL (label over
 // DATA_CHANNEL_LABEL_MAX, reliability_kind unknown).
-int data_channels_open(struct data_channels *c, const struct data_channel_params *params,
-                       struct data_channel **ret) NODISCARD;
+int data_channel_table_open(struct data_channel_table *c, const struct data_channel_params *params,
+                            struct data_channel **ret) NODISCARD;
 
 // The peer's OPEN on stream id: in state OPEN. A repeated OPEN returns the same channel. -EPROTO:
 // an id of our parity or in use by us; -ENOBUFS: too many.
-int data_channels_opened(struct data_channels *c, uint16_t id, const struct dcep_open *open,
-                         struct data_channel **ret) NODISCARD;
+int data_channel_table_opened(struct data_channel_table *c, uint16_t id,
+                              const struct dcep_open *open, struct data_channel **ret) NODISCARD;
 
 // NULL if there is none.
-struct data_channel *data_channels_by_id(struct data_channels *c, uint16_t id);
-struct data_channel *data_channels_by_label(struct data_channels *c, struct bytes label);
+struct data_channel *data_channel_table_by_id(struct data_channel_table *c, uint16_t id);
+struct data_channel *data_channel_table_by_label(struct data_channel_table *c, struct bytes label);
 
 // Puts it back to FREE; its id may be given out again.
-void data_channels_remove(struct data_channels *c, struct data_channel *ch);
+void data_channel_table_remove(struct data_channel_table *c, struct data_channel *ch);

@@ -36,9 +36,10 @@ struct sctp_transport {
     void *user;
     enum sctp_state state;
     struct usrsctp_glue_assoc *assoc; // from start on
-    struct data_channels channels;
+    struct data_channel_table channels;
     uint32_t max_message;
     bool writable_wanted;
+    bool paused;                        // see sctp_transport_set_reading
     struct usrsctp_glue_packet *output; // handed out last
     struct event_node *handed_out;      // handed out last
     struct event_node *events;
@@ -197,7 +198,7 @@ static void begin_close(struct sctp_transport *t, struct data_channel *ch)
 
 static void on_reset(struct sctp_transport *t, uint16_t sid, bool ours)
 {
-    struct data_channel *const ch = data_channels_by_id(&t->channels, sid);
+    struct data_channel *const ch = data_channel_table_by_id(&t->channels, sid);
     if (ch == NULL) {
         return;
     }
@@ -210,7 +211,7 @@ static void on_reset(struct sctp_transport *t, uint16_t sid, bool ours)
     }
     if (ch->reset_sent && ch->reset_received) {
         push_simple(t, SCTP_EVENT_CHANNEL_CLOSED, sid, ch->opened_by_peer);
-        data_channels_remove(&t->channels, ch);
+        data_channel_table_remove(&t->channels, ch);
     }
     // usrsctp does one reset at a time: another channel may be waiting for its turn.
     flush_channels(t);
@@ -224,15 +225,15 @@ static void on_dcep(struct sctp_transport *t, uint16_t sid, struct bytes data)
         return;
     }
     if (m.type == DCEP_ACK) {
-        ch = data_channels_by_id(&t->channels, sid);
+        ch = data_channel_table_by_id(&t->channels, sid);
         if (ch != NULL && ch->state == DATA_CHANNEL_CONNECTING) {
             ch->state = DATA_CHANNEL_OPEN;
             push_simple(t, SCTP_EVENT_CHANNEL_OPEN, sid, false);
         }
         return;
     }
-    bool const known = data_channels_by_id(&t->channels, sid) != NULL;
-    int const e = data_channels_opened(&t->channels, sid, &m.open, &ch);
+    bool const known = data_channel_table_by_id(&t->channels, sid) != NULL;
+    int const e = data_channel_table_opened(&t->channels, sid, &m.open, &ch);
     if (e < 0) {
         // RFC 8832 section 6: the stream is closed. Not if it is one of ours that the peer confuses
         // with its own.
@@ -259,7 +260,7 @@ static void on_message(struct sctp_transport *t, uint16_t sid, uint32_t ppid, st
         .item = item,
         .joined = joined,
     };
-    bool deliver = data_channels_by_id(&t->channels, sid) != NULL;
+    bool deliver = data_channel_table_by_id(&t->channels, sid) != NULL;
     switch (ppid) {
     case DCEP_PPID_DCEP:
         on_dcep(t, sid, data);
@@ -354,7 +355,7 @@ static void on_dry(struct sctp_transport *t)
 static void process_items(struct sctp_transport *t)
 {
     struct usrsctp_glue_item *i = NULL;
-    while (t->assoc != NULL && (i = usrsctp_glue_take_item(t->assoc)) != NULL) {
+    while (t->assoc != NULL && !t->paused && (i = usrsctp_glue_take_item(t->assoc)) != NULL) {
         switch (i->kind) {
         case USRSCTP_GLUE_MESSAGE:
             on_data(t, i);
@@ -447,7 +448,7 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t re
     if (t->state != SCTP_STATE_NEW) {
         return -EPROTO;
     }
-    data_channels_init(&t->channels, dtls_client);
+    data_channel_table_init(&t->channels, dtls_client);
     t->max_message =
         remote_max_message == 0 ? SCTP_MAX_MESSAGE : MIN(remote_max_message, SCTP_MAX_MESSAGE);
     t->state = SCTP_STATE_CONNECTING;
@@ -470,6 +471,14 @@ void sctp_transport_input(struct sctp_transport *t, struct bytes packet)
             note_activity(t->hub);
         }
         usrsctp_glue_input(t->assoc, packet);
+        process_items(t);
+    }
+}
+
+void sctp_transport_set_reading(struct sctp_transport *t, bool on)
+{
+    t->paused = !on;
+    if (on) {
         process_items(t);
     }
 }
@@ -510,7 +519,7 @@ int sctp_transport_open_channel(struct sctp_transport *t, const struct data_chan
     if (t->state != SCTP_STATE_UP && t->state != SCTP_STATE_CONNECTING) {
         return -EPROTO;
     }
-    int const e = data_channels_open(&t->channels, params, &ch);
+    int const e = data_channel_table_open(&t->channels, params, &ch);
     if (e < 0) {
         return e;
     }
@@ -521,7 +530,7 @@ int sctp_transport_open_channel(struct sctp_transport *t, const struct data_chan
 
 int sctp_transport_close_channel(struct sctp_transport *t, uint16_t id)
 {
-    struct data_channel *const ch = data_channels_by_id(&t->channels, id);
+    struct data_channel *const ch = data_channel_table_by_id(&t->channels, id);
     if (ch == NULL) {
         return -ENOENT;
     }
@@ -531,19 +540,19 @@ int sctp_transport_close_channel(struct sctp_transport *t, uint16_t id)
 
 const struct data_channel *sctp_transport_channel(const struct sctp_transport *t, uint16_t id)
 {
-    return data_channels_by_id((struct data_channels *)(uintptr_t)&t->channels, id);
+    return data_channel_table_by_id((struct data_channel_table *)(uintptr_t)&t->channels, id);
 }
 
 const struct data_channel *sctp_transport_find_channel(const struct sctp_transport *t,
                                                        struct bytes label)
 {
-    return data_channels_by_label((struct data_channels *)(uintptr_t)&t->channels, label);
+    return data_channel_table_by_label((struct data_channel_table *)(uintptr_t)&t->channels, label);
 }
 
 int sctp_transport_send(struct sctp_transport *t, uint16_t id, bool binary, struct bytes message)
 {
     static const uint8_t zero[1];
-    const struct data_channel *const ch = data_channels_by_id(&t->channels, id);
+    const struct data_channel *const ch = data_channel_table_by_id(&t->channels, id);
     note_activity(t->hub);
     if (ch == NULL) {
         return -ENOENT;

@@ -88,6 +88,11 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client,
 // One SCTP packet (one record of DTLS application data). Drain output and events afterwards.
 void sctp_transport_input(struct sctp_transport *t, struct bytes packet);
 
+// Off: messages stay unread in the association, whose receive window closes, so that the peer stops
+// sending. Channels that open or close meanwhile are seen when reading goes on. On is the default;
+// poll events after switching it on, then drain output (the window opens).
+void sctp_transport_set_reading(struct sctp_transport *t, bool on);
+
 // The next packet to be sent as one DTLS record; false when there is none. Valid until the next
 // call on t.
 bool sctp_transport_next_output(struct sctp_transport *t, struct bytes *ret);

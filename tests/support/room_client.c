@@ -225,6 +225,8 @@ static struct access_token *make_token(struct room_client *c)
                 .can_publish = tristate_of(!f->no_publish),
                 .can_subscribe = tristate_of(!f->no_subscribe),
                 .can_update_own_metadata = tristate_of(f->update_metadata),
+                .can_publish_data = tristate_of(!f->no_publish_data),
+                .can_subscribe_metrics = tristate_of(f->metrics),
             },
     };
     claims.exp = h->env.wall.us / US_PER_S + 3600;
@@ -290,6 +292,7 @@ struct room_client *room_client_join(struct room_harness *h, const struct room_c
     c->conf = *conf;
     c->number = ++h->last_client;
     c->rng.s = c->number * 77;
+    room_data_init(&c->data);
     (void)snprintf(c->identity, sizeof(c->identity), "%s", conf->identity);
     (void)snprintf(c->room, sizeof(c->room), "%s", conf->room != NULL ? conf->room : "room");
     DL_APPEND(h->clients, c);
@@ -364,6 +367,7 @@ void room_client_free(struct room_client *c)
     }
     room_pc_free(c->publisher);
     room_pc_free(c->subscriber);
+    room_data_done(&c->data);
     mem_free(c);
 }
 
@@ -461,7 +465,7 @@ void room_clients_tick(struct room_harness *h)
     }
     for (struct sctp_transport *s = NULL; (s = sctp_hub_next_ready(h->client_hub)) != NULL;) {
         struct room_pc *const p = peer_connection_user(peer_connection_of_sctp(s));
-        peer_connection_flush_sctp(p->pc, &p->ep.out);
+        room_pc_sctp_ready(p);
     }
     struct room_client *c = NULL;
     DL_FOREACH(h->clients, c)

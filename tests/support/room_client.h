@@ -7,6 +7,7 @@
 #include "common/lk/livekit.h"
 #include "sfu/transport/jsep.h"
 #include "sfu/transport/peer_connection.h"
+#include "tests/support/room_data.h"
 #include "tests/support/room_harness.h"
 #include "tests/support/room_stream.h"
 
@@ -27,11 +28,14 @@ struct room_client_conf {
     bool no_sections;   // v1: offers nothing when it is asked for sections
     bool hidden, no_publish, no_subscribe, update_metadata;
     bool recorder, agent;
-    uint32_t sources;          // can_publish_sources, bit n = TrackSource n
-    const char *kind;          // of the token
-    const char *metadata;      // of the token
-    const char *join_metadata; // of the join request
-    int32_t protocol;          // 0: 17
+    uint32_t sources;              // can_publish_sources, bit n = TrackSource n
+    const char *kind;              // of the token
+    const char *metadata;          // of the token
+    const char *join_metadata;     // of the join request
+    bool no_publish_data, metrics; // token
+    // Data channels: none at all; without _data_track as Go's; one more that LiveKit does not know.
+    bool no_channels, go_channels, other_channel;
+    int32_t protocol; // 0: 17
 };
 
 struct room_peer {
@@ -108,6 +112,8 @@ struct room_client {
     unsigned permitted, withheld;      // subscription_permission_update, and the last one
     char permission_sid[24];
     unsigned streams_started; // stream_state_update
+    uint32_t last_message_seq; // of the last ReconnectResponse
+    struct room_data data;
 };
 
 // Joins: the request goes out, nothing is waited for.
@@ -166,3 +172,4 @@ bool room_pc_answer(struct room_pc *p, const char *sdp, struct dynbuf *out);
 void room_pc_input(struct room_pc *p, const struct vnet_datagram *d);
 mono_t room_pc_deadline(const struct room_pc *p);
 void room_pc_tick(struct room_pc *p);
+void room_pc_sctp_ready(struct room_pc *p);

@@ -147,15 +147,27 @@ static void route(struct room_pc *p, enum peer_connection_rx rx, struct bytes_mu
     }
 }
 
-static void advance(struct room_pc *p)
+static void take_events(struct room_pc *p)
 {
-    mono_t const now = p->client->h->now;
     struct peer_connection_event e;
+    bool sctp = false;
     while (peer_connection_poll_event(p->pc, &e)) {
         if (e.kind == PEER_CONNECTION_EVENT_STATE) {
             p->state = e.state;
+        } else if (e.kind == PEER_CONNECTION_EVENT_SCTP) {
+            sctp = true;
+            room_data_event(p, &e.sctp);
         }
     }
+    if (sctp) {
+        peer_connection_flush_sctp(p->pc, &p->ep.out);
+    }
+}
+
+static void advance(struct room_pc *p)
+{
+    mono_t const now = p->client->h->now;
+    take_events(p);
     struct bytes_mut b;
     mono_t arrival;
     enum peer_connection_rx rx;
@@ -167,11 +179,15 @@ static void advance(struct room_pc *p)
         dtls_work_run(work);
         peer_connection_finish_dtls_work(p->pc, now, work, &p->ep.out);
     }
-    while (peer_connection_poll_event(p->pc, &e)) {
-        if (e.kind == PEER_CONNECTION_EVENT_STATE) {
-            p->state = e.state;
-        }
-    }
+    take_events(p);
+}
+
+void room_pc_sctp_ready(struct room_pc *p)
+{
+    p->ep.now = p->client->h->now;
+    peer_connection_flush_sctp(p->pc, &p->ep.out);
+    advance(p);
+    outbox_flush(&p->ep.out);
 }
 
 void room_pc_input(struct room_pc *p, const struct vnet_datagram *d)

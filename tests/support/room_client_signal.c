@@ -338,8 +338,9 @@ static void on_stream_state(struct room_client *c, const Livekit__StreamStateUpd
     }
 }
 
-static void on_reconnect(struct room_client *c)
+static void on_reconnect(struct room_client *c, const Livekit__ReconnectResponse *m)
 {
+    c->last_message_seq = m->last_message_seq;
     c->reconnected = true;
     // livekit-client in v1 always restarts ICE; in v0 if its publisher connection is in use.
     if (c->publisher != NULL && !c->conf.silent) {
@@ -354,7 +355,7 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
         on_join(c, m->join);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT:
-        on_reconnect(c);
+        on_reconnect(c, m->reconnect);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER:
         on_answer(c, m->answer);

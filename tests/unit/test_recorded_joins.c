@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal room
-// SUPPORT: signal_bed room_harness room_client room_client_signal room_client_pc room_stream vnet
+// SUPPORT: signal_bed room_harness room_client room_client_signal room_client_pc room_data room_stream vnet
 // SUPPORT: media_model media_subscriber
 // COVERS: signal_codec
 //

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // REALTIME
 // LINK: worker
-// SUPPORT: room_live room_harness room_client room_client_signal room_client_pc room_stream vnet
+// SUPPORT: room_live room_harness room_client room_client_signal room_client_pc room_data room_stream vnet
 // SUPPORT: media_model media_subscriber
 // COVERS: udp_mux
 //

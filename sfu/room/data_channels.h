@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The data channels of a participant: which channel is which label, what waits to be sent, and who
+// has to slow down because of it.
+//
+//     SCTP event ──► data_channels_event ──► data_router (packets), data tracks
+//     data_channels_send ──► channel, or the queue of the receiver ──WRITABLE──► channel
+//
+// Everything for a participant goes over its primary transport (livekit-protocol 3.8.1): v1 the
+// only one, on the channels that the client opened; v0 the subscriber transport, on channels that
+// we open as soon as SCTP is up; v0 without canSubscribe the publisher transport. What comes in is
+// taken from any transport. Channels are known by their label, never by their number.
+//
+// Reliable messages are never dropped while the receiver keeps up: what SCTP does not take waits in
+// a queue of references. A queue over DATA_CONGESTED_BYTES stops the reading of whoever fills it,
+// so that SCTP's own window slows that sender down; a queue over DATA_QUEUE_MAX, or one that holds
+// senders up and hardly moves for DATA_STALL_MS, ends the receiver's session: it is sent
+// Leave{RECONNECT, STATE_MISMATCH} and comes back with empty queues, and nobody else suffers.
+// LiveKit's server drops a reader that is too slow likewise, but never slows the sender.
+//
+// Before the channel is open (a joiner's transport is still connecting, livekit-protocol 4.1)
+// reliable messages are held, the newest DATA_HOLD_MAX bytes for DATA_HOLD_MS, and sent in order
+// when it opens. LiveKit's server holds 2 s and 100 kB; joins over bad networks take longer.
+//
+// Unreliable messages are dropped and counted instead of waiting behind DATA_LOSSY_BYTES or
+// DATA_LOSSY_MS of others.
+//
+// Owner thread: the room's worker.
+
+#include "common/base/shared_buf.h"
+#include "common/base/timer_heap.h"
+
+struct participant;
+struct pc_transport;
+struct sctp_event;
+
+enum data_kind {
+    DATA_RELIABLE, // "_reliable": DataPacket
+    DATA_LOSSY,    // "_lossy": DataPacket
+    DATA_TRACK,    // "_data_track": data track packets
+    DATA_KIND_COUNT,
+};
+
+// A receiver's queue of reliable messages. media-plane 9.3: 4 MiB, then the receiver goes.
+#define DATA_QUEUE_MAX ((size_t)4 << 20)
+// From here on senders are slowed; they go on below DATA_RELIEVED_BYTES. What several of them have
+// in flight still fits below DATA_QUEUE_MAX.
+#define DATA_CONGESTED_BYTES ((size_t)1 << 20)
+#define DATA_RELIEVED_BYTES ((size_t)512 << 10)
+
+// A queue that holds senders up must shrink by DATA_STALL_BYTES in each DATA_STALL_MS: 13 kB/s, less
+// than the slowest mobile network in use. A client whose network is gone costs others 5 s.
+#define DATA_STALL_MS 5000
+#define DATA_STALL_BYTES ((size_t)64 << 10)
+
+// For a channel that is not open yet. A join may take PARTICIPANT_JOIN_DEADLINE_MS; a client that
+// opens no channel at all costs this much memory for so long, once.
+#define DATA_HOLD_MAX ((size_t)1 << 20)
+#define DATA_HOLD_MS 60000
+
+// media-plane 9.3.
+#define DATA_LOSSY_BYTES ((size_t)64 << 10)
+#define DATA_LOSSY_MS 200
+// So much may wait longer than DATA_LOSSY_MS: on a path with a long round trip a few messages are
+// always under way (LiveKit's lossy writer has the same floor).
+#define DATA_LOSSY_FLOOR ((size_t)8 << 10)
+
+struct data_item; // a message that waits
+
+// Embedded in struct participant; zeroed by its creation.
+struct data_channels {
+    struct {
+        bool open;
+        uint16_t id;
+    } out[DATA_KIND_COUNT];
+    struct data_item *head, *tail; // reliable
+    size_t queued;                 // bytes in them
+    size_t drained;                // of them since stall_at was set
+    bool congested;
+    bool cut;    // to be ended, see data_channels_timeout
+    bool absent; // DATA_HOLD_MS went by without a channel
+    bool resume; // reading goes on with the next timeout
+
+    struct participant *waiting;               // whose reading stopped because of this queue
+    struct participant *waits_for;             // because of whose queue reading stopped
+    struct participant *wait_prev, *wait_next; // among waits_for->data.waiting
+
+    mono_t stall_at, hold_until; // only while something waits
+
+    size_t accepted, acked;  // bytes SCTP has taken, and the peer acknowledged when last looked
+    size_t reliable_in_sctp; // of those on their way, at most so many are reliable
+    mono_t progress_at;      // when acked last moved
+
+    struct timer timer; // ROOM_TIMER_DATA
+};
+
+// An event of t's SCTP association. Messages go to data_router; nothing here frees t.
+void data_channels_event(struct pc_transport *t, const struct sctp_event *e);
+
+// Sends one message over the channel of that kind. data: borrowed, referenced while it waits.
+//   RELIABLE: 0 sent, or waits; -EMSGSIZE over what the receiver takes (dropped, counted); -ENOTCONN
+//     it opens no channel (dropped, counted); -ENOMEM (counted).
+//   others: 0 sent; -EAGAIN too much is waiting (dropped, counted); -ENOTCONN not open (dropped,
+//     counted); -EMSGSIZE.
+// Never ends a session: a receiver over its limits goes with the next timer.
+int data_channels_send(struct participant *to, enum data_kind kind,
+                       struct shared_buf *data) NODISCARD;
+
+// The same for bytes that go to this receiver alone; not for RELIABLE.
+int data_channels_send_bytes(struct participant *to, enum data_kind kind,
+                             struct bytes message) NODISCARD;
+
+// The channel of that kind is open (what is sent now goes out).
+bool data_channels_open(const struct participant *p, enum data_kind kind);
+
+// A reliable message of `from` has gone to `to`: if its queue is congested, from's reading stops
+// until it is not. Idempotent.
+void data_channels_slow(struct participant *from, struct participant *to);
+
+// ROOM_TIMER_DATA fired: ends a receiver that is over its limits (p is closed then), lets a sender
+// go on, gives up what is held.
+void data_channels_timeout(struct participant *p);
+
+// The session ends: what waits is given up, senders that waited go on. Idempotent.
+void data_channels_close(struct participant *p);
