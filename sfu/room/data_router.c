@@ -6,6 +6,7 @@
 #include "common/svc/pbuf.h"
 #include "sfu/room/data_packet.h"
 #include "sfu/room/room.h"
+#include "sfu/room/rpc_calls.h"
 #include "sfu/transport/sctp_transport.h"
 
 // ---- receivers ------------------------------------------------------------------------------
@@ -182,6 +183,9 @@ static void route(struct participant *p, enum data_kind kind, struct pbuf *b)
 {
     Livekit__DataPacket *const packet = b->msg;
     struct data_packet_sender const from = sender_of(p);
+    if (room_rpc_take(p->room, packet, p)) {
+        return; // the answer to a call of the server API
+    }
     switch (data_packet_prepare(packet, kind, &from)) {
     case DATA_PACKET_FORBIDDEN:
         p->room->env->drops[ROOM_DROP_DATA_NOT_ALLOWED]++;
