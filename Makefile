@@ -188,7 +188,10 @@ BENCH := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
 
 # One program per test file; $(eval) because the libraries depend on the file's LINK comment. A test may name helper
 # objects of tests/support with "// SUPPORT: pcap vnet", in as many such lines as it likes.
-supports = $(patsubst %,$(OUT)/tests/support/%.o,$(shell sed -n 's,^// SUPPORT: *,,p' $(1)))
+# What one of them needs itself, it says in the same way.
+support_names = $(shell sed -n 's,^// SUPPORT: *,,p' $(1))
+support_closure = $(sort $(1) $(call support_names,$(patsubst %,tests/support/%.c,$(1)) /dev/null))
+supports = $(patsubst %,$(OUT)/tests/support/%.o,$(call support_closure,$(call support_names,$(1))))
 # Tests are small programs on large stacks.
 $(OUT)/tests/%.o: WARN += -Wno-frame-larger-than
 define TEST_RULE

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// SUPPORT: room_data
 #include "tests/support/room_client.h"
 
 #include <stdio.h>
