@@ -7,6 +7,7 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/room_api_call.h"
+#include "sfu/room/room_update.h"
 #include "sfu/room/signal_post.h"
 
 #define REQUEST_MAX ((size_t)10 << 20)
@@ -146,6 +147,21 @@ static void list_participants(const struct room_api_call *c, const void *msg)
     arena_done(&a);
 }
 
+static void update_room_metadata(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__UpdateRoomMetadataRequest *const req = msg;
+    if (c->room == NULL) {
+        room_api_no_room(c);
+        return;
+    }
+    // "" clears it. The size was checked with the request (room_methods).
+    if (room_set_metadata(c->room, lk_str(req->metadata)) < 0) {
+        room_api_no_memory(c);
+    } else {
+        reply_room(c, c->room);
+    }
+}
+
 // ---- dispatch -------------------------------------------------------------------------------
 
 static const struct {
@@ -160,10 +176,14 @@ static const struct {
                                   room_api_get_participant},
     [ROOM_API_REMOVE_PARTICIPANT] = {&livekit__room_participant_identity__descriptor,
                                      room_api_remove_participant},
+    [ROOM_API_UPDATE_PARTICIPANT] = {&livekit__update_participant_request__descriptor,
+                                     room_api_update_participant},
     [ROOM_API_MUTE_PUBLISHED_TRACK] = {&livekit__mute_room_track_request__descriptor,
                                        room_api_mute_track},
     [ROOM_API_UPDATE_SUBSCRIPTIONS] = {&livekit__update_subscriptions_request__descriptor,
                                        room_api_update_subscriptions},
+    [ROOM_API_UPDATE_ROOM_METADATA] = {&livekit__update_room_metadata_request__descriptor,
+                                       update_room_metadata},
     [ROOM_API_PERFORM_RPC] = {&livekit__perform_rpc_request__descriptor, room_api_perform_rpc},
 };
 

@@ -2,6 +2,8 @@
 // Calls of the server API about one participant.
 #include "common/lk/livekit.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_permission.h"
+#include "sfu/room/participant_update.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room_api_call.h"
@@ -52,6 +54,76 @@ void room_api_remove_participant(const struct room_api_call *c, const void *msg)
     participant_close(p, DISCONNECT_PARTICIPANT_REMOVED);
     Livekit__RemoveParticipantResponse const rsp = LIVEKIT__REMOVE_PARTICIPANT_RESPONSE__INIT;
     room_api_reply(c->env, c->handle, &rsp.base);
+}
+
+// ---- UpdateParticipant ----------------------------------------------------------------------
+
+// It replaces the whole set: what is not named is taken away.
+static struct participant_permission permission_of(const Livekit__ParticipantPermission *m)
+{
+    struct participant_permission perm = {
+        .can_subscribe = m->can_subscribe,
+        .can_publish = m->can_publish,
+        .can_publish_data = m->can_publish_data,
+        .can_update_metadata = m->can_update_metadata,
+        .hidden = m->hidden,
+        .recorder = m->recorder,
+        .agent = m->agent,
+        .can_subscribe_metrics = m->can_subscribe_metrics,
+        .can_manage_agent_session = m->can_manage_agent_session,
+    };
+    for (size_t i = 0; i < m->n_can_publish_sources; i++) {
+        unsigned const source = (unsigned)m->can_publish_sources[i];
+        perm.sources |= source < 32 ? 1u << source : 1u; // as in tokens: unknown ones are UNKNOWN
+    }
+    return perm;
+}
+
+static const char *text_or_keep(const char *text)
+{
+    return *lk_str(text) != 0 ? text : NULL;
+}
+
+// -ENOMEM, -E2BIG: together with those that it has the attributes are too large.
+static int update_own_data(struct participant *p, const Livekit__UpdateParticipantRequest *req)
+{
+    struct arena a;
+    arena_init(&a, 4096, ROOM_API_REPLY_MAX);
+    struct access_attribute *const v = arena_array(&a, req->n_attributes, sizeof(*v));
+    int rc = v != NULL ? 0 : -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < req->n_attributes; i++) {
+        v[i] = (struct access_attribute){lk_str(req->attributes[i]->key),
+                                         lk_str(req->attributes[i]->value)};
+    }
+    if (rc == 0) {
+        rc = participant_update(p, text_or_keep(req->name), text_or_keep(req->metadata), v,
+                                req->n_attributes);
+    }
+    arena_done(&a);
+    return rc;
+}
+
+void room_api_update_participant(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__UpdateParticipantRequest *const req = msg;
+    struct participant *const p = named(c, req->identity);
+    if (p == NULL) {
+        return;
+    }
+    int const rc = update_own_data(p, req);
+    if (rc == -ENOMEM) {
+        room_api_no_memory(c);
+        return;
+    }
+    if (rc < 0) {
+        room_api_fail(c->env, c->handle, "invalid_argument", "attribute size exceeds limits");
+        return;
+    }
+    if (req->permission != NULL) {
+        struct participant_permission const perm = permission_of(req->permission);
+        (void)participant_set_permission(p, &perm);
+    }
+    reply_info(c, p);
 }
 
 // ---- MutePublishedTrack ---------------------------------------------------------------------

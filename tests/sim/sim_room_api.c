@@ -89,6 +89,36 @@ static void an_existing_room_is_returned_unchanged(void **state)
     end_calls();
 }
 
+static const Livekit__Room *set_metadata(const char *room, const char *text)
+{
+    Livekit__UpdateRoomMetadataRequest m = LIVEKIT__UPDATE_ROOM_METADATA_REQUEST__INIT;
+    LK_SET_STR(&m, room, room);
+    LK_SET_STR(&m, metadata, text);
+    (void)room_harness_api(&h, ROOM_API_UPDATE_ROOM_METADATA, room, &m.base);
+    return h.api.error[0] == 0 ? answer(&livekit__room__descriptor) : NULL;
+}
+
+static void metadata_of_the_room_reaches_everybody_at_once(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", true);
+    run(S(7));
+    unsigned const before = a->room_updates;
+    unsigned const of_bob = b->room_updates;
+    assert_string_equal(set_metadata("room", "news")->metadata, "news");
+    run(MS(20));
+    assert_int_equal(a->room_updates, before + 1);
+    assert_int_equal(b->room_updates, of_bob + 1);
+    assert_string_equal(lk_str(set_metadata("room", "")->metadata), "");
+    run(MS(20));
+    assert_int_equal(a->room_updates, before + 2);
+    assert_null(set_metadata("nowhere", "news"));
+    assert_refused("not_found", "requested room does not exist");
+    end_calls();
+}
+
 static bool exists(const char *name)
 {
     return room_find(&h.env, name) != NULL;
@@ -256,6 +286,109 @@ static void removing_ends_the_session_and_tells_the_reason(void **state)
     end_calls();
 }
 
+static const Livekit__ParticipantInfo *update(Livekit__UpdateParticipantRequest *m)
+{
+    LK_SET_STR(m, room, "room");
+    (void)room_harness_api(&h, ROOM_API_UPDATE_PARTICIPANT, "room", &m->base);
+    return h.api.error[0] == 0 ? answer(&livekit__participant_info__descriptor) : NULL;
+}
+
+static void names_metadata_and_attributes_are_changed(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = room_client_join(
+        &h, &(struct room_client_conf){.identity = "alice", .name = "Alice", .metadata = "m0"});
+    struct room_client *const b = join_as("bob", true);
+    run(S(1));
+    Livekit__UpdateParticipantRequest m = LIVEKIT__UPDATE_PARTICIPANT_REQUEST__INIT;
+    LK_SET_STR(&m, identity, "alice");
+    LK_SET_STR(&m, metadata, "m1");
+    const Livekit__ParticipantInfo *p = update(&m);
+    assert_string_equal(p->metadata, "m1");
+    assert_string_equal(p->name, "Alice"); // absent: unchanged
+    LK_SET_STR(&m, metadata, "");
+    LK_SET_STR(&m, name, "Alice 2");
+    p = update(&m);
+    assert_string_equal(p->metadata, "m1");
+    assert_string_equal(p->name, "Alice 2");
+    Livekit__UpdateParticipantRequest__AttributesEntry e[] = {
+        LIVEKIT__UPDATE_PARTICIPANT_REQUEST__ATTRIBUTES_ENTRY__INIT,
+        LIVEKIT__UPDATE_PARTICIPANT_REQUEST__ATTRIBUTES_ENTRY__INIT};
+    Livekit__UpdateParticipantRequest__AttributesEntry *list[] = {&e[0], &e[1]};
+    LK_SET_STR(&e[0], key, "a");
+    LK_SET_STR(&e[0], value, "1");
+    LK_SET_STR(&e[1], key, "b");
+    LK_SET_STR(&e[1], value, "2");
+    m.attributes = list;
+    m.n_attributes = 2;
+    assert_int_equal(update(&m)->n_attributes, 2);
+    e[0].value = NULL; // deletes
+    m.n_attributes = 1;
+    p = update(&m);
+    assert_int_equal(p->n_attributes, 1);
+    assert_string_equal(p->attributes[0]->key, "b");
+    run(MS(100));
+    assert_string_equal(room_client_peer(b, "alice")->name, "Alice 2");
+    assert_string_equal(room_client_peer(a, "alice")->name, "Alice 2");
+    // Each request is small enough, but not what they add up to.
+    char *const large = mem_alloc(40001);
+    memset(large, 'x', 40000);
+    e[0].value = large;
+    assert_non_null(update(&m));
+    LK_SET_STR(&e[0], key, "c");
+    assert_null(update(&m));
+    assert_refused("invalid_argument", "attribute size exceeds limits");
+    mem_free(large);
+    LK_SET_STR(&m, identity, "zoe");
+    assert_null(update(&m));
+    assert_refused("not_found", "participant does not exist");
+    end_calls();
+}
+
+static void permissions_are_replaced(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", false);
+    run(S(1));
+    struct room_sender *const mic = room_client_publish(a, ROOM_AUDIO);
+    struct room_sender *const cam = room_client_publish(a, ROOM_VIDEO);
+    run(S(2));
+    assert_true(flow(b, mic, S(1)) > 20 && flow(b, cam, S(1)) > 20);
+    Livekit__UpdateParticipantRequest m = LIVEKIT__UPDATE_PARTICIPANT_REQUEST__INIT;
+    Livekit__ParticipantPermission perm = LIVEKIT__PARTICIPANT_PERMISSION__INIT;
+    Livekit__TrackSource sources[] = {LIVEKIT__TRACK_SOURCE__MICROPHONE, 77};
+    LK_SET_STR(&m, identity, "alice");
+    m.permission = &perm;
+    LK_SET(&perm, can_subscribe, true);
+    LK_SET(&perm, can_publish, true);
+    perm.can_publish_sources = sources;
+    perm.n_can_publish_sources = 1;
+    const Livekit__ParticipantInfo *p = update(&m);
+    assert_true(p->permission->can_subscribe && p->permission->can_publish);
+    assert_false(p->permission->can_publish_data); // was not named
+    assert_int_equal(p->permission->n_can_publish_sources, 1);
+    run(S(1));
+    assert_int_equal(a->track_unpublished, 1); // the camera
+    assert_true(flow(b, mic, S(1)) > 20);
+    assert_int_equal(flow(b, cam, S(1)), 0);
+    // Without subscribing nothing more comes to bob; then again.
+    LK_SET_STR(&m, identity, "bob");
+    LK_SET(&perm, can_subscribe, false);
+    perm.n_can_publish_sources = 0;
+    assert_false(update(&m)->permission->can_subscribe);
+    run(S(1));
+    assert_int_equal(flow(b, mic, S(1)), 0);
+    LK_SET(&perm, can_subscribe, true);
+    perm.n_can_publish_sources = 2; // one that we do not know
+    assert_int_equal(update(&m)->permission->n_can_publish_sources, 2);
+    run(S(2));
+    assert_true(flow(b, mic, S(1)) > 20);
+    end_calls();
+}
+
 static const Livekit__TrackInfo *mute(const char *identity, const char *sid, bool muted)
 {
     Livekit__MuteRoomTrackRequest m = LIVEKIT__MUTE_ROOM_TRACK_REQUEST__INIT;
@@ -360,12 +493,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_existing_room_is_returned_unchanged),
+        TEST(metadata_of_the_room_reaches_everybody_at_once),
         TEST(empty_and_departure_timeouts),
         TEST(dependents_keep_no_room_alive),
         TEST(a_room_with_a_dependent_only_ends_as_an_empty_one),
         TEST(a_deleted_room_is_made_anew_by_the_next_join),
         TEST(participants_are_shown_with_all_they_have),
         TEST(removing_ends_the_session_and_tells_the_reason),
+        TEST(names_metadata_and_attributes_are_changed),
+        TEST(permissions_are_replaced),
         TEST(muting_reaches_the_publisher_and_everybody),
         TEST(subscriptions_of_others_are_changed),
     };
