@@ -7,7 +7,6 @@
 #include "sfu/room/room.h"
 #include "sfu/room/router.h"
 #include "sfu/room/subscription.h"
-#include "sfu/transport/flow_table.h"
 #include "sfu/transport/peer_connection.h"
 
 // From the answer to the first check: livekit-client waits 15 s for its peer connection.
@@ -87,6 +86,27 @@ static void on_state(struct pc_transport *t, enum peer_connection_state state)
     }
 }
 
+// Datagrams from that address are t's from now on, unless they are somebody else's: who knows our
+// password for one transport may send its check from any source address, and must not cut off those
+// who speak from there. A former owner that has fallen silent (the port was used again) gives way,
+// and so does another transport of the same participant: the next check tries again.
+static void claim_address(struct pc_transport *t, const struct addr *remote)
+{
+    struct room_env *const env = t->env;
+    struct pc_transport *const owner = flow_table_by_addr(env->flows, remote);
+    if (owner == t) {
+        return;
+    }
+    if (owner != NULL && owner->participant != t->participant &&
+        peer_connection_hears(owner->pc, env->now, remote)) {
+        env->drops[ROOM_DROP_ADDRESS_TAKEN]++;
+        return;
+    }
+    if (flow_table_set_addr(env->flows, remote, &t->flow) < 0) {
+        env->no_memory++;
+    }
+}
+
 static void drain_events(struct pc_transport *t)
 {
     struct room_env *const env = t->env;
@@ -98,12 +118,10 @@ static void drain_events(struct pc_transport *t)
             on_state(t, e.state);
             break;
         case PEER_CONNECTION_EVENT_TUPLE_ADDED:
-            if (flow_table_set_addr(env->flows, &e.remote, t) < 0) {
-                env->no_memory++;
-            }
+            claim_address(t, &e.remote);
             break;
         case PEER_CONNECTION_EVENT_TUPLE_REMOVED:
-            flow_table_remove_addr(env->flows, &e.remote, t);
+            flow_table_remove_addr(env->flows, &e.remote, &t->flow);
             break;
         case PEER_CONNECTION_EVENT_UFRAG_RETIRED:
             flow_table_remove_ufrag(env->flows, e.ufrag);
@@ -141,7 +159,7 @@ static int draw_creds(struct pc_transport *t, struct ice_creds *ret)
     (void)snprintf(prefix, sizeof(prefix), "%u", t->env->worker);
     for (int i = 0; i < 8; i++) {
         ice_creds_generate(t->env->rng, prefix, ret);
-        int const rc = flow_table_add_ufrag(t->env->flows, ret->ufrag, t);
+        int const rc = flow_table_add_ufrag(t->env->flows, ret->ufrag, &t->flow);
         if (rc != -EEXIST) {
             return rc;
         }
@@ -213,7 +231,7 @@ static void destroy(struct pc_transport *t)
     if (!handle_is_none(t->handle)) {
         (void)handle_table_remove(&env->transports, t->handle);
     }
-    flow_table_forget(env->flows, t);
+    flow_table_forget(env->flows, &t->flow);
     forget_ingress(t);
     peer_connection_free(t->pc);
     jsep_free(t->jsep);
@@ -227,6 +245,7 @@ int pc_transport_new(struct participant *p, enum pc_target target, struct pc_tra
         return -ENOMEM;
     }
     t->env = p->room->env;
+    t->flow.user = t;
     t->participant = p;
     t->target = target;
     t->timer.kind = ROOM_TIMER_PC;
@@ -578,6 +597,10 @@ void pc_transport_input(struct pc_transport *t, uint8_t local, const struct addr
         router_rtcp(t, bytes_of(plain.p, plain.n));
         return;
     case PEER_CONNECTION_RX_NONE:
+        // A check from an address that is not ours yet, or not any more.
+        if (p->len > 0 && p->data[0] < 4 && peer_connection_hears(t->pc, env->now, src)) {
+            claim_address(t, src);
+        }
         advance(t);
         return;
     }

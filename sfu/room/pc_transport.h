@@ -8,6 +8,7 @@
 #include "sfu/media/rtp_demux.h"
 #include "sfu/media/twcc_recorder.h"
 #include "sfu/room/room_env.h"
+#include "sfu/transport/flow_table.h"
 #include "sfu/transport/jsep.h"
 
 struct participant;
@@ -33,6 +34,7 @@ struct pc_ingress {
 
 struct pc_transport {
     handle_t handle;
+    struct flow_owner flow; // its addresses and ufrags in env->flows
     struct participant *participant;
     struct room_env *env;
     enum pc_target target;

@@ -68,6 +68,7 @@ enum room_drop {
     ROOM_DROP_MALFORMED_RTCP,
     ROOM_DROP_BATCH_FULL, // more packets of one track in a turn than a batch holds
     ROOM_DROP_SSRC_LIMIT,
+    ROOM_DROP_ADDRESS_TAKEN, // a check from an address from which somebody else is speaking
     // Data packets, once a receiver:
     ROOM_DROP_DATA_NOT_ALLOWED, // sender without canPublishData, or not for this kind of packet
     ROOM_DROP_DATA_MALFORMED,

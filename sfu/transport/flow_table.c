@@ -11,13 +11,15 @@
 
 struct flow_ufrag {
     UT_hash_handle hh;
-    void *owner;
+    struct flow_owner *owner;
+    struct flow_ufrag *prev, *next; // owner->ufrags
     char text[UFRAG_MAX + 1];
 };
 
 struct flow_addr {
-    struct flow_addr *next;
-    void *owner;
+    struct flow_addr *chain; // of its bucket
+    struct flow_owner *owner;
+    struct flow_addr *prev, *next; // owner->addrs
     struct addr addr;
 };
 
@@ -26,19 +28,26 @@ void flow_table_init(struct flow_table *t, uint64_t seed)
     *t = (struct flow_table){.seed = seed};
 }
 
+static void drop_ufrag(struct flow_table *t, struct flow_ufrag *u)
+{
+    HASH_DEL(t->ufrags, u);
+    DL_DELETE(u->owner->ufrags, u);
+    mem_free(u);
+}
+
 void flow_table_done(struct flow_table *t)
 {
     struct flow_ufrag *u = NULL;
     struct flow_ufrag *next = NULL;
     HASH_ITER(hh, t->ufrags, u, next)
     {
-        HASH_DEL(t->ufrags, u);
-        mem_free(u);
+        drop_ufrag(t, u);
     }
     for (size_t i = 0; i < t->bucket_count; i++) {
         while (t->buckets[i] != NULL) {
             struct flow_addr *const a = t->buckets[i];
-            t->buckets[i] = a->next;
+            t->buckets[i] = a->chain;
+            DL_DELETE(a->owner->addrs, a);
             mem_free(a);
         }
     }
@@ -53,7 +62,7 @@ static struct flow_ufrag *find_ufrag(const struct flow_table *t, const void *p, 
     return u;
 }
 
-int flow_table_add_ufrag(struct flow_table *t, const char *ufrag, void *owner)
+int flow_table_add_ufrag(struct flow_table *t, const char *ufrag, struct flow_owner *owner)
 {
     size_t const n = strlen(ufrag);
     if (n == 0 || n > UFRAG_MAX) {
@@ -73,6 +82,7 @@ int flow_table_add_ufrag(struct flow_table *t, const char *ufrag, void *owner)
         mem_free(u);
         return -ENOMEM;
     }
+    DL_APPEND(owner->ufrags, u);
     return 0;
 }
 
@@ -80,15 +90,14 @@ void flow_table_remove_ufrag(struct flow_table *t, const char *ufrag)
 {
     struct flow_ufrag *const u = find_ufrag(t, ufrag, strlen(ufrag));
     if (u != NULL) {
-        HASH_DEL(t->ufrags, u);
-        mem_free(u);
+        drop_ufrag(t, u);
     }
 }
 
 void *flow_table_by_ufrag(const struct flow_table *t, struct bytes ufrag)
 {
     struct flow_ufrag *const u = find_ufrag(t, ufrag.p, ufrag.n);
-    return u != NULL ? u->owner : NULL;
+    return u != NULL ? u->owner->user : NULL;
 }
 
 // The link that points to the entry of a, or to the end of its chain. The table must have buckets.
@@ -96,7 +105,7 @@ static struct flow_addr **find_addr(const struct flow_table *t, const struct add
 {
     struct flow_addr **link = &t->buckets[addr_hash(a, t->seed) & (t->bucket_count - 1)];
     while (*link != NULL && !addr_eq(&(*link)->addr, a)) {
-        link = &(*link)->next;
+        link = &(*link)->chain;
     }
     return link;
 }
@@ -113,9 +122,9 @@ static int grow(struct flow_table *t)
     for (size_t i = 0; i < t->bucket_count; i++) {
         while (t->buckets[i] != NULL) {
             struct flow_addr *const a = t->buckets[i];
-            t->buckets[i] = a->next;
+            t->buckets[i] = a->chain;
             struct flow_addr **const to = &buckets[addr_hash(&a->addr, t->seed) & (count - 1)];
-            a->next = *to;
+            a->chain = *to;
             *to = a;
         }
     }
@@ -125,7 +134,7 @@ static int grow(struct flow_table *t)
     return 0;
 }
 
-int flow_table_set_addr(struct flow_table *t, const struct addr *a, void *owner)
+int flow_table_set_addr(struct flow_table *t, const struct addr *a, struct flow_owner *owner)
 {
     if (t->addr_count >= t->bucket_count) {
         int const rc = grow(t);
@@ -142,22 +151,32 @@ int flow_table_set_addr(struct flow_table *t, const struct addr *a, void *owner)
         n->addr = *a;
         *link = n;
         t->addr_count++;
+    } else {
+        DL_DELETE((*link)->owner->addrs, *link);
     }
     (*link)->owner = owner;
+    DL_APPEND(owner->addrs, *link);
     return 0;
 }
 
-void flow_table_remove_addr(struct flow_table *t, const struct addr *a, const void *owner)
+static void drop_addr(struct flow_table *t, struct flow_addr **link)
+{
+    struct flow_addr *const e = *link;
+    *link = e->chain;
+    DL_DELETE(e->owner->addrs, e);
+    mem_free(e);
+    t->addr_count--;
+}
+
+void flow_table_remove_addr(struct flow_table *t, const struct addr *a,
+                            const struct flow_owner *owner)
 {
     if (t->bucket_count == 0) {
         return;
     }
     struct flow_addr **const link = find_addr(t, a);
-    struct flow_addr *const e = *link;
-    if (e != NULL && e->owner == owner) {
-        *link = e->next;
-        mem_free(e);
-        t->addr_count--;
+    if (*link != NULL && (*link)->owner == owner) {
+        drop_addr(t, link);
     }
 }
 
@@ -167,30 +186,15 @@ void *flow_table_by_addr(const struct flow_table *t, const struct addr *a)
         return NULL;
     }
     struct flow_addr *const e = *find_addr(t, a);
-    return e != NULL ? e->owner : NULL;
+    return e != NULL ? e->owner->user : NULL;
 }
 
-void flow_table_forget(struct flow_table *t, const void *owner)
+void flow_table_forget(struct flow_table *t, struct flow_owner *owner)
 {
-    struct flow_ufrag *u = NULL;
-    struct flow_ufrag *next = NULL;
-    HASH_ITER(hh, t->ufrags, u, next)
-    {
-        if (u->owner == owner) {
-            HASH_DEL(t->ufrags, u);
-            mem_free(u);
-        }
+    while (owner->ufrags != NULL) {
+        drop_ufrag(t, owner->ufrags);
     }
-    for (size_t i = 0; i < t->bucket_count; i++) {
-        for (struct flow_addr **link = &t->buckets[i]; *link != NULL;) {
-            struct flow_addr *const a = *link;
-            if (a->owner == owner) {
-                *link = a->next;
-                mem_free(a);
-                t->addr_count--;
-            } else {
-                link = &a->next;
-            }
-        }
+    while (owner->addrs != NULL) {
+        drop_addr(t, find_addr(t, &owner->addrs->addr));
     }
 }

@@ -10,6 +10,14 @@
 struct flow_ufrag;
 struct flow_addr;
 
+// One transport in the table: its entries, so that its end costs what it has and not what the table
+// holds. Embedded into the transport, which must stay where it is while it has entries.
+struct flow_owner {
+    void *user;                // what the look-ups return
+    struct flow_ufrag *ufrags; // list
+    struct flow_addr *addrs;   // list
+};
+
 struct flow_table {
     struct flow_ufrag *ufrags; // uthash
     struct flow_addr **buckets;
@@ -24,17 +32,22 @@ void flow_table_done(struct flow_table *t);
 
 // Enters owner (borrowed) under a local ufrag. -EEXIST (draw another), -EINVAL (empty or over 32
 // bytes), -ENOMEM.
-int flow_table_add_ufrag(struct flow_table *t, const char *ufrag, void *owner) NODISCARD;
+int flow_table_add_ufrag(struct flow_table *t, const char *ufrag,
+                         struct flow_owner *owner) NODISCARD;
 void flow_table_remove_ufrag(struct flow_table *t, const char *ufrag);
+// The user of the owner, NULL if there is none.
 void *flow_table_by_ufrag(const struct flow_table *t, struct bytes ufrag);
 
-// An address that ICE validated for owner. One that was somebody else's moves: its last
-// authenticated user has it. -ENOMEM.
-int flow_table_set_addr(struct flow_table *t, const struct addr *a, void *owner) NODISCARD;
+// An address that ICE validated for owner. One that was somebody else's moves; whether it may is
+// the caller's to decide (pc_transport.c: a source address alone proves nothing while its owner
+// speaks). -ENOMEM.
+int flow_table_set_addr(struct flow_table *t, const struct addr *a,
+                        struct flow_owner *owner) NODISCARD;
 // Only if it still belongs to owner.
-void flow_table_remove_addr(struct flow_table *t, const struct addr *a, const void *owner);
+void flow_table_remove_addr(struct flow_table *t, const struct addr *a,
+                            const struct flow_owner *owner);
+// The user of the owner, NULL if there is none.
 void *flow_table_by_addr(const struct flow_table *t, const struct addr *a);
 
-// Removes everything that belongs to owner. Linear in the size of the table: for the end of a
-// transport.
-void flow_table_forget(struct flow_table *t, const void *owner);
+// Removes everything that belongs to owner, in time of what it has.
+void flow_table_forget(struct flow_table *t, struct flow_owner *owner);

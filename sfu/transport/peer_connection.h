@@ -232,6 +232,9 @@ enum peer_connection_state peer_connection_state(const struct peer_connection *p
 enum dtls_failure peer_connection_dtls_failure(const struct peer_connection *pc);
 const struct peer_connection_counters *peer_connection_counters(const struct peer_connection *pc);
 
+// Something authenticated came from that address lately: less than ICE_SELECTED_SILENT_MS ago.
+bool peer_connection_hears(const struct peer_connection *pc, mono_t now, const struct addr *remote);
+
 // For binding SSRCs and its counters; NULL before CONNECTED.
 struct srtp_transport *peer_connection_srtp(const struct peer_connection *pc);
 

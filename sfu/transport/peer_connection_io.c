@@ -300,6 +300,18 @@ enum dtls_failure peer_connection_dtls_failure(const struct peer_connection *pc)
     return dtls_transport_failure(pc->dtls);
 }
 
+bool peer_connection_hears(const struct peer_connection *pc, mono_t now, const struct addr *remote)
+{
+    for (size_t i = 0; !pc->closed && i < ICE_TUPLES_MAX; i++) {
+        const struct ice_tuple *const t = &pc->ice.tuples[i];
+        if (t->used && addr_eq(&t->remote, remote) &&
+            mono_diff_ms(now, t->last_rx) < ICE_SELECTED_SILENT_MS) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct peer_connection_counters *peer_connection_counters(const struct peer_connection *pc)
 {
     return &pc->counters;
