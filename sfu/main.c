@@ -58,6 +58,7 @@ struct app {
     struct key_watch *key_watch;       // NULL: the keys are generated
     struct loop_signal *signals[4];
     struct loop_timer *shutdown_timer;
+    mono_t stopping_since;
     mono_t shutdown_at;
     mono_t events_at; // until then events are delivered
     bool stopping;
@@ -109,6 +110,9 @@ static void on_shutdown_timer(void *user)
     bool const gone = a->workers_ended == a->worker_count && signal_server_sessions(a->server) == 0;
     bool const told = a->notifier == NULL || webhook_notifier_pending(a->notifier) == 0;
     if ((gone || mono_reached(a->shutdown_at, now)) && (told || mono_reached(a->events_at, now))) {
+        log_info(NULL, "service.stopped", KV_BOOL("all_left", gone),
+                 KV_U64("sessions", signal_server_sessions(a->server)),
+                 KV_I64("ms", mono_diff_ms(now, a->stopping_since)));
         loop_stop(a->loop);
     } else {
         loop_timer_set_ms(a->shutdown_timer, SHUTDOWN_POLL_MS);
@@ -132,7 +136,8 @@ static void on_signal(void *user, int signum)
             worker_post(a->workers[i], m);
         }
     }
-    a->shutdown_at = mono_add_ms(loop_now(a->loop), SHUTDOWN_MS);
+    a->stopping_since = loop_now(a->loop);
+    a->shutdown_at = mono_add_ms(a->stopping_since, SHUTDOWN_MS);
     a->events_at = mono_add_ms(loop_now(a->loop), SHUTDOWN_EVENTS_MS);
     loop_timer_set_ms(a->shutdown_timer, 0);
 }

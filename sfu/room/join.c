@@ -7,6 +7,7 @@
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/pc_transport.h"
+#include "sfu/room/resume.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_dispatch.h"
 #include "sfu/room/signal_send.h"
@@ -216,38 +217,6 @@ static void enter(struct room *room, handle_t session, const struct channel_join
     start_transports(p, req);
 }
 
-// ---- resume ---------------------------------------------------------------------------------
-
-static void resume(struct participant *p, handle_t session, struct access_token *token)
-{
-    struct room_env *const env = p->room->env;
-    if (!handle_is_none(p->session)) {
-        signal_send_close(p);
-    }
-    if (participant_set_session(p, session) < 0) {
-        signal_send_refusal(env, session, DISCONNECT_JOIN_FAILURE, LEAVE_RECONNECT,
-                            p->client.protocol);
-        return;
-    }
-    if (p->state == PARTICIPANT_ACTIVE && participant_is_cut_off(p)) {
-        // The signalling alone does not keep anybody: the media has to come back as well.
-        timer_heap_set(env->timers, &p->timer,
-                       mono_add_ms(env->now, PARTICIPANT_RESTART_DEADLINE_MS));
-    } else if (p->state == PARTICIPANT_ACTIVE) {
-        timer_heap_cancel(env->timers, &p->timer);
-    }
-    room_flush_updates(p->room);
-    participant_renew_token(p, token);
-    signal_send_reconnect(p);
-    signal_send_everybody(p);
-    signal_send_room_update(p);
-    audience_resumed(p);
-    // v1: the client offers. v0: we restart ICE on the transport that is ours to offer.
-    if (!p->v1) {
-        negotiation_restart_subscriber(p);
-    }
-}
-
 void join_session(struct room_env *env, handle_t session, const struct channel_join *join)
 {
     const Livekit__JoinRequest *const req = request_of(join);
@@ -255,12 +224,7 @@ void join_session(struct room_env *env, handle_t session, const struct channel_j
     if (req->reconnect) {
         struct participant *const p =
             room != NULL ? room_participant(room, join->token->claims.identity) : NULL;
-        if (p != NULL) {
-            resume(p, session, join->token);
-        } else {
-            int32_t const protocol = req->client_info != NULL ? req->client_info->protocol : 0;
-            signal_send_refusal(env, session, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT, protocol);
-        }
+        resume_session(env, p, session, join);
         return;
     }
     struct room_new_args const args = {.name = join->room_name};

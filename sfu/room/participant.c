@@ -10,6 +10,7 @@
 #include "sfu/room/room_update.h"
 #include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
+#include "sfu/room/simulate.h"
 #include "sfu/room/subscription.h"
 #include "sfu/room/subscription_timer.h"
 #include "sfu/room/track_preference.h"
@@ -95,6 +96,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     // Protocol 2 and older has the publisher as primary (livekit-protocol 3.3).
     p->subscriber_primary = !p->v1 && p->permission.can_subscribe && p->client.protocol > 2;
     p->joined_at = env->wall;
+    p->heard = env->now;
     p->timer.kind = ROOM_TIMER_PARTICIPANT;
     p->negotiation.kind = ROOM_TIMER_NEGOTIATE;
     p->subscription_timer.kind = ROOM_TIMER_SUBSCRIBE;
@@ -150,6 +152,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &p->timer);
     timer_heap_cancel(env->timers, &p->negotiation);
     timer_heap_cancel(env->timers, &p->subscription_timer);
+    simulate_done(p);
     room_env_release_timers(env, PARTICIPANT_TIMERS);
     signal_send_close(p);
     (void)participant_set_session(p, HANDLE_NONE);
@@ -167,6 +170,10 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     // A session that the same identity replaces is no departure: others see the new sid
     // (livekit-protocol 4.12).
     if (told && reason != DISCONNECT_DUPLICATE_IDENTITY) {
+        if (!p->permission.hidden) {
+            departures_add(&room->departures, env->now, p->sid, p->identity, p->version,
+                           (uint8_t)reason);
+        }
         p->gone_next = room->gone;
         room->gone = p;
         room_update_soon(room, false);
@@ -181,6 +188,7 @@ int participant_set_session(struct participant *p, handle_t session)
     struct room_env *const env = p->room->env;
     if (!handle_is_none(p->session)) {
         HASH_DELETE(hh_session, env->sessions, p);
+        p->session_lost = env->now;
     }
     p->session = session;
     if (handle_is_none(session)) {

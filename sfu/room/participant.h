@@ -16,6 +16,7 @@
 struct pc_transport;
 struct published_track;
 struct room;
+struct simulation;
 struct subscription;
 struct track_preference;
 
@@ -35,6 +36,7 @@ enum disconnect_reason { // LiveKit's DisconnectReason, those that this server g
     DISCONNECT_ROOM_DELETED = 5,
     DISCONNECT_STATE_MISMATCH = 6,
     DISCONNECT_JOIN_FAILURE = 7,
+    DISCONNECT_MIGRATION = 8, // simulated ones only
     DISCONNECT_SIGNAL_CLOSE = 9,
     DISCONNECT_ROOM_CLOSED = 10,
     DISCONNECT_USER_UNAVAILABLE = 11,
@@ -117,8 +119,10 @@ struct participant {
     bool is_publisher;
     bool update_pending; // in the room's next update
 
-    handle_t session; // HANDLE_NONE while its WebSocket is gone
-    bool v1;          // single peer connection
+    handle_t session;    // HANDLE_NONE while its WebSocket is gone
+    mono_t heard;        // when its last request came
+    mono_t session_lost; // when its last WebSocket went
+    bool v1;             // single peer connection
     bool auto_subscribe;
     bool adaptive_stream;
     bool subscriber_primary; // v0: the subscriber transport makes it ACTIVE
@@ -147,6 +151,8 @@ struct participant {
 
     struct data_channels data;
     uint32_t data_sequence; // data_router.c: of its last reliable packet
+
+    struct simulation *simulation; // simulate.c, NULL for nearly everybody
 
     // Active speakers (active_speaker.c): what was last told to others.
     float speaker_level;

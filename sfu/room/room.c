@@ -12,6 +12,7 @@
 #include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription_timer.h"
+#include "sfu/room/simulate.h"
 
 // Timers of a room: life, updates, speakers, quality, counters.
 #define ROOM_TIMERS 5
@@ -22,6 +23,7 @@ static void room_free(struct room *r)
         mem_free(r->name);
         mem_free(r->metadata);
         mem_free(r->nonces);
+        departures_done(&r->departures);
         mem_free(r);
     }
 }
@@ -121,10 +123,14 @@ static void tell_registry(struct room *r, enum channel_msg_type type)
 void room_close(struct room *r, enum disconnect_reason reason)
 {
     struct room_env *const env = r->env;
+    // A server that ends is usually started again: clients come back to it (the original lets them
+    // drain away, and says DISCONNECT in the end, which ends their calls).
+    enum leave_action const action =
+        reason == DISCONNECT_SERVER_SHUTDOWN ? LEAVE_RECONNECT : LEAVE_DISCONNECT;
     r->closing = true;
     while (r->participants != NULL) {
         struct participant *const p = r->participants;
-        signal_send_leave(p, reason, LEAVE_DISCONNECT);
+        signal_send_leave(p, reason, action);
         participant_close(p, reason);
     }
     while (r->gone != NULL) {
@@ -254,6 +260,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_SUBSCRIBE:
         subscription_timer_expired(CONTAINER_OF(t, struct participant, subscription_timer));
+        return;
+    case ROOM_TIMER_SIMULATE:
+        simulate_timeout(t);
         return;
     case ROOM_TIMER_PC:
         pc_transport_timeout(CONTAINER_OF(t, struct pc_transport, timer));

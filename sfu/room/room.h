@@ -4,6 +4,7 @@
 //
 // Owner thread: one worker for its whole life. Upstream: livekit pkg/rtc/room.go.
 
+#include "sfu/room/departures.h"
 #include "sfu/room/participant.h"
 
 // Updates of participants that do not publish are gathered for this long, so that a crowd that
@@ -32,6 +33,7 @@ struct room {
     struct participant *participants; // hash by identity
     struct published_track *tracks;   // hash by sid, of all participants
     struct participant *gone;         // closed, to be told in the next update
+    struct departures departures;     // told already, and again to those who come back
     uint32_t publisher_count;         // of participants who have published
     uint32_t visible_count;           // neither hidden nor dependent
     uint32_t seat_count;              // not dependent: what max_participants counts
@@ -66,7 +68,8 @@ struct room_new_args {
 int room_new(struct room_env *env, const struct room_new_args *args, struct room **ret) NODISCARD;
 struct room *room_find(struct room_env *env, const char *name);
 
-// Disconnects everybody with the reason and frees the room.
+// Disconnects everybody with the reason and frees the room. SERVER_SHUTDOWN tells clients to join
+// anew, everything else to stay away.
 void room_close(struct room *r, enum disconnect_reason reason);
 
 struct participant *room_participant(const struct room *r, const char *identity);

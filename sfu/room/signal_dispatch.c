@@ -5,9 +5,12 @@
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
+#include "sfu/room/resume.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_send.h"
+#include "sfu/room/simulate.h"
 #include "sfu/room/subscription.h"
+#include "sfu/room/sync_state.h"
 
 static bool may_publish(const struct participant *p, const Livekit__AddTrackRequest *req)
 {
@@ -108,33 +111,6 @@ static void on_leave(struct participant *p, const Livekit__LeaveRequest *req)
     participant_close(p, reason);
 }
 
-static bool knows_published(struct participant *p, const Livekit__SyncState *req)
-{
-    for (size_t i = 0; i < req->n_publish_tracks; i++) {
-        const Livekit__TrackInfo *const t = req->publish_tracks[i]->track;
-        if (t != NULL && published_track_by_sid(p, lk_str(t->sid)) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
-// After a resume: what the client believes (livekit-protocol 4.10).
-static void on_sync_state(struct participant *p, const Livekit__SyncState *req)
-{
-    if (!knows_published(p, req)) {
-        signal_send_leave(p, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT);
-        participant_close(p, DISCONNECT_STATE_MISMATCH);
-        return;
-    }
-    for (size_t i = 0; i < req->n_track_sids_disabled; i++) {
-        subscription_set_disabled(p, req->track_sids_disabled[i]);
-    }
-    if (req->subscription != NULL) {
-        on_subscription(p, req->subscription);
-    }
-}
-
 static void send_pongs(struct participant *p, const Livekit__SignalRequest *req)
 {
     int64_t const unix_ms = p->room->env->wall.us / US_PER_MS;
@@ -147,6 +123,7 @@ static void send_pongs(struct participant *p, const Livekit__SignalRequest *req)
 
 void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
 {
+    resume_note_heard(p);
     switch (req->message_case) {
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER:
         negotiation_offer(p, lk_str(req->offer->sdp), req->offer->id);
@@ -173,7 +150,10 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         on_leave(p, req->leave);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SYNC_STATE:
-        on_sync_state(p, req->sync_state);
+        sync_state_apply(p, req->sync_state);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SIMULATE:
+        simulate_scenario(p, req->simulate);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING:
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ:

@@ -135,6 +135,16 @@ static void on_readable_1(void *user, unsigned events)
 
 static void shut_down_rooms(struct worker *w)
 {
+    uint64_t rooms = 0;
+    uint64_t asked = 0;
+    for (const struct room *r = w->env.rooms; r != NULL; r = r->hh.next) {
+        rooms++;
+        asked += HASH_COUNT(r->participants);
+    }
+    if (rooms > 0) {
+        log_info(NULL, "worker.leaving", KV_U64("worker", w->conf.index), KV_U64("rooms", rooms),
+                 KV_U64("participants", asked));
+    }
     w->shutting_down = true;
     while (w->env.rooms != NULL) {
         room_close(w->env.rooms, DISCONNECT_SERVER_SHUTDOWN);
@@ -183,7 +193,7 @@ static void on_mail(void *user, void *msg)
     case CHANNEL_JOIN:
         if (w->shutting_down) {
             // It was on its way when everybody was sent home.
-            signal_send_refusal(&w->env, m->handle, DISCONNECT_SERVER_SHUTDOWN, LEAVE_DISCONNECT,
+            signal_send_refusal(&w->env, m->handle, DISCONNECT_SERVER_SHUTDOWN, LEAVE_RECONNECT,
                                 REFUSAL_PROTOCOL);
         } else {
             join_session(&w->env, m->handle, &m->u.join);
