@@ -214,22 +214,12 @@ static bool take_fault(struct participant *p, enum resume_fault fault)
     return mono_before(p->room->env->now, s->fault_end);
 }
 
-static void close_unheard(struct room_env *env, handle_t session)
-{
-    struct channel_msg *const m = channel_msg_new(CHANNEL_CLOSE, session);
-    if (m == NULL) {
-        env->no_memory++;
-        return;
-    }
-    m->u.close.code = 1000;
-    room_env_post(env, m);
-}
-
 bool simulate_refuses_resume(struct participant *p, handle_t session)
 {
     bool const refused = take_fault(p, RESUME_FAULT_NO_MESSAGES);
     if (refused) {
-        close_unheard(p->room->env, session);
+        // What the original answers (recorded).
+        signal_send_refusal_http(p->room->env, session, 500, "connection closed by media");
     }
     return refused;
 }

@@ -14,7 +14,7 @@
 //   subscriber_bandwidth             its videos get no more layers than fit; 0 ends it
 //   disconnect_signal_on_resume      the next resumed socket within 5 s is closed after the first
 //                                    messages
-//   ..._no_messages                  the next resume within 5 s is refused without a message
+//   ..._no_messages                  the next resume within 5 s is answered 500
 //
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/room.go (SimulateScenario),
 // pkg/service/roommanager.go.

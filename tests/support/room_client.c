@@ -246,6 +246,7 @@ static void post_join(struct room_client *c, const Livekit__JoinRequest *j)
     struct room_harness *const h = c->h;
     c->session = (handle_t){++h->last_session, 1};
     c->first_seen = c->closed = false;
+    c->kind_count = 0;
     struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, c->session);
     struct dynbuf b;
     dynbuf_init(&b, (size_t)1 << 20);

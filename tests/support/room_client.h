@@ -14,6 +14,7 @@
 #define ROOM_CLIENT_PEERS 64
 #define ROOM_CLIENT_TRACKS 64 // of one peer
 #define ROOM_CLIENT_SENDERS 64
+#define ROOM_CLIENT_KINDS 16 // first messages of a socket that are remembered
 
 struct room_client_conf {
     const char *identity;
@@ -95,6 +96,8 @@ struct room_client {
     // What it was told.
     bool first_seen; // on the present socket
     bool joined, reconnected, closed;
+    uint8_t kinds[ROOM_CLIENT_KINDS]; // messages on the present socket, in order: their case
+    unsigned kind_count;
     unsigned refused; // HTTP status of its connect request, 0: it was upgraded
     bool left;
     int leave_reason, leave_action;

@@ -38,7 +38,9 @@ static void learn_peer(struct room_client *c, const Livekit__ParticipantInfo *in
 {
     struct room_harness *const h = c->h;
     const char *const sid = lk_str(info->sid);
-    if (!sid_has_prefix(sid, SID_PARTICIPANT) || info->permission == NULL) {
+    if (!sid_has_prefix(sid, SID_PARTICIPANT) ||
+        (info->permission == NULL &&
+         info->state != LIVEKIT__PARTICIPANT_INFO__STATE__DISCONNECTED)) {
         room_harness_violation(h, "a participant without sid or permission");
         return;
     }
@@ -338,10 +340,44 @@ static void on_stream_state(struct room_client *c, const Livekit__StreamStateUpd
     }
 }
 
+// What livekit-client says first after a resume: its published tracks, and that everything else is
+// as the settings of the join say.
+static void send_sync_state(struct room_client *c)
+{
+    Livekit__SyncState s = LIVEKIT__SYNC_STATE__INIT;
+    Livekit__UpdateSubscription sub = LIVEKIT__UPDATE_SUBSCRIPTION__INIT;
+    struct {
+        Livekit__TrackPublishedResponse published;
+        Livekit__TrackInfo info;
+    } *const tracks = mem_array(ROOM_CLIENT_SENDERS, sizeof(*tracks));
+    Livekit__TrackPublishedResponse *list[ROOM_CLIENT_SENDERS];
+    room_must(tracks != NULL, "memory");
+    LK_SET(&sub, subscribe, c->conf.no_auto_subscribe);
+    s.subscription = &sub;
+    s.publish_tracks = list;
+    for (size_t i = 0; i < c->sender_count; i++) {
+        if (c->senders[i]->section == NULL || c->senders[i]->sid[0] == 0) {
+            continue;
+        }
+        livekit__track_published_response__init(&tracks[i].published);
+        livekit__track_info__init(&tracks[i].info);
+        LK_SET_STR(&tracks[i].info, sid, c->senders[i]->sid);
+        LK_SET_STR(&tracks[i].published, cid, c->senders[i]->cid);
+        tracks[i].published.track = &tracks[i].info;
+        list[s.n_publish_tracks++] = &tracks[i].published;
+    }
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_SYNC_STATE;
+    r.sync_state = &s;
+    room_client_request(c, &r);
+    mem_free(tracks);
+}
+
 static void on_reconnect(struct room_client *c, const Livekit__ReconnectResponse *m)
 {
     c->last_message_seq = m->last_message_seq;
     c->reconnected = true;
+    send_sync_state(c);
     // livekit-client in v1 always restarts ICE; in v0 if its publisher connection is in use.
     if (c->publisher != NULL && !c->conf.silent) {
         room_client_offer(c, true);
@@ -464,6 +500,10 @@ void room_client_deliver(struct room_harness *h, struct channel_msg *msg)
         return;
     }
     c->messages++;
+    if (c->kind_count < ROOM_CLIENT_KINDS) {
+        c->kinds[c->kind_count++] =
+            (uint8_t)((const Livekit__SignalResponse *)rsp->msg)->message_case;
+    }
     check_first(c, rsp->msg);
     on_response(c, rsp->msg);
     pbuf_free(rsp);
