@@ -2,6 +2,7 @@
 #include "sfu/room/simulate.h"
 
 #include "common/lk/livekit.h"
+#include "sfu/room/audience.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/resume.h"
@@ -67,23 +68,11 @@ static void by(struct simulation *s, mono_t at)
 
 // ---- speaking -------------------------------------------------------------------------------
 
-static bool hears(struct participant *listener, const struct participant *speaker)
-{
-    const struct published_track *t = NULL;
-    DL_FOREACH(speaker->tracks, t)
-    {
-        if (subscription_find(listener, t) != NULL) {
-            return true;
-        }
-    }
-    return listener == speaker;
-}
-
 static void tell_speaker(const struct participant *p, bool active)
 {
     struct speaker_entry const e = {p->sid, active ? SPEECH_LEVEL : 0, active};
     for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
-        if (hears(o, p)) {
+        if (o == p || audience_hears(o, p)) {
             signal_send_speakers(o, &e, 1);
         }
     }
