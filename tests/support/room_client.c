@@ -367,6 +367,9 @@ void room_client_free(struct room_client *c)
         DL_DELETE(c->streams, s);
         room_stream_free(s);
     }
+    for (size_t i = 0; i < c->peer_count; i++) {
+        mem_free(c->peers[i].tracks);
+    }
     room_pc_free(c->publisher);
     room_pc_free(c->subscriber);
     room_data_done(&c->data);

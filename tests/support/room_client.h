@@ -12,8 +12,7 @@
 #include "tests/support/room_stream.h"
 
 #define ROOM_CLIENT_PEERS 64
-#define ROOM_CLIENT_TRACKS 64 // of one peer
-#define ROOM_CLIENT_SENDERS 64
+#define ROOM_CLIENT_SENDERS 320
 #define ROOM_CLIENT_KINDS 16 // first messages of a socket that are remembered
 
 struct room_client_conf {
@@ -57,7 +56,8 @@ struct room_peer {
         char sid[24];
         bool muted;
         uint32_t layers_with_ssrc;
-    } tracks[ROOM_CLIENT_TRACKS];
+    } * tracks; // track_count of track_cap
+    size_t track_cap;
 };
 
 // One peer connection of a client.

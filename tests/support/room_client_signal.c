@@ -61,7 +61,12 @@ static void learn_peer(struct room_client *c, const Livekit__ParticipantInfo *in
     p->state = (int)info->state;
     p->reason = (int)info->disconnect_reason;
     p->publisher = info->is_publisher;
-    p->track_count = MIN(info->n_tracks, (size_t)ROOM_CLIENT_TRACKS);
+    if (info->n_tracks > p->track_cap) {
+        p->tracks = mem_regrow(p->tracks, info->n_tracks, sizeof(*p->tracks));
+        room_must(p->tracks != NULL, "memory");
+        p->track_cap = info->n_tracks;
+    }
+    p->track_count = info->n_tracks;
     for (size_t i = 0; i < p->track_count; i++) {
         (void)snprintf(p->tracks[i].sid, sizeof(p->tracks[i].sid), "%s",
                        lk_str(info->tracks[i]->sid));

@@ -27,7 +27,7 @@ struct room_sender *room_sender_new(struct room_client *c, enum room_media media
     s->level = 30;
     (void)snprintf(s->cid, sizeof(s->cid), "cid-%u-%zu", c->number, c->sender_count);
     s->audio_ssrc = 0x50000000u + id;
-    s->audio_sn = 65000 + id; // wraps soon
+    s->audio_sn = 65000 + id % 500; // wraps soon
     model_publisher_init(&s->model, c->h->now, 1000 + id);
     for (unsigned i = 0; i < MODEL_LAYERS; i++) {
         s->model.layers[i].ssrc += id * 16;
