@@ -182,6 +182,7 @@ static const struct {
                                        room_api_mute_track},
     [ROOM_API_UPDATE_SUBSCRIPTIONS] = {&livekit__update_subscriptions_request__descriptor,
                                        room_api_update_subscriptions},
+    [ROOM_API_SEND_DATA] = {&livekit__send_data_request__descriptor, room_api_send_data},
     [ROOM_API_UPDATE_ROOM_METADATA] = {&livekit__update_room_metadata_request__descriptor,
                                        update_room_metadata},
     [ROOM_API_PERFORM_RPC] = {&livekit__perform_rpc_request__descriptor, room_api_perform_rpc},
@@ -190,10 +191,6 @@ static const struct {
 void room_api_call(struct room_env *env, handle_t call, const struct channel_api *api)
 {
     CLEANUP(pbuf_free) struct pbuf *req = NULL;
-    if (methods[api->method].call == NULL) {
-        room_api_fail(env, call, "unimplemented", "not implemented");
-        return;
-    }
     if (pbuf_unpack(methods[api->method].request, bytes_of(api->request, api->request_len),
                     REQUEST_MAX, &req) < 0) {
         room_api_fail(env, call, "malformed", "the protobuf request could not be decoded");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/lk/livekit.h"
+#include "sfu/room/data_router.h"
 #include "sfu/room/room_api_call.h"
 
 // livekit-protocol 6.2, 11; the payload limit is that of the clients' RPC (version 1).
@@ -157,12 +158,22 @@ static struct rpc_call *enter(struct participant *p, handle_t handle)
     return c;
 }
 
-// No data channels yet: the caller is told that it could not be sent.
 static bool send_request(struct rpc_call *c, const char *identity,
                          const Livekit__PerformRpcRequest *req, uint32_t timeout_ms)
 {
-    (void)c, (void)identity, (void)req, (void)timeout_ms;
-    return false;
+    Livekit__RpcRequest rpc = LIVEKIT__RPC_REQUEST__INIT;
+    LK_SET_STR(&rpc, id, c->id);
+    LK_SET_STR(&rpc, method, req->method);
+    LK_SET_STR(&rpc, payload, req->payload);
+    LK_SET(&rpc, response_timeout_ms, timeout_ms);
+    LK_SET(&rpc, version, 1);
+    Livekit__DataPacket packet = LIVEKIT__DATA_PACKET__INIT;
+    packet.value_case = LIVEKIT__DATA_PACKET__VALUE_RPC_REQUEST;
+    packet.rpc_request = &rpc;
+    LK_SET_STR(&packet, participant_identity, c->id);
+    packet.destination_identities = (char *[]){lk_unconst_str(identity)};
+    packet.n_destination_identities = 1;
+    return data_router_send_server(c->room, &packet) == 0;
 }
 
 void rpc_call_start(struct participant *p, handle_t handle, const Livekit__PerformRpcRequest *req)

@@ -14,8 +14,20 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <sys/time.h>
 
 #include "tests/support/room_sim.h"
+
+// usrsctp compares its timers with the wall clock, so this program gives it the virtual one: a
+// definition here comes before libc's for the shared library, too.
+__attribute__((visibility("default"))) int gettimeofday(struct timeval *restrict tv,
+                                                        void *restrict tz)
+{
+    (void)tz;
+    tv->tv_sec = 1700000000 + h.now.us / US_PER_S;
+    tv->tv_usec = h.now.us % US_PER_S;
+    return 0;
+}
 
 static struct pbuf *reply;
 
@@ -489,6 +501,316 @@ static void subscriptions_of_others_are_changed(void **state)
     end_calls();
 }
 
+// ---- data -----------------------------------------------------------------------------------
+
+static const char *told(struct room_client *who)
+{
+    static char text[4096];
+    const char *const t = dynbuf_cstr(&who->data.told);
+    (void)snprintf(text, sizeof(text), "%s", t != NULL ? t : "");
+    dynbuf_reset(&who->data.told);
+    return text;
+}
+
+struct data {
+    const char *text;
+    bool lossy;
+    const char *to, *to_sid;
+    uint8_t nonce; // 0: none
+};
+
+static void send_data(const char *room, const struct data *d)
+{
+    Livekit__SendDataRequest m = LIVEKIT__SEND_DATA_REQUEST__INIT;
+    uint8_t nonce[16];
+    memset(nonce, d->nonce, sizeof(nonce));
+    char *to[] = {lk_unconst_str(d->to)};
+    char *to_sid[] = {lk_unconst_str(d->to_sid)};
+    LK_SET_BYTES(&m, data, bytes_str(d->text));
+    LK_SET(&m, kind, d->lossy ? LIVEKIT__DATA_PACKET__KIND__LOSSY : 0);
+    m.destination_identities = to;
+    m.n_destination_identities = d->to != NULL;
+    m.destination_sids = to_sid;
+    m.n_destination_sids = d->to_sid != NULL;
+    LK_SET_BYTES(&m, nonce, bytes_of(nonce, d->nonce != 0 ? sizeof(nonce) : 0));
+    (void)room_harness_api(&h, ROOM_API_SEND_DATA, room, &m.base);
+}
+
+static void data_of_the_server_reaches_whom_it_names(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", true);
+    run(S(2));
+    send_data("room", &(struct data){.text = "all"});
+    (void)answer(&livekit__send_data_response__descriptor);
+    run(MS(200));
+    // Nobody is its sender.
+    assert_string_equal(told(a), ":all");
+    assert_string_equal(told(b), ":all");
+    send_data("room", &(struct data){.text = "bob", .lossy = true, .to = "bob"});
+    send_data("room", &(struct data){.text = "alice", .to_sid = a->sid});
+    send_data("room", &(struct data){.text = "zoe", .to = "zoe"});
+    (void)answer(&livekit__send_data_response__descriptor); // absent: no error
+    run(MS(200));
+    assert_string_equal(told(a), ":alice");
+    assert_string_equal(told(b), ":bob");
+    send_data("nowhere", &(struct data){.text = "x"});
+    assert_refused("not_found", "requested room does not exist");
+    char *const large = mem_alloc(70001);
+    memset(large, 'x', 70000);
+    send_data("room", &(struct data){.text = large});
+    assert_refused("invalid_argument", "data is too large for one message");
+    mem_free(large);
+    end_calls();
+}
+
+static void a_nonce_is_sent_once_in_a_hundred(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    run(S(2));
+    for (int i = 0; i < 3; i++) {
+        send_data("room", &(struct data){.text = "x", .nonce = 1});
+        (void)answer(&livekit__send_data_response__descriptor);
+    }
+    run(MS(200));
+    assert_string_equal(told(a), ":x");
+    for (uint8_t i = 2; i <= 100; i++) {
+        send_data("room", &(struct data){.text = "y", .nonce = i});
+    }
+    run(S(1));
+    (void)told(a);
+    send_data("room", &(struct data){.text = "x", .nonce = 1}); // the oldest one remembered
+    run(MS(200));
+    assert_string_equal(told(a), "");
+    send_data("room", &(struct data){.text = "y", .nonce = 101});
+    send_data("room", &(struct data){.text = "x", .nonce = 1}); // forgotten
+    run(MS(200));
+    assert_string_equal(told(a), ":y, :x");
+    end_calls();
+}
+
+// ---- PerformRpc -----------------------------------------------------------------------------
+
+static struct {
+    bool deaf, no_response, says_twice;
+    uint32_t error; // 0: echoes
+    const char *data;
+    unsigned requests;
+    uint32_t timeout_ms;
+    char id[64];
+} callee;
+
+static void rpc_send(struct room_client *c, Livekit__DataPacket *p, const char *id)
+{
+    char *to[] = {lk_unconst_str(id)};
+    p->destination_identities = to;
+    p->n_destination_identities = 1;
+    assert_int_equal(room_client_send_packet(c, ROOM_RELIABLE, p, false), 0);
+}
+
+static void rpc_ack(struct room_client *c, const char *id)
+{
+    Livekit__DataPacket p = LIVEKIT__DATA_PACKET__INIT;
+    Livekit__RpcAck ack = LIVEKIT__RPC_ACK__INIT;
+    LK_SET_STR(&ack, request_id, id);
+    p.value_case = LIVEKIT__DATA_PACKET__VALUE_RPC_ACK;
+    p.rpc_ack = &ack;
+    rpc_send(c, &p, id);
+}
+
+static void rpc_respond(struct room_client *c, const char *id, const char *payload)
+{
+    Livekit__DataPacket p = LIVEKIT__DATA_PACKET__INIT;
+    Livekit__RpcResponse r = LIVEKIT__RPC_RESPONSE__INIT;
+    Livekit__RpcError e = LIVEKIT__RPC_ERROR__INIT;
+    LK_SET_STR(&r, request_id, id);
+    p.value_case = LIVEKIT__DATA_PACKET__VALUE_RPC_RESPONSE;
+    p.rpc_response = &r;
+    if (callee.error != 0) {
+        LK_SET(&e, code, callee.error);
+        LK_SET_STR(&e, message, "no");
+        LK_SET_STR(&e, data, callee.data);
+        r.value_case = LIVEKIT__RPC_RESPONSE__VALUE_ERROR;
+        r.error = &e;
+    } else {
+        r.value_case = LIVEKIT__RPC_RESPONSE__VALUE_PAYLOAD;
+        r.payload = lk_unconst_str(payload);
+    }
+    rpc_send(c, &p, id);
+}
+
+// As livekit-client: ack and response go to the identity that called.
+static void on_rpc(struct room_client *c, const Livekit__DataPacket *p)
+{
+    if (p->value_case != LIVEKIT__DATA_PACKET__VALUE_RPC_REQUEST) {
+        return;
+    }
+    const Livekit__RpcRequest *const r = p->rpc_request;
+    assert_string_equal(p->participant_identity, r->id);
+    assert_null(p->participant_sid);
+    assert_int_equal(p->sequence, 0);
+    assert_int_equal(r->version, 1);
+    assert_int_equal(strlen(r->id), 36);
+    callee.requests++;
+    callee.timeout_ms = r->response_timeout_ms;
+    (void)snprintf(callee.id, sizeof(callee.id), "%s", r->id);
+    if (callee.deaf) {
+        return;
+    }
+    rpc_ack(c, r->id);
+    if (callee.no_response) {
+        return;
+    }
+    char text[64];
+    (void)snprintf(text, sizeof(text), "%s said %s", r->method, lk_str(r->payload));
+    rpc_respond(c, r->id, text);
+    if (callee.says_twice) {
+        rpc_respond(c, r->id, text);
+    }
+}
+
+static void perform(const char *to, const char *payload, uint32_t timeout_ms)
+{
+    Livekit__PerformRpcRequest m = LIVEKIT__PERFORM_RPC_REQUEST__INIT;
+    LK_SET_STR(&m, destination_identity, to);
+    LK_SET_STR(&m, method, "echo");
+    LK_SET_STR(&m, payload, payload);
+    LK_SET(&m, response_timeout_ms, timeout_ms);
+    (void)room_harness_api(&h, ROOM_API_PERFORM_RPC, "room", &m.base);
+}
+
+static struct room_client *begin_rpc(void)
+{
+    begin();
+    memset(&callee, 0, sizeof(callee));
+    struct room_client *const b = join_as("bob", false);
+    b->data.tap = on_rpc;
+    run(S(2));
+    return b;
+}
+
+static void a_call_is_answered(void **state)
+{
+    (void)state;
+    struct room_client *const b = begin_rpc();
+    struct room_client *const a = join_as("alice", true);
+    run(S(2));
+    perform("bob", "hi", 3000);
+    const Livekit__PerformRpcResponse *const r = answer(&livekit__perform_rpc_response__descriptor);
+    assert_string_equal(r->payload, "echo said hi");
+    assert_int_equal(callee.timeout_ms, 3000);
+    // Neither the request nor the answers are anybody else's.
+    run(S(1));
+    assert_int_equal(a->data.packets, 0);
+    assert_int_equal(b->data.packets, 1);
+    callee.says_twice = true;
+    perform("bob", "", 0);
+    assert_string_equal(h.api.error, "");
+    assert_int_equal(callee.timeout_ms, 10000);
+    run(S(20));
+    perform("zoe", "hi", 3000);
+    assert_refused("not_found", "participant does not exist");
+    char *const large = mem_alloc(15362);
+    memset(large, 'x', 15361);
+    perform("bob", large, 3000);
+    assert_refused("invalid_argument", "RpcError 1402: Request payload too large");
+    mem_free(large);
+    assert_int_equal(callee.requests, 2);
+    end_calls();
+}
+
+static void errors_of_the_participant_are_the_callers(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t code;
+        const char *data, *twirp, *text;
+    } cases[] = {
+        {1400, NULL, "invalid_argument", "RpcError 1400: no"},
+        {1401, NULL, "not_found", "RpcError 1401: no"},
+        {1500, "why", "internal", "RpcError 1500: no: why"},
+        {1503, NULL, "unavailable", "RpcError 1503: no"},
+        {101, NULL, "unknown", "RpcError 101: no"},
+    };
+    (void)begin_rpc();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        callee.error = cases[i].code;
+        callee.data = cases[i].data;
+        perform("bob", "hi", 3000);
+        assert_refused(cases[i].twirp, cases[i].text);
+    }
+    end_calls();
+}
+
+static void a_call_without_ack_or_response_ends(void **state)
+{
+    (void)state;
+    struct room_client *const b = begin_rpc();
+    callee.deaf = true;
+    mono_t start = h.now;
+    perform("bob", "hi", 4000);
+    assert_refused("canceled", "RpcError 1501: Connection timeout");
+    assert_in_range(h.now.us - start.us, S(2), MS(2100));
+    // Somebody else's answer is none; a late one of the right one is too late.
+    struct room_client *const e = join_as("eve", false);
+    run(S(2));
+    start = h.now;
+    perform("bob", "hi", 1000); // less than the time for an ack
+    assert_refused("canceled", "RpcError 1501: Connection timeout");
+    assert_in_range(h.now.us - start.us, S(1), MS(1100));
+    rpc_ack(b, callee.id);
+    rpc_respond(e, callee.id, "mine");
+    run(S(1));
+    callee.deaf = false;
+    callee.no_response = true;
+    start = h.now;
+    perform("bob", "hi", 4000);
+    assert_refused("canceled", "RpcError 1502: Response timeout");
+    assert_in_range(h.now.us - start.us, S(4), MS(4100));
+    end_calls();
+}
+
+static void leave_bob(struct room_client *c, const Livekit__DataPacket *p)
+{
+    on_rpc(c, p);
+    room_client_leave(c);
+}
+
+static void forge(struct room_client *c, const Livekit__DataPacket *p)
+{
+    callee.deaf = true;
+    on_rpc(c, p);
+    for (struct room_client *o = h.clients; o != NULL; o = o->next) {
+        if (o != c) {
+            rpc_ack(o, callee.id);
+            rpc_respond(o, callee.id, "forged");
+        }
+    }
+}
+
+static void who_leaves_answers_no_more(void **state)
+{
+    (void)state;
+    struct room_client *const b = begin_rpc();
+    (void)join_as("eve", false);
+    run(S(2));
+    b->data.tap = forge;
+    perform("bob", "hi", 3000);
+    assert_refused("canceled", "RpcError 1501: Connection timeout");
+    callee.deaf = false;
+    callee.no_response = true;
+    b->data.tap = leave_bob;
+    mono_t const start = h.now;
+    perform("bob", "hi", 4000);
+    assert_refused("unavailable", "RpcError 1503: Recipient disconnected");
+    assert_true(h.now.us - start.us < MS(500));
+    end_calls();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +826,12 @@ int main(void)
         TEST(permissions_are_replaced),
         TEST(muting_reaches_the_publisher_and_everybody),
         TEST(subscriptions_of_others_are_changed),
+        TEST(data_of_the_server_reaches_whom_it_names),
+        TEST(a_nonce_is_sent_once_in_a_hundred),
+        TEST(a_call_is_answered),
+        TEST(errors_of_the_participant_are_the_callers),
+        TEST(a_call_without_ack_or_response_ends),
+        TEST(who_leaves_answers_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

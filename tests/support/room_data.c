@@ -137,6 +137,9 @@ static void on_packet(struct room_client *c, const Livekit__DataPacket *p)
 {
     struct room_data *const d = &c->data;
     d->packets++;
+    if (d->tap != NULL) {
+        d->tap(c, p);
+    }
     switch (p->value_case) {
     case LIVEKIT__DATA_PACKET__VALUE_USER:
         note(d, p, bytes_of(p->user->payload.data, p->user->payload.len));

@@ -36,6 +36,8 @@ struct room_data {
     unsigned packets, repeated, opaque, metrics, others;
     unsigned raw; // messages of _data_track
     uint64_t raw_bytes;
+    // Sees each packet; NULL: nobody.
+    void (*tap)(struct room_client *c, const Livekit__DataPacket *p);
     bool generated;     // of the last chat message or text header
     int64_t normalized; // of the last metrics, ms
 
