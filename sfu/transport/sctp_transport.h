@@ -135,7 +135,7 @@ const struct data_channel *sctp_transport_find_channel(const struct sctp_transpo
 
 // Sends one message. -ENOENT no such channel, -ENOTCONN not up or channel not open yet, -EMSGSIZE
 // over the peer's limit or SCTP_MAX_MESSAGE, -EAGAIN no room in the send buffer:
-// SCTP_EVENT_WRITABLE follows.
+// SCTP_EVENT_WRITABLE follows when half of it is free.
 int sctp_transport_send(struct sctp_transport *t, uint16_t id, bool binary,
                         struct bytes message) NODISCARD;
 

@@ -10,6 +10,8 @@
 
 // Packets that wait for their owner; more are dropped as if lost (its thread is stuck then).
 #define PACKETS_MAX 1024
+// A message, or a part of one, taken at a time: the largest that we announce in one piece.
+#define RECEIVE_MAX 65536
 #define RTO_INITIAL_MS 1000
 #define RTO_MIN_MS 200
 #define RTO_MAX_MS 10000
@@ -48,6 +50,7 @@ static struct {
     struct usrsctp_glue_assoc *calling_assoc; // what it drains by itself afterwards
     bool ticked;
     mono_t last_tick;
+    uint8_t received[RECEIVE_MAX];
 } global;
 
 static void enter(struct usrsctp_glue_hub *h, struct usrsctp_glue_assoc *a)
@@ -171,9 +174,6 @@ static void on_notification(struct usrsctp_glue_assoc *a, const void *data, size
     case SCTP_SHUTDOWN_EVENT:
         push_item(a, (struct usrsctp_glue_item){.kind = USRSCTP_GLUE_DOWN});
         break;
-    case SCTP_SENDER_DRY_EVENT:
-        push_item(a, (struct usrsctp_glue_item){.kind = USRSCTP_GLUE_DRY});
-        break;
     default:
         break;
     }
@@ -207,31 +207,62 @@ static uint16_t network16(uint16_t host)
     return network;
 }
 
-// data comes from malloc and becomes ours.
-static int on_receive(struct socket *sock, union sctp_sockstore from, void *data, size_t len,
-                      struct sctp_rcvinfo info, int flags, void *user)
+// Something happened to an association by a timer: its owner comes and looks.
+static void on_upcall(struct socket *sock, void *arg, int flags)
 {
     (void)sock;
-    (void)from;
-    struct usrsctp_glue_assoc *const a = find((uintptr_t)user);
-    if (a == NULL || data == NULL) {
-        mem_free(data);
-        return 1;
+    (void)flags;
+    struct usrsctp_glue_assoc *const a = find((uintptr_t)arg);
+    if (a != NULL) {
+        mark_ready(a);
+    }
+}
+
+// ---- receiving ------------------------------------------------------------------------------
+
+// -1 with errno, or what usrsctp has next: at most RECEIVE_MAX bytes of a message, or a notification.
+static ssize_t receive_once(struct usrsctp_glue_assoc *a, struct sctp_rcvinfo *info, int *flags)
+{
+    struct sockaddr_conn from;
+    socklen_t from_len = sizeof(from);
+    socklen_t info_len = sizeof(*info);
+    unsigned int info_type = 0;
+    *flags = 0;
+    *info = (struct sctp_rcvinfo){0};
+    return usrsctp_recvv(a->sock, global.received, sizeof(global.received),
+                         (struct sockaddr *)&from, &from_len, info, &info_len, &info_type, flags);
+}
+
+// Turns what is next into items, perhaps none; false when there is nothing.
+static bool receive(struct usrsctp_glue_assoc *a)
+{
+    struct sctp_rcvinfo info;
+    int flags = 0;
+    ssize_t n = receive_once(a, &info, &flags);
+    if (n < 0 && errno != EWOULDBLOCK) {
+        n = receive_once(a, &info, &flags); // the error is told once, in front of its notification
+    }
+    if (n <= 0) {
+        return false;
     }
     if (flags & MSG_NOTIFICATION) {
-        on_notification(a, data, len);
-        mem_free(data);
-        return 1;
+        on_notification(a, global.received, (size_t)n);
+        return true;
     }
+    uint8_t *const data = mem_alloc((size_t)n);
+    if (data == NULL) {
+        return true; // lost
+    }
+    memcpy(data, global.received, (size_t)n);
     push_item(a, (struct usrsctp_glue_item){
                      .kind = USRSCTP_GLUE_MESSAGE,
                      .sid = info.rcv_sid,
                      .ppid = host32(info.rcv_ppid),
                      .eor = (flags & MSG_EOR) != 0,
                      .data = data,
-                     .len = len,
+                     .len = (size_t)n,
                  });
-    return 1;
+    return true;
 }
 
 // ---- start ----------------------------------------------------------------------------------
@@ -324,7 +355,7 @@ static bool set_option(struct socket *s, int option, const void *value, size_t n
 static bool subscribe(struct socket *s)
 {
     static const uint16_t types[] = {SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT,
-                                     SCTP_SHUTDOWN_EVENT, SCTP_SENDER_DRY_EVENT};
+                                     SCTP_SHUTDOWN_EVENT};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         struct sctp_event const e = {
             .se_assoc_id = SCTP_ALL_ASSOC, .se_type = types[i], .se_on = 1};
@@ -347,10 +378,14 @@ static bool configure(struct socket *s, const struct usrsctp_glue_params *p)
                                       .sinit_max_instreams = p->streams};
     uint32_t const on = 1;
     int const send_buffer = (int)p->send_buffer;
+    int const receive_buffer = (int)p->receive_buffer;
     return usrsctp_set_non_blocking(s, 1) == 0 &&
            usrsctp_setsockopt(s, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0 &&
            usrsctp_setsockopt(s, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer)) == 0 &&
+           usrsctp_setsockopt(s, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)) ==
+               0 &&
            set_option(s, SCTP_NODELAY, &on, sizeof(on)) &&
+           set_option(s, SCTP_RECVRCVINFO, &on, sizeof(on)) &&
            set_option(s, SCTP_ENABLE_STREAM_RESET, &reset, sizeof(reset)) &&
            set_option(s, SCTP_INITMSG, &init, sizeof(init)) && subscribe(s);
 }
@@ -390,8 +425,8 @@ static int open_locked(struct usrsctp_glue_assoc *a, const struct usrsctp_glue_p
     }
     usrsctp_register_address((void *)a->id);
     a->sock =
-        usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, on_receive, NULL, 0, (void *)a->id);
-    if (a->sock == NULL) {
+        usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, NULL, NULL, 0, NULL);
+    if (a->sock == NULL || usrsctp_set_upcall(a->sock, on_upcall, (void *)a->id) != 0) {
         return -ENOMEM;
     }
     return configure(a->sock, params) && connect_to_peer(a, params) ? 0 : -EIO;
@@ -428,7 +463,6 @@ void usrsctp_glue_close(struct usrsctp_glue_assoc *a)
     if (find(a->id) == a) {
         HASH_DEL(global.table, a); // from here on callbacks find nothing
         if (a->sock != NULL) {
-            (void)usrsctp_set_ulpinfo(a->sock, NULL);
             usrsctp_close(a->sock);
         }
         usrsctp_deregister_address((void *)a->id);
@@ -475,6 +509,8 @@ struct usrsctp_glue_packet *usrsctp_glue_take_packet(struct usrsctp_glue_assoc *
 struct usrsctp_glue_item *usrsctp_glue_take_item(struct usrsctp_glue_assoc *a)
 {
     enter(a->hub, a);
+    while (a->items == NULL && receive(a)) {
+    }
     struct usrsctp_glue_item *const i = a->items;
     if (i != NULL) {
         a->items = i->next;

@@ -36,7 +36,6 @@ enum usrsctp_glue_kind {
     USRSCTP_GLUE_RESET_IN,     // the peer has reset its direction of stream sid
     USRSCTP_GLUE_RESET_OUT,    // ours is reset
     USRSCTP_GLUE_RESET_FAILED, // of stream sid, ours
-    USRSCTP_GLUE_DRY,          // everything sent is acknowledged
 };
 
 struct usrsctp_glue_item {
@@ -54,6 +53,7 @@ struct usrsctp_glue_params {
     uint16_t mtu;  // of SCTP packets
     uint16_t streams;
     uint32_t send_buffer;
+    uint32_t receive_buffer; // what is not taken fills it, and the peer's window closes
 };
 
 struct usrsctp_glue_message {
@@ -83,13 +83,14 @@ void usrsctp_glue_close(struct usrsctp_glue_assoc *a);
 
 void usrsctp_glue_input(struct usrsctp_glue_assoc *a, struct bytes packet);
 
-// The oldest queued packet or item; the caller frees it with mem_free (usrsctp_glue_item_free).
-// NULL if there is none.
+// The oldest packet or item; the caller frees it with mem_free (usrsctp_glue_item_free). NULL if
+// there is none. Items are read from the stack as they are taken: whoever takes none closes the
+// peer's window. Taking may make a packet that opens it again.
 struct usrsctp_glue_packet *usrsctp_glue_take_packet(struct usrsctp_glue_assoc *a);
 struct usrsctp_glue_item *usrsctp_glue_take_item(struct usrsctp_glue_assoc *a);
 void usrsctp_glue_item_free(struct usrsctp_glue_item *i); // accepts NULL
 
-// -EAGAIN when the send buffer is full (USRSCTP_GLUE_DRY follows), -EIO otherwise.
+// -EAGAIN when the send buffer is full, -EIO otherwise.
 int usrsctp_glue_send(struct usrsctp_glue_assoc *a, const struct usrsctp_glue_message *m) NODISCARD;
 
 // Resets our direction of the stream. -EAGAIN while another reset is under way, -EIO.
