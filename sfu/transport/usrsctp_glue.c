@@ -424,8 +424,7 @@ static int open_locked(struct usrsctp_glue_assoc *a, const struct usrsctp_glue_p
         return -ENOMEM;
     }
     usrsctp_register_address((void *)a->id);
-    a->sock =
-        usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, NULL, NULL, 0, NULL);
+    a->sock = usrsctp_socket(AF_CONN, SOCK_STREAM, IPPROTO_SCTP, NULL, NULL, 0, NULL);
     if (a->sock == NULL || usrsctp_set_upcall(a->sock, on_upcall, (void *)a->id) != 0) {
         return -ENOMEM;
     }

@@ -114,7 +114,7 @@ struct room_client {
     unsigned subscription_refusals[3]; // subscription_response by SubscriptionError
     unsigned permitted, withheld;      // subscription_permission_update, and the last one
     char permission_sid[24];
-    unsigned streams_started; // stream_state_update
+    unsigned streams_started;  // stream_state_update
     uint32_t last_message_seq; // of the last ReconnectResponse
     struct room_data data;
 };
