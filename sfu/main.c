@@ -153,6 +153,7 @@ static void on_stats_signal(void *user, int signum)
             worker_post(a->workers[i], m);
         }
     }
+    signal_server_log_stats(a->server);
     if (a->notifier != NULL) {
         struct webhook_counts const c = webhook_notifier_counts(a->notifier);
         log_info(NULL, "webhook.stats", KV_U64("delivered", c.delivered),
@@ -298,6 +299,8 @@ static int start_server(struct app *a)
         .keys = c->keys,
         .worker_count = a->worker_count,
         .auto_create = conf_bool(c->conf, SFU_AUTO_CREATE),
+        .connects = c->connects,
+        .proxies = &c->proxies,
         .post = post_to_worker,
         .user = a,
     };

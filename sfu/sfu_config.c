@@ -156,6 +156,22 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                     .flag = {"region"},
                     .arg = "NAME",
                     .help = "Region told to clients."},
+    [SFU_TRUSTED_PROXIES] =
+        {.name = "trusted_proxies",
+         .type = CONF_LIST,
+         .env = {"FOCI_SFU_TRUSTED_PROXIES"},
+         .flag = {"trusted-proxies"},
+         .def = "private_ranges",
+         .arg = "CIDRS",
+         .help = "Reverse proxies whose X-Forwarded-For, Forwarded or X-Real-IP tells the client's "
+                 "address for limit.connects: ranges, or the words loopback, private_ranges."},
+    [SFU_LIMIT_CONNECTS] = {.name = "limit.connects",
+                            .env = {"FOCI_SFU_LIMIT_CONNECTS"},
+                            .flag = {"limit-connects"},
+                            .def = "100/1000",
+                            .arg = "RATE/BURST",
+                            .help = "Signalling connections a second of one client address, and "
+                                    "how many at once; 0 for no limit. This machine has none."},
     [SFU_WEBHOOK_URLS] = {.name = "webhook.urls",
                           .type = CONF_LIST,
                           .env = {"FOCI_WEBHOOK_URLS"},
@@ -260,6 +276,7 @@ void sfu_config_free(struct sfu_config *c)
     if (c != NULL) {
         conf_free(c->conf);
         api_keys_free(c->keys);
+        cidr_set_done(&c->proxies);
         for (size_t i = 0; i < c->webhook_count; i++) {
             mem_free(c->webhooks[i]);
         }
@@ -558,6 +575,30 @@ static int load_webhooks(struct sfu_config *c, char *err)
     return rc;
 }
 
+static int load_limits(struct sfu_config *c, char *err)
+{
+    for (size_t i = 0; i < conf_list_len(c->conf, SFU_TRUSTED_PROXIES); i++) {
+        const char *const text = conf_list_at(c->conf, SFU_TRUSTED_PROXIES, i);
+        int const rc = cidr_set_add(&c->proxies, bytes_str(text));
+        if (rc < 0) {
+            return rc == -ENOMEM ? rc
+                                 : conf_fail(c->conf, SFU_TRUSTED_PROXIES, err,
+                                             "\"%s\" is none of: a range such as 10.0.0.0/8, an "
+                                             "address, or the words loopback, private_ranges, all",
+                                             text);
+        }
+    }
+    const char *const text = conf_str(c->conf, SFU_LIMIT_CONNECTS);
+    if (rate_limit_parse(bytes_str(text), &c->connects) < 0) {
+        return conf_fail(
+            c->conf, SFU_LIMIT_CONNECTS, err,
+            "\"%s\" is no rate; write 100/1000 for 100 a second and 1000 at once, or 0 "
+            "for no limit",
+            text);
+    }
+    return 0;
+}
+
 static int load_log(struct sfu_config *c, char *err)
 {
     const char *const format = conf_str(c->conf, SFU_LOG_FORMAT);
@@ -590,6 +631,7 @@ int sfu_config_load(int argc, const char *const *argv, const char *const *envp,
         rc = rc == 0 ? load_webhooks(c, err) : rc;
         rc = rc == 0 ? load_events(c, SFU_WEBHOOK_INCLUDE, c->include, &c->include_count, err) : rc;
         rc = rc == 0 ? load_events(c, SFU_WEBHOOK_EXCLUDE, c->exclude, &c->exclude_count, err) : rc;
+        rc = rc == 0 ? load_limits(c, err) : rc;
     }
     if (rc < 0) {
         sfu_config_free(c);

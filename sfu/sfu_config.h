@@ -7,6 +7,8 @@
 // Start-up, main thread.
 
 #include "common/app/key_source.h"
+#include "common/base/cidr.h"
+#include "common/base/rate.h"
 #include "common/svc/conf.h"
 #include "common/sys/log.h"
 #include "sfu/base/sfu_limits.h"
@@ -31,6 +33,8 @@ enum sfu_item {
     SFU_REMOTE_UNMUTE,
     SFU_FULL_ROOM_IN_EVENTS,
     SFU_REGION,
+    SFU_TRUSTED_PROXIES,
+    SFU_LIMIT_CONNECTS,
     SFU_WEBHOOK_URLS,
     SFU_WEBHOOK_API_KEY,
     SFU_WEBHOOK_INCLUDE,
@@ -67,6 +71,8 @@ struct sfu_config {
     bool auth_hook; // the last one is that of auth_service
     const char *include[SFU_EVENTS_MAX], *exclude[SFU_EVENTS_MAX]; // names of events
     size_t include_count, exclude_count;
+    struct cidr_set proxies;    // trusted ones
+    struct rate_limit connects; // of one client address
     bool dev;
     bool dev_keys; // generated or built in, to be shown
     struct log_settings log;

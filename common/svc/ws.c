@@ -46,6 +46,7 @@ struct ws {
     mono_t close_at;
     const char *failed; // why it has to end; told from the loop
     bool kick;          // run the machine in the next turn
+    bool paused;        // ws_pause was called
     bool closing;       // ws_close was called
     bool close_queued;
     uint16_t close_code;
@@ -61,20 +62,26 @@ struct ws {
     uint8_t out[OUT_CAP];
 };
 
+// Closing goes on all the same: the peer's close frame is awaited.
+static bool is_paused(const struct ws *w)
+{
+    return w->paused && !w->closing;
+}
+
 // ---- bytes in and out -----------------------------------------------------------------------
 
 static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, int flags, void *user)
 {
     (void)flags;
     struct ws *const w = user;
-    size_t const early = w->early.n - w->early_at;
+    size_t const early = is_paused(w) ? 0 : w->early.n - w->early_at;
     if (early > 0) {
         size_t const n = MIN(early, len);
         memcpy(buf, w->early.p + w->early_at, n);
         w->early_at += n;
         return (ssize_t)n;
     }
-    if (w->read_turn >= READ_TURN_MAX || w->freed) {
+    if (w->read_turn >= READ_TURN_MAX || w->freed || is_paused(w)) {
         wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
         return -1;
     }
@@ -204,6 +211,7 @@ static void finish(struct ws *w, const char *reason)
     struct ws_end const end = {
         .code = wslay_event_get_status_code_received(w->wslay),
         .local = w->closing,
+        .too_slow = reason == too_slow,
         .reason = reason,
     };
     w->ended = true;
@@ -263,7 +271,8 @@ static void arm(struct ws *w)
     mono_t const soonest = mono_min(w->ping_at, w->close_at);
     loop_timer_set(w->timer, w->kick ? (mono_t){0} : soonest);
     unsigned events = 0;
-    events |= w->draining || wslay_event_want_read(w->wslay) ? LOOP_READ : 0u;
+    bool const reads = wslay_event_want_read(w->wslay) && !is_paused(w);
+    events |= w->draining || reads ? LOOP_READ : 0u;
     events |= w->out_n > 0 ? LOOP_WRITE : 0u;
     loop_poll_set(w->poll, events);
 }
@@ -296,7 +305,7 @@ static void step(struct ws *w, bool readable)
         if (wslay_event_recv(w->wslay) == WSLAY_ERR_NOMEM) {
             w->failed = "out of memory";
         }
-        w->kick = w->early_at < w->early.n;
+        w->kick = w->early_at < w->early.n && !is_paused(w);
     }
     const char *over = NULL;
     if (!w->freed) {
@@ -427,6 +436,19 @@ static void kick(struct ws *w)
     if (w->busy == 0) {
         loop_timer_set(w->timer, (mono_t){0});
     }
+}
+
+void ws_pause(struct ws *w, bool paused)
+{
+    if (w->paused == paused || w->ended || w->freed) {
+        return;
+    }
+    w->paused = paused;
+    if (w->busy > 0) {
+        return; // step() looks at it when the callback returns
+    }
+    w->kick = w->kick || (!paused && w->early_at < w->early.n);
+    arm(w);
 }
 
 size_t ws_queued(const struct ws *w)

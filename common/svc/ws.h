@@ -20,6 +20,7 @@ enum ws_kind {
 struct ws_end {
     uint16_t code;
     bool local;
+    bool too_slow;      // the peer left more than queue_max unread
     const char *reason; // constant text for logs: "peer closed", "too slow", "protocol error", ...
 };
 
@@ -61,6 +62,10 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data) NODISCARD;
 // The same for a message that ws_deflate_pack has compressed; only where it was negotiated
 // (conf.deflate is set).
 int ws_send_packed(struct ws *w, enum ws_kind kind, struct bytes packed) NODISCARD;
+
+// Reads nothing more, or goes on. What is read already (some KB) still arrives as messages, which this
+// may be called in. Nothing happens while closing.
+void ws_pause(struct ws *w, bool paused);
 
 // Bytes that wait to be written.
 size_t ws_queued(const struct ws *w);

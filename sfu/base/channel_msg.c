@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/base/channel_msg.h"
 
+#include <stdatomic.h>
+
 #include "common/base/mem.h"
 #include "common/svc/pbuf.h"
 
@@ -13,6 +15,60 @@ struct channel_msg *channel_msg_new(enum channel_msg_type type, handle_t handle)
     }
     return m;
 }
+
+// ---- credit ---------------------------------------------------------------------------------
+
+struct channel_credit {
+    atomic_uint refs;
+    atomic_uint messages;
+    atomic_size_t bytes;
+};
+
+struct channel_credit *channel_credit_new(void)
+{
+    struct channel_credit *const c = NEW(struct channel_credit);
+    if (c != NULL) {
+        atomic_store(&c->refs, 1);
+    }
+    return c;
+}
+
+void channel_credit_unref(struct channel_credit *c)
+{
+    if (c != NULL && atomic_fetch_sub(&c->refs, 1) == 1) {
+        mem_free(c);
+    }
+}
+
+uint32_t channel_credit_messages(const struct channel_credit *c)
+{
+    return atomic_load_explicit(&c->messages, memory_order_relaxed);
+}
+
+size_t channel_credit_bytes(const struct channel_credit *c)
+{
+    return atomic_load_explicit(&c->bytes, memory_order_relaxed);
+}
+
+void channel_msg_charge(struct channel_msg *m, struct channel_credit *c, size_t bytes)
+{
+    atomic_fetch_add(&c->refs, 1);
+    atomic_fetch_add(&c->messages, 1);
+    atomic_fetch_add(&c->bytes, bytes);
+    m->credit = c;
+    m->charged = bytes;
+}
+
+static void give_back(struct channel_msg *m)
+{
+    if (m->credit != NULL) {
+        atomic_fetch_sub(&m->credit->messages, 1);
+        atomic_fetch_sub(&m->credit->bytes, m->charged);
+        channel_credit_unref(m->credit);
+    }
+}
+
+// ---- messages -------------------------------------------------------------------------------
 
 static void join_done(struct channel_join *j)
 {
@@ -70,5 +126,6 @@ void channel_msg_free(struct channel_msg *m)
     case CHANNEL_MSG_COUNT:
         break;
     }
+    give_back(m);
     mem_free(m);
 }

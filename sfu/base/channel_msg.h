@@ -97,8 +97,14 @@ struct channel_api_reply {
     struct shared_buf *body;
 };
 
+// What of one session is under way: messages that were charged to it and are not freed yet. The way
+// back of back-pressure from a worker, without messages. Any thread.
+struct channel_credit;
+
 struct channel_msg {
-    struct channel_msg *next; // mailbox link
+    struct channel_msg *next;      // mailbox link
+    struct channel_credit *credit; // charged for this message, NULL: none
+    size_t charged;                // bytes
     enum channel_msg_type type;
     uint32_t worker; // the worker it is for, or comes from
     handle_t handle; // session, or API call
@@ -129,6 +135,14 @@ struct channel_msg {
 
 // A zeroed message, NULL without memory.
 struct channel_msg *channel_msg_new(enum channel_msg_type type, handle_t handle) NODISCARD;
+
+struct channel_credit *channel_credit_new(void) NODISCARD; // one reference; NULL without memory
+void channel_credit_unref(struct channel_credit *c);       // accepts NULL
+uint32_t channel_credit_messages(const struct channel_credit *c);
+size_t channel_credit_bytes(const struct channel_credit *c);
+
+// Charges m, which was not charged before, to c until it is freed.
+void channel_msg_charge(struct channel_msg *m, struct channel_credit *c, size_t bytes);
 
 // Frees a message and everything it owns (accepts NULL). Used by the receiver when it is done, and
 // by a mailbox that is closed with messages inside.

@@ -7,6 +7,7 @@
 #include "common/lk/livekit.h"
 #include "common/svc/ws_handshake.h"
 #include "common/sys/log.h"
+#include "sfu/signal/request_gate.h"
 #include "sfu/signal/signal_frame.h"
 
 // livekit-protocol 2.4.
@@ -41,6 +42,8 @@ struct rtc_session {
     char accept_key[WS_ACCEPT_LEN];
     struct ws *ws;            // from PHASE_OPEN on
     struct loop_timer *timer; // PHASE_WAITING: patience; later: the next token
+    struct loop_timer *brake; // while its requests are not read; NULL: never was
+    struct request_gate gate;
     uint32_t worker;
     struct access_token *token;
     int64_t exp;               // of the token that the client came with
@@ -88,6 +91,8 @@ static void session_free(struct rtc_session *s)
     early_done(s);
     ws_free(s->ws);
     loop_timer_free(s->timer);
+    loop_timer_free(s->brake);
+    request_gate_done(&s->gate);
     access_token_free(s->token);
     if (s->room != NULL) {
         room_registry_release(s->owner->conf.registry, s->room);
@@ -199,10 +204,41 @@ static void start_closing(struct rtc_session *s, uint16_t code)
 {
     s->phase = PHASE_CLOSING;
     loop_timer_stop(s->timer);
+    if (s->brake != NULL) {
+        loop_timer_stop(s->brake);
+    }
     ws_close(s->ws, code);
 }
 
 // ---- frames ---------------------------------------------------------------------------------
+
+static void slow_down(struct rtc_session *s);
+
+static void on_brake(void *user)
+{
+    struct rtc_session *const s = user;
+    ws_pause(s->ws, false);
+    slow_down(s);
+}
+
+// Reads nothing more as long as the gate says so.
+static void slow_down(struct rtc_session *s)
+{
+    struct rtc_sessions *const owner = s->owner;
+    int64_t const ms = request_gate_wait(&s->gate, loop_now(owner->conf.loop));
+    if (ms == 0) {
+        return;
+    }
+    if (s->brake == NULL) {
+        s->brake = loop_timer_new(owner->conf.loop, on_brake, s);
+        owner->counts.slowed++;
+        log_info(NULL, "signal.slowed", KV_STR("room", s->room));
+    }
+    if (s->brake != NULL) {
+        ws_pause(s->ws, true);
+        loop_timer_set_ms(s->brake, ms);
+    }
+}
 
 static void on_message(void *user, enum ws_kind kind, struct bytes data)
 {
@@ -213,6 +249,7 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
     }
     // What cannot be decoded closes the socket (livekit-protocol 1.7).
     if (signal_frame_decode(kind, data, &req) < 0) {
+        s->owner->counts.undecodable++;
         log_info(NULL, "signal.undecodable", KV_U64("bytes", data.n),
                  KV_BOOL("text", kind == WS_TEXT));
         start_closing(s, 1000);
@@ -222,16 +259,20 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
     struct channel_msg *const m = channel_msg_new(CHANNEL_REQUEST, s->handle);
     if (m == NULL) {
         pbuf_free(req);
+        start_closing(s, 1011); // it comes back and finds the room as it is
         return;
     }
     m->u.request = req;
+    request_gate_pass(&s->gate, loop_now(s->owner->conf.loop), m, data.n);
     s->owner->conf.post(s->owner->conf.user, s->worker, m);
+    slow_down(s);
 }
 
 static void on_end(void *user, const struct ws_end *end)
 {
     struct rtc_session *const s = user;
     log_debug(NULL, "signal.closed", KV_U64("code", end->code), KV_STR("why", end->reason));
+    s->owner->counts.cut_off += end->too_slow;
     tell_worker_closed(s);
     session_free(s);
 }
@@ -284,6 +325,7 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
         return;
     }
     s->phase = PHASE_OPEN;
+    s->owner->counts.opened++;
     send_early(s);
     if (s->early_close != 0) {
         start_closing(s, s->early_close);
@@ -299,6 +341,7 @@ static void keep_early(struct rtc_session *s, struct channel_msg *m)
         s->early[s->early_count++] = STEAL(m->u.send.data);
     } else {
         // It would miss something: it comes back instead.
+        s->owner->counts.cut_off++;
         s->early_close = s->early_close != 0 ? s->early_close : 1000;
     }
 }
@@ -330,6 +373,7 @@ static void on_timer(void *user)
     if (s->phase == PHASE_OPEN) {
         send_token(s);
     } else if (s->phase == PHASE_WAITING) {
+        s->owner->counts.unanswered++;
         tell_worker_closed(s);
         refuse(s, 503, "no response from servers");
     }
@@ -377,7 +421,8 @@ static int make_session(struct rtc_sessions *owner, const struct rtc_session_arg
     s->exp = args->token->claims.exp;
     s->deflate = args->deflate && owner->forms.deflate != NULL;
     char *const room = mem_strdup(args->room_name);
-    if (s->timer == NULL || room == NULL || handle_table_add(&owner->table, s, &s->handle) < 0) {
+    if (s->timer == NULL || room == NULL || request_gate_init(&s->gate) < 0 ||
+        handle_table_add(&owner->table, s, &s->handle) < 0) {
         mem_free(room);
         session_free(s);
         return -ENOMEM;
@@ -439,6 +484,7 @@ static void deliver_close(struct rtc_session *s, const struct channel_msg *m)
     s->joined = false;
     switch (s->phase) {
     case PHASE_WAITING:
+        s->owner->counts.refused++;
         refuse(s, status != 0 ? status : 500,
                status != 0 ? m->u.close.http_text : "connection closed by media");
         break;

@@ -32,10 +32,21 @@ struct rtc_sessions_conf {
     void *user;
 };
 
+// What became of connections, since the start.
+struct rtc_counts {
+    uint64_t opened;
+    uint64_t refused;     // by their room, with an HTTP status
+    uint64_t unanswered;  // their worker said nothing in time
+    uint64_t undecodable; // closed for a message that is none
+    uint64_t slowed;      // clients whose requests were not read for a while (request_gate.h)
+    uint64_t cut_off;     // closed because they do not read; they may resume
+};
+
 struct rtc_sessions {
     struct rtc_sessions_conf conf;
     struct handle_table table;
     struct response_forms forms;
+    struct rtc_counts counts;
 };
 
 void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *conf);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/signal/signal_server.h"
 
+#include <stdio.h>
+
 #include "common/lk/livekit.h"
 #include "common/svc/ws_handshake.h"
 #include "common/sys/log.h"
 #include "sfu/signal/auth.h"
+#include "sfu/signal/connect_limit.h"
 #include "sfu/signal/room_registry.h"
 #include "sfu/signal/room_service.h"
 #include "sfu/signal/rtc_session.h"
@@ -27,6 +30,7 @@ struct signal_server {
     struct httpd *httpd;
     struct room_registry registry;
     struct rtc_sessions sessions;
+    struct connect_limit connects;
     struct room_service rooms;
 };
 
@@ -184,6 +188,20 @@ static void start_session(struct signal_server *s, struct httpd_req *r, struct c
     rtc_session_start(&s->sessions, r, accept_key, &args);
 }
 
+// False: the request was answered, as its address asks too often.
+static bool pass_limit(struct signal_server *s, struct httpd_req *r, bool take)
+{
+    int64_t retry_s = 0;
+    if (connect_limit_pass(&s->connects, loop_now(s->conf.loop), r, take, &retry_s)) {
+        return true;
+    }
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%lld", (long long)retry_s);
+    httpd_add_header(r, "Retry-After", text);
+    httpd_respond(r, 429, TEXT_PLAIN, bytes_str("too many connection requests"));
+    return false;
+}
+
 static void on_connect(struct signal_server *s, struct httpd_req *r, bool v1)
 {
     char accept_key[WS_ACCEPT_LEN];
@@ -191,6 +209,9 @@ static void on_connect(struct signal_server *s, struct httpd_req *r, bool v1)
     // (livekit-protocol 1.1).
     if (!ws_handshake_wanted(httpd_header(r, "Upgrade"), httpd_header(r, "Connection"))) {
         httpd_respond(r, 404, NULL, (struct bytes){NULL, 0});
+        return;
+    }
+    if (!pass_limit(s, r, true)) {
         return;
     }
     struct connect_request c = {.v1 = v1};
@@ -217,6 +238,9 @@ static void on_connect(struct signal_server *s, struct httpd_req *r, bool v1)
 
 static void on_validate(struct signal_server *s, struct httpd_req *r, bool v1)
 {
+    if (!pass_limit(s, r, false)) {
+        return;
+    }
     struct connect_request c = {.v1 = v1, .validate = true};
     struct auth_refusal refusal = {.status = 500, .text = "out of memory"};
     if (check_connect(s, r, &c, &refusal) < 0) {
@@ -320,7 +344,8 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
     };
     rtc_sessions_init(&s->sessions, &sc);
     room_service_init(&s->rooms, conf->loop, &s->registry, conf->keys, conf->post, conf->user);
-    int const rc = httpd_new(conf->loop, &hc, &s->httpd, ret_failed);
+    int rc = connect_limit_init(&s->connects, conf->connects, conf->proxies);
+    rc = rc < 0 ? rc : httpd_new(conf->loop, &hc, &s->httpd, ret_failed);
     if (rc < 0) {
         signal_server_free(s);
         return rc;
@@ -337,6 +362,7 @@ void signal_server_free(struct signal_server *s)
     rtc_sessions_done(&s->sessions);
     room_service_done(&s->rooms);
     httpd_free(s->httpd);
+    connect_limit_done(&s->connects);
     room_registry_done(&s->registry);
     mem_free(s);
 }
@@ -349,6 +375,16 @@ void signal_server_renew_tokens(struct signal_server *s)
 void signal_server_quiesce(struct signal_server *s)
 {
     httpd_quiesce(s->httpd);
+}
+
+void signal_server_log_stats(const struct signal_server *s)
+{
+    const struct rtc_counts *const c = &s->sessions.counts;
+    log_info(NULL, "signal.stats", KV_U64("sessions", rtc_sessions_count(&s->sessions)),
+             KV_U64("opened", c->opened), KV_U64("refused", c->refused),
+             KV_U64("limited", s->connects.refused), KV_U64("unanswered", c->unanswered),
+             KV_U64("undecodable", c->undecodable), KV_U64("slowed", c->slowed),
+             KV_U64("cut_off", c->cut_off), KV_U64("not_text", s->sessions.forms.not_text));
 }
 
 struct addr signal_server_address(const struct signal_server *s, size_t i)

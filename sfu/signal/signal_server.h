@@ -6,6 +6,8 @@
 //
 // Signalling thread.
 
+#include "common/base/cidr.h"
+#include "common/base/rate.h"
 #include "common/lk/keys.h"
 #include "common/sys/loop.h"
 #include "sfu/base/channel_msg.h"
@@ -18,8 +20,10 @@ struct signal_server_conf {
     size_t listen_count;
     const struct api_keys *keys; // borrowed
     uint32_t worker_count;
-    bool auto_create;          // joining makes a missing room
-    int64_t first_response_ms; // how long a join waits for its worker, 0: 12 s
+    bool auto_create;           // joining makes a missing room
+    struct rate_limit connects; // of one client address; per_1000s 0: no limit (connect_limit.h)
+    const struct cidr_set *proxies; // borrowed; trusted, NULL: none
+    int64_t first_response_ms;      // how long a join waits for its worker, 0: 12 s
     void (*post)(void *user, uint32_t worker, struct channel_msg *m); // to a worker; takes m
     void *user;
 };
@@ -40,4 +44,7 @@ void signal_server_renew_tokens(struct signal_server *s);
 void signal_server_quiesce(struct signal_server *s);
 
 struct addr signal_server_address(const struct signal_server *s, size_t i);
+// SIGUSR1: one line "signal.stats" of what became of connections.
+void signal_server_log_stats(const struct signal_server *s);
+
 size_t signal_server_sessions(const struct signal_server *s);

@@ -149,7 +149,20 @@ static void to_worker(void *user, uint32_t worker, struct channel_msg *m)
     if (m->type == CHANNEL_JOIN) {
         channel_msg_free(b->join);
         b->join = m;
+    } else if (m->type == CHANNEL_REQUEST && b->hold) {
+        m->next = b->held;
+        b->held = m;
     } else {
+        channel_msg_free(m);
+    }
+}
+
+void signal_bed_let_go(struct signal_bed *b)
+{
+    b->hold = false;
+    while (b->held != NULL) {
+        struct channel_msg *const m = b->held;
+        b->held = m->next;
         channel_msg_free(m);
     }
 }
@@ -200,6 +213,7 @@ void signal_bed_init(struct signal_bed *b, bool auto_create)
     must(b->loop != NULL && b->keys != NULL, "loop");
     must(api_keys_add(b->keys, bytes_str(SIGNAL_BED_KEY), bytes_str(SIGNAL_BED_SECRET)) == 0,
          "key");
+    must(cidr_set_add(&b->proxies, bytes_str("loopback")) == 0, "proxies");
     struct addr const listen = addr_v4(127, 0, 0, 1, 0);
     struct signal_server_conf const conf = {
         .loop = b->loop,
@@ -208,6 +222,8 @@ void signal_bed_init(struct signal_bed *b, bool auto_create)
         .keys = b->keys,
         .worker_count = SIGNAL_BED_WORKERS,
         .auto_create = auto_create,
+        .connects = {.per_1000s = 1000, .burst = SIGNAL_BED_CONNECTS},
+        .proxies = &b->proxies,
         .first_response_ms = 300,
         .post = to_worker,
         .user = b,
@@ -229,6 +245,8 @@ void signal_bed_done(struct signal_bed *b)
         channel_msg_free(m);
     }
     channel_msg_free(b->join);
+    signal_bed_let_go(b);
+    cidr_set_done(&b->proxies);
     api_keys_free(b->keys);
     loop_free(b->loop);
 }

@@ -12,6 +12,7 @@
 #define SIGNAL_BED_KEY "testkey"
 #define SIGNAL_BED_SECRET "0123456789abcdef0123456789abcdef"
 #define SIGNAL_BED_WORKERS 3
+#define SIGNAL_BED_CONNECTS 5 // at once of one address; this machine is a trusted proxy
 
 // What the last message of a kind to a worker said.
 struct signal_bed_seen {
@@ -37,14 +38,19 @@ struct signal_bed {
     bool refuse;      // joins are answered by Leave and close
     bool refuse_http; // by close alone, with this status (0: none)
     uint16_t status;
-    unsigned greetings;        // pongs right behind the JoinResponse
-    const char *api_error;     // Twirp code that calls end with
-    struct channel_msg *join;  // the last CHANNEL_JOIN; whoever takes it sets NULL
+    unsigned greetings;       // pongs right behind the JoinResponse
+    const char *api_error;    // Twirp code that calls end with
+    struct channel_msg *join; // the last CHANNEL_JOIN; whoever takes it sets NULL
+    bool hold;                // the workers take requests and do nothing with them
+    struct channel_msg *held;
+    struct cidr_set proxies;
     struct channel_msg *queue; // answers to be delivered in the next turn
 };
 
 void signal_bed_init(struct signal_bed *b, bool auto_create);
 void signal_bed_done(struct signal_bed *b);
+// The workers are done with what they hold, and hold no more.
+void signal_bed_let_go(struct signal_bed *b);
 
 // One turn of the loop, answers included.
 void signal_bed_turn(struct signal_bed *b);

@@ -17,6 +17,8 @@
 #include <stdio.h>
 
 #include "common/base/mem.h"
+#include "common/sys/clock.h"
+#include "sfu/base/sfu_limits.h"
 #include "tests/support/signal_bed.h"
 
 #define UPGRADE                                                                                    \
@@ -568,6 +570,62 @@ static void a_peer_that_does_not_read_is_cut_off(void **state)
     signal_bed_close(fd);
 }
 
+static void send_pings(unsigned n)
+{
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    for (unsigned i = 0; i < n; i++) {
+        r.ping = 1000000 + i;
+        send_request(&r);
+    }
+}
+
+static unsigned wanted;
+
+static bool all_requested(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || bed.seen.requests >= wanted;
+}
+
+// A client that floods: all arrives, at the pace that is for everybody.
+static void a_client_that_floods_is_slowed(void **state)
+{
+    (void)state;
+    open_session();
+    wanted = SIGNAL_REQUESTS_BURST + SIGNAL_REQUESTS_PER_S;
+    mono_t const start = clock_mono();
+    send_pings(wanted);
+    assert_true(signal_bed_until(&bed, all_requested, &ws));
+    assert_false(ws.ended);
+    int64_t const ms = mono_diff_ms(clock_mono(), start);
+    // What one read brings may go beyond the allowance before the socket is left alone.
+    assert_in_range(ms, 300, 10000);
+    assert_int_equal(bed.seen.requests, wanted);
+}
+
+// A worker that does not get on with its work: no more than this waits in its mailbox.
+static void a_busy_worker_is_not_buried(void **state)
+{
+    (void)state;
+    open_session();
+    bed.hold = true;
+    wanted = 1500;
+    send_pings(wanted);
+    mono_t const end = mono_add_ms(clock_mono(), 300);
+    while (mono_before(clock_mono(), end)) {
+        signal_bed_turn(&bed);
+    }
+    // Frames of 10 bytes that were read already still came.
+    assert_in_range(bed.seen.requests, SIGNAL_REQUESTS_UNDER_WAY,
+                    SIGNAL_REQUESTS_UNDER_WAY + 4096 / 10);
+    assert_false(ws.ended);
+    signal_bed_let_go(&bed);
+    assert_true(signal_bed_until(&bed, all_requested, &ws));
+    assert_int_equal(bed.seen.requests, wanted);
+    assert_false(ws.ended);
+}
+
 // libmicrohttpd's own epoll thread stalled with 128 connections that were ready at once.
 #define CROWD 200
 
@@ -665,6 +723,8 @@ int main(void)
         TEST(the_worker_hears_of_a_lost_socket),
         TEST(a_close_frame_is_echoed),
         TEST(a_peer_that_does_not_read_is_cut_off),
+        TEST(a_client_that_floods_is_slowed),
+        TEST(a_busy_worker_is_not_buried),
         TEST(a_crowd_connects_at_once),
         TEST(the_server_may_end_with_sessions_open),
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal
 // SUPPORT: signal_bed
-// COVERS: signal_server auth room_service
+// COVERS: signal_server auth connect_limit room_service
 //
 // What HTTP says: tables 1.1 to 1.4, 6.1 and 6.2 of livekit-protocol, row by row, over real
 // sockets.
@@ -455,6 +455,40 @@ static void rooms_must_exist_when_they_are_not_made(void **state)
     mem_free(token);
 }
 
+// Requests of one address are limited; the proxy that names it is not.
+static void connects_of_one_address_are_limited(void **state)
+{
+    (void)state;
+    static const char *const from[] = {
+        "X-Forwarded-For: 203.0.113.9, 198.51.100.7\r\n" UPGRADE,
+        "X-Forwarded-For: 2001:db8:1:2:3::4\r\n" UPGRADE,
+        "X-Forwarded-For: 2001:db8:1:2:5::6\r\n" UPGRADE, // the same /64
+    };
+    // What is refused for its token counts as well.
+    for (int i = 0; i < SIGNAL_BED_CONNECTS; i++) {
+        get("/rtc", from[0]);
+        expect(401, "no permissions to access the room");
+        get("/rtc/v1", from[1]);
+        expect(401, "no permissions to access the room");
+        get("/rtc", UPGRADE); // the proxy itself, or this machine
+        expect(401, "no permissions to access the room");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+        get("/rtc", from[i]);
+        expect(429, "too many connection requests");
+        expect_header("Retry-After", "1");
+        get("/rtc/validate", from[i]); // tells why
+        expect(429, "too many connection requests");
+        expect_header("Access-Control-Allow-Origin", "*");
+    }
+    for (int i = 0; i < 3 * SIGNAL_BED_CONNECTS; i++) {
+        get("/rtc/validate", "X-Forwarded-For: 192.0.2.1\r\n"); // takes nothing
+        expect(401, "no permissions to access the room");
+        get("/rtc", UPGRADE);
+        expect(401, "no permissions to access the room");
+    }
+}
+
 static void upgrades_follow_rfc6455(void **state)
 {
     (void)state;
@@ -694,6 +728,7 @@ int main(void)
         TEST(join_requests_are_checked),
         TEST(attributes_are_checked_by_validate_only),
         TEST(rooms_must_exist_when_they_are_not_made),
+        TEST(connects_of_one_address_are_limited),
         TEST(upgrades_follow_rfc6455),
         TEST(twirp_routes_are_checked),
         TEST(twirp_grants_are_checked),

@@ -158,6 +158,7 @@ static void open_pair(struct pair *p, bool raw, const struct ws_conf *server)
         c.queue_max = server->queue_max;
         c.ping_ms = server->ping_ms;
         c.deflate = server->deflate;
+        c.on_message = server->on_message != NULL ? server->on_message : on_message;
     }
     assert_int_equal(ws_new(p->loop, p->fd[0], bytes_of(NULL, 0), &c, &p->server.ws), 0);
     if (!raw) {
@@ -419,6 +420,41 @@ static void what_cannot_be_inflated_gets_a_close_code(void **state)
         run_until(p.loop, &p.server.ends, 1);
         close_pair(&p, true);
     }
+}
+
+static void pause_on_message(void *user, enum ws_kind kind, struct bytes data)
+{
+    struct side *const s = user;
+    on_message(s, kind, data);
+    ws_pause(s->ws, true);
+}
+
+static void what_is_paused_is_not_read(void **state)
+{
+    (void)state;
+    struct pair p;
+    open_pair(&p, true, &(struct ws_conf){.ping_ms = -1, .on_message = pause_on_message});
+    uint8_t frame[8192] = {0x82, 0xfe, 0x1f, 0xf8}; // 8184 bytes, more than one read
+    for (int i = 0; i < 4; i++) {
+        send_raw(&p, frame, sizeof(frame));
+    }
+    for (unsigned i = 1; i <= 4; i++) {
+        run_until(p.loop, &p.server.messages, i);
+        for (int k = 0; k < 5; k++) {
+            loop_run_once(p.loop, 1);
+        }
+        assert_int_equal(p.server.messages, i);
+        ws_pause(p.server.ws, false);
+    }
+    // A close goes on while paused.
+    ws_pause(p.server.ws, true);
+    ws_close(p.server.ws, 1000);
+    assert_int_equal(close_code(&p), 1000);
+    static const uint8_t close[] = {0x88, 0x80, 0, 0, 0, 0};
+    send_raw(&p, close, sizeof(close));
+    run_until(p.loop, &p.server.ends, 1);
+    assert_string_equal(p.server.end.reason, "closed");
+    close_pair(&p, true);
 }
 
 static void fragments_are_joined_and_pings_answered(void **state)
@@ -712,6 +748,7 @@ int main(void)
         cmocka_unit_test(protocol_errors_get_a_close_code),
         cmocka_unit_test(compressed_messages_are_read),
         cmocka_unit_test(what_cannot_be_inflated_gets_a_close_code),
+        cmocka_unit_test(what_is_paused_is_not_read),
         cmocka_unit_test(fragments_are_joined_and_pings_answered),
         cmocka_unit_test(server_pings),
         cmocka_unit_test(callbacks_may_free_and_close),
