@@ -9,6 +9,7 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/resume.h"
 #include "sfu/room/room.h"
+#include "sfu/room/room_config.h"
 #include "sfu/room/signal_dispatch.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
@@ -227,8 +228,8 @@ void join_session(struct room_env *env, handle_t session, const struct channel_j
         resume_session(env, p, session, join);
         return;
     }
-    struct room_new_args const args = {.name = join->room_name};
-    if (room == NULL && room_new(env, &args, &room) < 0) {
+    if (room == NULL &&
+        room_config_new_room(env, join->room_name, &join->token->claims, &room) < 0) {
         signal_send_refusal_http(env, session, 503, "node has exceeded its configured limit");
         return;
     }

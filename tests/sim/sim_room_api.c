@@ -2,7 +2,7 @@
 // LINK: room
 // SUPPORT: room_harness room_client room_client_signal room_client_pc room_data room_stream vnet
 // SUPPORT: media_model media_subscriber
-// COVERS: room_api room_api_participant room_api_data rpc_calls
+// COVERS: room_api room_api_participant room_api_data rpc_calls room_config
 //
 // Calls of the server API while people are in the room: what they do, what everybody is told, what
 // the caller gets (livekit-protocol 6.2).
@@ -128,6 +128,37 @@ static void metadata_of_the_room_reaches_everybody_at_once(void **state)
     assert_int_equal(a->room_updates, before + 2);
     assert_null(set_metadata("nowhere", "news"));
     assert_refused("not_found", "requested room does not exist");
+    end_calls();
+}
+
+static void a_join_makes_the_room_that_its_token_describes(void **state)
+{
+    (void)state;
+    begin();
+    (void)room_client_join(
+        &h, &(struct room_client_conf){.identity = "alice",
+                                       .room_config = "{\"emptyTimeout\":7,\"departure_timeout\":3,"
+                                                      "\"maxParticipants\":2,\"metadata\":\"m\","
+                                                      "\"syncStreams\":true,\"new\":[1]}"});
+    run(S(1));
+    const struct room *r = room_find(&h.env, "room");
+    assert_int_equal(r->empty_timeout_s, 7);
+    assert_int_equal(r->departure_timeout_s, 3);
+    assert_int_equal(r->max_participants, 2);
+    assert_string_equal(r->metadata, "m");
+    assert_true(r->sync_streams);
+    // Those who come later change nothing; what cannot be read is not there.
+    struct room_client *const b = room_client_join(
+        &h, &(struct room_client_conf){.identity = "bob", .room_config = "{\"metadata\":\"x\"}"});
+    struct room_client *const c = room_client_join(
+        &h, &(struct room_client_conf){
+                .identity = "carol", .room = "other", .room_config = "{\"metadata\":5}"});
+    run(S(1));
+    assert_string_equal(r->metadata, "m");
+    assert_true(room_client_active(b) && room_client_active(c));
+    r = room_find(&h.env, "other");
+    assert_string_equal(r->metadata, "");
+    assert_int_equal(r->empty_timeout_s, h.conf.empty_timeout_s);
     end_calls();
 }
 
@@ -816,6 +847,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_existing_room_is_returned_unchanged),
         TEST(metadata_of_the_room_reaches_everybody_at_once),
+        TEST(a_join_makes_the_room_that_its_token_describes),
         TEST(empty_and_departure_timeouts),
         TEST(dependents_keep_no_room_alive),
         TEST(a_room_with_a_dependent_only_ends_as_an_empty_one),

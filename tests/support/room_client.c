@@ -214,6 +214,7 @@ static struct access_token *make_token(struct room_client *c)
         .name = f->name,
         .kind = f->kind,
         .metadata = f->metadata,
+        .room_config = f->room_config,
         .has_video = true,
         .video =
             {

@@ -32,6 +32,7 @@ struct room_client_conf {
     const char *kind;              // of the token
     const char *metadata;          // of the token
     const char *join_metadata;     // of the join request
+    const char *room_config;       // of the token, JSON
     bool no_publish_data, metrics; // token
     // Data channels: none at all; without _data_track as Go's; one more that LiveKit does not know.
     bool no_channels, go_channels, other_channel;
