@@ -4,12 +4,14 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/audience.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_info.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/resume.h"
 #include "sfu/room/room.h"
 #include "sfu/room/room_config.h"
+#include "sfu/room/room_news.h"
 #include "sfu/room/signal_dispatch.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
@@ -205,9 +207,7 @@ static void enter(struct room *room, handle_t session, const struct channel_join
         signal_send_refusal_http(env, session, 503, "node has exceeded its configured limit");
         return;
     }
-    // What others were to be told is told before the snapshot of the join response, so that nothing
-    // in it comes again as older news.
-    room_flush_updates(room);
+    room_news_identity_comes(room, p->identity);
     merge_attributes(p, req);
     if (*lk_str(req->metadata) != 0 || req->n_participant_attributes > 0) {
         participant_post_claims(p); // the first token has them

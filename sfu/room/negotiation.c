@@ -5,6 +5,7 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
+#include "sfu/room/room_news.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 #include "sfu/transport/peer_connection.h"
@@ -271,7 +272,7 @@ static void answer(struct participant *p, uint32_t id, const struct jsep_applied
         return;
     }
     // Participants always before their media.
-    room_flush_updates(p->room);
+    room_news_tell_publishers(p);
     signal_send_description(p, false, sdp, id, t->jsep);
     dynbuf_done(&text);
     if (pc_transport_apply_remote(t, applied) < 0 || pc_transport_update_ingress(t) < 0) {
@@ -349,7 +350,7 @@ static void offer(struct participant *p)
     // livekit starts at a random id and counts up (livekit-protocol 4.2).
     p->offer_id = p->offer_id == 0 ? 1 + (rng_u32(p->room->env->rng) & 0xff) : p->offer_id + 1;
     p->offer_pending = true;
-    room_flush_updates(p->room);
+    room_news_tell_publishers(p);
     signal_send_description(p, true, sdp, p->offer_id, t->jsep);
     dynbuf_done(&text);
     timer_heap_set(p->room->env->timers, &p->negotiation,
@@ -456,6 +457,6 @@ void negotiation_timeout(struct participant *p)
         return;
     }
     // Only an offer of the client can be answered; (0, 0) means: simply offer again.
-    room_flush_updates(p->room);
+    room_news_tell_publishers(p);
     ask_for_sections(p, true);
 }

@@ -3,10 +3,12 @@
 
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_info.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
 #include "sfu/room/room_event.h"
+#include "sfu/room/room_news.h"
 #include "sfu/room/room_update.h"
 #include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
@@ -40,6 +42,7 @@ void participant_free(struct participant *p)
     mem_free(p->metadata);
     participant_attributes_free(p->attributes, p->attribute_count);
     access_token_free(p->token);
+    participant_info_drop(p);
     mem_free(p);
 }
 
@@ -138,10 +141,8 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
         return;
     }
     p->closing = true;
-    // Whatever was pending of it is told first: nobody may see its end before its beginning.
-    if (p->update_pending) {
-        room_flush_updates(room);
-    }
+    // Clients pass over the end of somebody whose beginning they were not told.
+    room_news_forget(p);
     rpc_calls_participant_gone(p);
     close_tracks(p);
     data_channels_close(p);
@@ -165,12 +166,11 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     p->state = PARTICIPANT_DISCONNECTED;
     p->reason = reason;
     p->version++;
-    p->update_pending = false;
     room_event_participant(p, was_active);
-    // A session that the same identity replaces is no departure: others see the new sid
-    // (livekit-protocol 4.12).
-    if (told && reason != DISCONNECT_DUPLICATE_IDENTITY) {
-        if (!p->permission.hidden) {
+    if (told) {
+        // A session that the same identity replaces is no departure: others see the new sid
+        // (livekit-protocol 4.12).
+        if (!p->permission.hidden && reason != DISCONNECT_DUPLICATE_IDENTITY) {
             departures_add(&room->departures, env->now, p->sid, p->identity, p->version,
                            (uint8_t)reason);
         }
@@ -221,8 +221,11 @@ void participant_set_state(struct participant *p, enum participant_state state)
 void participant_changed(struct participant *p, bool urgent)
 {
     p->version++;
-    p->update_pending = true;
+    room_news_add(p);
     room_update_soon(p->room, urgent);
+    if (urgent) {
+        room_news_tell_self(p);
+    }
 }
 
 struct pc_transport *participant_primary(const struct participant *p)

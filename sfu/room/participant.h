@@ -117,7 +117,10 @@ struct participant {
     uint32_t version;
     wall_t joined_at;
     bool is_publisher;
-    bool update_pending; // in the room's next update
+    bool update_pending; // in the room's next update: room->pending
+    struct participant *pending_prev, *pending_next;
+    struct shared_buf *info; // encoded ParticipantInfo of info_version (participant_info.h)
+    uint32_t info_version;
 
     handle_t session;    // HANDLE_NONE while its WebSocket is gone
     mono_t heard;        // when its last request came

@@ -6,6 +6,7 @@
 #include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
+#include "sfu/room/room_news.h"
 #include "sfu/room/room_update.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
@@ -63,9 +64,15 @@ static void end_forbidden_tracks(struct participant *p)
     }
 }
 
-// Others see nothing of a hidden one, so nothing may be sent of it either.
-static void end_subscriptions_to(struct participant *p)
+// Others see nothing of a hidden one, so nothing of it is sent to them either; when it appears, they
+// are told of it before (room_news_tell_publishers).
+static void follow_visibility(struct participant *p)
 {
+    if (p->permission.hidden) {
+        room_news_hide(p);
+    } else {
+        room_news_add(p);
+    }
     struct published_track *t = NULL;
     DL_FOREACH(p->tracks, t)
     {
@@ -101,7 +108,7 @@ bool participant_set_permission(struct participant *p, const struct participant_
     end_forbidden_tracks(p);
     reconcile_own(p);
     if (perm->hidden != was_hidden) {
-        end_subscriptions_to(p);
+        follow_visibility(p);
     }
     participant_changed(p, true);
     participant_post_claims(p);

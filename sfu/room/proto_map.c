@@ -137,28 +137,6 @@ Livekit__ParticipantInfo *proto_map_participant(const struct participant *p, str
     return map_tracks(p, m, a) ? m : NULL;
 }
 
-Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct participant *but,
-                                            struct arena *a, size_t *ret_n)
-{
-    Livekit__ParticipantInfo **const v = arena_array(a, HASH_COUNT(r->participants), sizeof(*v));
-    if (v == NULL) {
-        return NULL;
-    }
-    size_t n = 0;
-    for (const struct participant *p = r->participants; p != NULL; p = p->hh.next) {
-        if (p == but || p->permission.hidden) {
-            continue;
-        }
-        v[n] = proto_map_participant(p, a);
-        if (v[n] == NULL) {
-            return NULL;
-        }
-        n++;
-    }
-    *ret_n = n;
-    return v;
-}
-
 Livekit__Codec **proto_map_codecs(uint32_t enabled, struct arena *a, size_t *ret_n)
 {
     static const enum codec order[] = {CODEC_VP8,  CODEC_H264, CODEC_VP9,  CODEC_AV1,  CODEC_H265,

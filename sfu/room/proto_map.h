@@ -20,9 +20,6 @@ struct jsep;
 // With the complete list of published tracks (none when DISCONNECTED).
 Livekit__ParticipantInfo *proto_map_participant(const struct participant *p,
                                                 struct arena *a) NODISCARD;
-// Everybody in the room except `but` and hidden ones; *ret_n entries.
-Livekit__ParticipantInfo **proto_map_others(const struct room *r, const struct participant *but,
-                                            struct arena *a, size_t *ret_n) NODISCARD;
 Livekit__Room *proto_map_room(const struct room *r, struct arena *a) NODISCARD;
 Livekit__ServerInfo *proto_map_server(const struct room_env *env, struct arena *a) NODISCARD;
 // enabled_publish_codecs: VP8 first, then H264, other video, then audio (livekit-protocol 5.4).

@@ -5,6 +5,7 @@
 #include "sfu/room/audience.h"
 #include "sfu/room/departures.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_info.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_post.h"
@@ -126,7 +127,7 @@ static void take_over(struct participant *p, handle_t session, struct access_tok
     participant_renew_token(p, token);
     signal_send_reconnect(p);
     replay_departures(p, since);
-    signal_send_everybody(p);
+    participant_info_send_snapshot(p);
     signal_send_room_update(p);
     audience_resumed(p);
     if (simulate_resumed(p)) {

@@ -169,35 +169,6 @@ uint32_t room_participant_count(const struct room *r)
     return r->visible_count;
 }
 
-void room_update_soon(struct room *r, bool urgent)
-{
-    if (r->closing) {
-        return;
-    }
-    r->updates_pending = true;
-    if (urgent) {
-        room_flush_updates(r);
-    } else {
-        timer_heap_set_sooner(r->env->timers, &r->updates,
-                              mono_add_ms(r->env->now, ROOM_UPDATE_DELAY_MS));
-    }
-}
-
-void room_flush_updates(struct room *r)
-{
-    if (!r->updates_pending) {
-        return;
-    }
-    r->updates_pending = false;
-    timer_heap_cancel(r->env->timers, &r->updates);
-    signal_send_updates(r);
-    while (r->gone != NULL) {
-        struct participant *const p = r->gone;
-        r->gone = p->gone_next;
-        participant_free(p);
-    }
-}
-
 static bool keeps_alive(const struct room *r)
 {
     for (const struct participant *p = r->participants; p != NULL; p = p->hh.next) {

@@ -7,10 +7,11 @@
 #include "sfu/room/departures.h"
 #include "sfu/room/participant.h"
 
-// Updates of participants that do not publish are gathered for this long, so that a crowd that
-// comes in together costs one message to everyone instead of one for each (livekit gathers for 3 s;
-// we want others visible at once).
+// Who joins or leaves without publishing is told this much later, so that a crowd that comes in
+// together costs one message to everyone instead of one for each (livekit gathers for 3 s; we want
+// others visible at once). In large rooms it may take up to the second (room_news.h).
 #define ROOM_UPDATE_DELAY_MS 20
+#define ROOM_UPDATE_DELAY_MAX_MS 50
 
 struct nonce_window;
 struct rpc_call;
@@ -34,6 +35,8 @@ struct room {
     struct published_track *tracks;   // hash by sid, of all participants
     struct participant *gone;         // closed, to be told in the next update
     struct departures departures;     // told already, and again to those who come back
+    struct participant *pending;      // changed, to be told in the next update (room_news.c)
+    mono_t updated_at;                // the last update
     uint32_t publisher_count;         // of participants who have published
     uint32_t visible_count;           // neither hidden nor dependent
     uint32_t seat_count;              // not dependent: what max_participants counts
@@ -78,9 +81,10 @@ struct published_track *room_track(const struct room *r, const char *sid);
 // Room.num_participants: without hidden ones, agents and recorders.
 uint32_t room_participant_count(const struct room *r);
 
-// Schedules the next update; urgent: it goes out before this returns.
+// Schedules the next update (room_news.c); urgent: it goes out before this returns, or in large
+// rooms within ROOM_UPDATE_DELAY_MAX_MS of the last one.
 void room_update_soon(struct room *r, bool urgent);
-// Sends all pending participant updates now. Must precede every description that carries a track.
+// Tells everybody all that waits, now.
 void room_flush_updates(struct room *r);
 
 // Somebody joined or left: starts or stops the timeouts and tells the registry. Agents, egress and

@@ -44,6 +44,11 @@ void signal_post_room(struct room *r, const Livekit__SignalResponse *rsp)
         r->env->no_memory++;
         return;
     }
+    signal_post_room_data(r, data);
+}
+
+void signal_post_room_data(struct room *r, struct shared_buf *data)
+{
     for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
         if (!handle_is_none(p->session) && p->state != PARTICIPANT_JOINING) {
             signal_post_data(r->env, p->session, shared_buf_ref(data));

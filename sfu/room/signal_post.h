@@ -35,3 +35,6 @@ void signal_post(struct participant *p, const Livekit__SignalResponse *rsp);
 
 // Encodes rsp once for everybody who has a session and whose join was answered.
 void signal_post_room(struct room *r, const Livekit__SignalResponse *rsp);
+
+// The same with bytes. Takes data.
+void signal_post_room_data(struct room *r, struct shared_buf *data);

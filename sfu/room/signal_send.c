@@ -2,6 +2,7 @@
 #include "sfu/room/signal_send.h"
 
 #include "sfu/room/data_router.h"
+#include "sfu/room/participant_info.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/signal_post.h"
@@ -10,19 +11,11 @@
 #define PING_INTERVAL_S 5
 #define PING_TIMEOUT_S 15
 
-// livekit splits participant updates around this size.
-#define UPDATE_SPLIT 128
-
-// And from this size on a split comes early: one more participant (512 KiB of metadata, 64 KiB of
-// attributes) still fits into a message.
-#define UPDATE_SPLIT_BYTES (SIGNAL_MESSAGE_MAX / 2)
-
 static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct arena *a)
 {
     const struct room_env *const env = p->room->env;
     j->room = proto_map_room(p->room, a);
     j->participant = proto_map_participant(p, a);
-    j->other_participants = proto_map_others(p->room, p, a, &j->n_other_participants);
     j->server_info = proto_map_server(env, a);
     j->enabled_publish_codecs =
         proto_map_codecs(env->conf->codecs, a, &j->n_enabled_publish_codecs);
@@ -33,8 +26,8 @@ static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct ar
     LK_SET(j, ping_interval, PING_INTERVAL_S);
     LK_SET_BYTES(j, sif_trailer, bytes_str(p->room->sif_trailer));
     LK_SET(j, fast_publish, p->permission.can_publish);
-    return j->room != NULL && j->participant != NULL && j->other_participants != NULL &&
-           j->server_info != NULL && j->enabled_publish_codecs != NULL;
+    return j->room != NULL && j->participant != NULL && j->server_info != NULL &&
+           j->enabled_publish_codecs != NULL;
 }
 
 void signal_send_join(struct participant *p)
@@ -43,9 +36,7 @@ void signal_send_join(struct participant *p)
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__JoinResponse j = LIVEKIT__JOIN_RESPONSE__INIT;
     if (fill_join(p, &j, &a)) {
-        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_JOIN);
-        rsp.join = &j;
-        signal_post(p, &rsp);
+        participant_info_send_join(p, &j.base);
     } else {
         p->room->env->no_memory++;
     }
@@ -62,23 +53,6 @@ void signal_send_reconnect(struct participant *p)
     if (r.server_info != NULL) {
         Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT);
         rsp.reconnect = &r;
-        signal_post(p, &rsp);
-    } else {
-        p->room->env->no_memory++;
-    }
-    arena_done(&a);
-}
-
-void signal_send_everybody(struct participant *p)
-{
-    struct arena a;
-    arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
-    Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
-    u.participants =
-        proto_map_others(p->room, p->permission.hidden ? p : NULL, &a, &u.n_participants);
-    if (u.participants != NULL) {
-        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
-        rsp.update = &u;
         signal_post(p, &rsp);
     } else {
         p->room->env->no_memory++;
@@ -346,68 +320,4 @@ void signal_send_room_update(struct participant *p)
         signal_post(p, &rsp);
     }
     arena_done(&a);
-}
-
-struct update_builder {
-    struct room *room;
-    struct arena arena;
-    Livekit__ParticipantInfo *list[UPDATE_SPLIT];
-    size_t n;
-    size_t bytes; // encoded, about
-};
-
-static void builder_send(struct update_builder *b)
-{
-    if (b->n > 0) {
-        Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
-        u.participants = b->list;
-        u.n_participants = b->n;
-        Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
-        rsp.update = &u;
-        signal_post_room(b->room, &rsp);
-    }
-    b->n = 0;
-    b->bytes = 0;
-    arena_done(&b->arena);
-    arena_init(&b->arena, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
-}
-
-static void builder_add(struct update_builder *b, struct participant *p)
-{
-    if (b->n == UPDATE_SPLIT || b->bytes >= UPDATE_SPLIT_BYTES) {
-        builder_send(b);
-    }
-    Livekit__ParticipantInfo *const info = proto_map_participant(p, &b->arena);
-    if (info == NULL) {
-        b->room->env->no_memory++;
-        return;
-    }
-    if (!p->permission.hidden) {
-        b->list[b->n++] = info;
-        b->bytes += protobuf_c_message_get_packed_size(&info->base);
-        return;
-    }
-    Livekit__ParticipantUpdate u = LIVEKIT__PARTICIPANT_UPDATE__INIT;
-    u.participants = (Livekit__ParticipantInfo *[]){info};
-    u.n_participants = 1;
-    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE);
-    rsp.update = &u;
-    signal_post(p, &rsp);
-}
-
-void signal_send_updates(struct room *r)
-{
-    struct update_builder b = {.room = r};
-    arena_init(&b.arena, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
-    for (struct participant *p = r->gone; p != NULL; p = p->gone_next) {
-        builder_add(&b, p);
-    }
-    for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
-        if (p->update_pending) {
-            p->update_pending = false;
-            builder_add(&b, p);
-        }
-    }
-    builder_send(&b);
-    arena_done(&b.arena);
 }

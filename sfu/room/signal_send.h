@@ -46,8 +46,6 @@ struct speaker_entry {
 
 void signal_send_join(struct participant *p);
 void signal_send_reconnect(struct participant *p);
-// ParticipantUpdate of everybody including p: what a resumed client needs.
-void signal_send_everybody(struct participant *p);
 void signal_send_description(struct participant *p, bool offer, const char *sdp, uint32_t id,
                              const struct jsep *j);
 void signal_send_track_published(struct participant *p, const char *cid,
@@ -78,10 +76,6 @@ void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequ
                                     enum request_result result);
 void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo,
                                enum request_result result);
-
-// The pending participants of the room and those that are gone, encoded once, to everybody. Hidden
-// ones are told to themselves only.
-void signal_send_updates(struct room *r);
 
 // Ends the WebSocket after what was sent before.
 void signal_send_close(struct participant *p);
