@@ -81,8 +81,7 @@ static void join_done(struct channel_join *j)
 static void room_info_done(struct channel_room_info *i)
 {
     mem_free(i->name);
-    mem_free(i->sid);
-    mem_free(i->metadata);
+    shared_buf_unref(i->room);
 }
 
 void channel_msg_free(struct channel_msg *m)

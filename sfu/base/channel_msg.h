@@ -40,15 +40,10 @@ enum channel_msg_type {
     CHANNEL_MSG_COUNT,
 };
 
-// Numbers of a room that the registry shows without asking the worker.
+// What the registry knows of a room without asking its worker.
 struct channel_room_info {
     char *name;
-    char *sid;
-    char *metadata; // NULL = empty
-    wall_t created;
-    uint32_t empty_timeout_s;
-    uint32_t departure_timeout_s;
-    uint32_t max_participants;
+    struct shared_buf *room; // the Room message, encoded, as ListRooms shows it
     uint32_t num_participants;
     uint32_t num_publishers;
 };

@@ -181,6 +181,22 @@ Livekit__Room *proto_map_room(const struct room *r, struct arena *a)
     return m->enabled_codecs != NULL ? m : NULL;
 }
 
+// The largest: metadata of 512 KiB.
+#define ROOM_MESSAGE_MAX ((size_t)1 << 20)
+
+struct shared_buf *proto_map_pack_room(const struct room *r)
+{
+    struct arena a;
+    arena_init(&a, 2048, ROOM_MESSAGE_MAX);
+    const Livekit__Room *const m = proto_map_room(r, &a);
+    struct shared_buf *b = NULL;
+    if (m == NULL || pbuf_pack_shared(&m->base, ROOM_MESSAGE_MAX, &b) < 0) {
+        b = NULL;
+    }
+    arena_done(&a);
+    return b;
+}
+
 Livekit__ServerInfo *proto_map_server(const struct room_env *env, struct arena *a)
 {
     Livekit__ServerInfo *const m = arena_alloc(a, sizeof(*m));

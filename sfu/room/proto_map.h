@@ -21,6 +21,8 @@ struct jsep;
 Livekit__ParticipantInfo *proto_map_participant(const struct participant *p,
                                                 struct arena *a) NODISCARD;
 Livekit__Room *proto_map_room(const struct room *r, struct arena *a) NODISCARD;
+// The same, encoded; NULL without memory.
+struct shared_buf *proto_map_pack_room(const struct room *r);
 Livekit__ServerInfo *proto_map_server(const struct room_env *env, struct arena *a) NODISCARD;
 // enabled_publish_codecs: VP8 first, then H264, other video, then audio (livekit-protocol 5.4).
 Livekit__Codec **proto_map_codecs(uint32_t enabled, struct arena *a, size_t *ret_n) NODISCARD;

@@ -6,13 +6,14 @@
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/pc_transport.h"
+#include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room_event.h"
 #include "sfu/room/room_update.h"
 #include "sfu/room/rpc_calls.h"
 #include "sfu/room/signal_send.h"
-#include "sfu/room/subscription_timer.h"
 #include "sfu/room/simulate.h"
+#include "sfu/room/subscription_timer.h"
 
 // Timers of a room: life, updates, speakers, quality, counters.
 #define ROOM_TIMERS 5
@@ -97,16 +98,11 @@ static bool fill_info(const struct room *r, struct channel_room_info *i)
 {
     *i = (struct channel_room_info){
         .name = mem_strdup(r->name),
-        .sid = mem_strdup(r->sid),
-        .metadata = mem_strdup(r->metadata),
-        .created = r->created,
-        .empty_timeout_s = r->empty_timeout_s,
-        .departure_timeout_s = r->departure_timeout_s,
-        .max_participants = r->max_participants,
+        .room = proto_map_pack_room(r),
         .num_participants = room_participant_count(r),
         .num_publishers = r->publisher_count,
     };
-    return i->name != NULL && i->sid != NULL && i->metadata != NULL;
+    return i->name != NULL && i->room != NULL;
 }
 
 static void tell_registry(struct room *r, enum channel_msg_type type)

@@ -11,8 +11,7 @@ void room_registry_init(struct room_registry *r, uint32_t worker_count)
 static void info_done(struct channel_room_info *i)
 {
     mem_free(i->name);
-    mem_free(i->sid);
-    mem_free(i->metadata);
+    shared_buf_unref(i->room);
     *i = (struct channel_room_info){0};
 }
 

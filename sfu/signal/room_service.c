@@ -19,6 +19,9 @@
 
 #define REPLY_MAX ((size_t)16 << 20)
 
+// All rooms: 65536 of them with the numbers, or fewer with metadata.
+#define LIST_MAX ((size_t)64 << 20)
+
 // Text of a JSON request. The longest string (metadata) may be written in escapes, six characters
 // for one; who has shown no token is refused anyway and gets little memory for it.
 #define JSON_MAX ((size_t)4 << 20)
@@ -128,51 +131,36 @@ static bool listed(const Livekit__ListRoomsRequest *req, const char *name)
     return req->n_names == 0;
 }
 
-static Livekit__Room *room_message(const struct room_entry *e, struct arena *a)
+// Appends one member `rooms` (field 1, length-delimited) of ListRoomsResponse.
+static void add_room(struct dynbuf *out, struct bytes room)
 {
-    const struct channel_room_info *const i = &e->info;
-    Livekit__Room *const m = arena_alloc(a, sizeof(*m));
-    if (m == NULL) {
-        return NULL;
+    dynbuf_add_u8(out, 1u << 3 | 2u);
+    size_t n = room.n;
+    for (; n >= 0x80; n >>= 7) {
+        dynbuf_add_u8(out, (uint8_t)(n | 0x80));
     }
-    livekit__room__init(m);
-    LK_SET_STR(m, name, e->name);
-    LK_SET_STR(m, sid, i->sid);
-    LK_SET_STR(m, metadata, i->metadata);
-    LK_SET(m, empty_timeout, i->empty_timeout_s);
-    LK_SET(m, departure_timeout, i->departure_timeout_s);
-    LK_SET(m, max_participants, i->max_participants);
-    LK_SET(m, creation_time, i->created.us / US_PER_S);
-    LK_SET(m, creation_time_ms, i->created.us / US_PER_MS);
-    LK_SET(m, num_participants, i->num_participants);
-    LK_SET(m, num_publishers, i->num_publishers);
-    return m;
+    dynbuf_add_u8(out, (uint8_t)n);
+    dynbuf_add(out, room);
 }
 
 static void list_rooms(struct room_service *s, struct httpd_req *r,
                        const struct room_method *method, enum twirp_format format,
                        const Livekit__ListRoomsRequest *req)
 {
-    struct arena a;
-    arena_init(&a, 4096, REPLY_MAX);
-    Livekit__ListRoomsResponse rsp = LIVEKIT__LIST_ROOMS_RESPONSE__INIT;
-    rsp.rooms = arena_array(&a, HASH_COUNT(s->registry->rooms), sizeof(*rsp.rooms));
-    bool ok = rsp.rooms != NULL;
-    for (const struct room_entry *e = s->registry->rooms; ok && e != NULL; e = e->hh.next) {
+    struct dynbuf body;
+    dynbuf_init(&body, LIST_MAX);
+    for (const struct room_entry *e = s->registry->rooms; e != NULL; e = e->hh.next) {
         if (e->known && listed(req, e->name)) {
-            rsp.rooms[rsp.n_rooms] = room_message(e, &a);
-            ok = rsp.rooms[rsp.n_rooms++] != NULL;
+            add_room(&body, shared_buf_view(e->info.room));
         }
     }
-    struct shared_buf *body = NULL;
-    if (ok && pbuf_pack_shared(&rsp.base, REPLY_MAX, &body) == 0) {
-        respond_message(r, format, method->response, shared_buf_view(body));
-        shared_buf_unref(body);
+    if (dynbuf_ok(&body)) {
+        respond_message(r, format, method->response, dynbuf_view(&body));
     } else {
-        struct twirp_error const e = twirp_error_of(TWIRP_INTERNAL, "out of memory");
+        struct twirp_error const e = twirp_error_of(TWIRP_INTERNAL, "too many rooms for one list");
         respond_error(r, &e);
     }
-    arena_done(&a);
+    dynbuf_done(&body);
 }
 
 // ---- calls to a worker ----------------------------------------------------------------------

@@ -31,7 +31,7 @@ static void note_people(const Livekit__WebhookEvent *e)
         assert_true(sid_has_prefix(e->track->sid, SID_TRACK));
         assert_int_not_equal(e->track->n_codecs, 0);
         assert_null(p->permission); // only by name
-        assert_int_equal(e->room->creation_time, 0);
+        assert_int_equal(e->room->creation_time != 0, h.conf.full_room_in_events);
         return;
     }
     assert_non_null(p->permission);
@@ -196,6 +196,19 @@ static void calls_of_the_server_api_give_their_reasons(void **state)
     end_told();
 }
 
+static void tracks_can_carry_the_whole_room(void **state)
+{
+    (void)state;
+    begin_told();
+    h.conf.full_room_in_events = true;
+    struct room_client *const a = join_as("alice", false);
+    run(S(1));
+    (void)room_client_publish(a, ROOM_AUDIO);
+    run(S(1));
+    assert_told("room_started 0, participant_joined alice, track_published alice");
+    end_told();
+}
+
 static void nobody_is_told_unless_somebody_wants_it(void **state)
 {
     (void)state;
@@ -215,6 +228,7 @@ int main(void)
         TEST(a_session_that_is_replaced_leaves_before_the_new_one_is_connected),
         TEST(a_resume_is_no_news),
         TEST(calls_of_the_server_api_give_their_reasons),
+        TEST(tracks_can_carry_the_whole_room),
         TEST(nobody_is_told_unless_somebody_wants_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -276,7 +276,8 @@ void room_harness_deliver(struct room_harness *h, struct channel_msg *m)
     case CHANNEL_ROOM_INFO:
         h->room_infos++;
         h->last_info = m->u.room_info;
-        h->last_info.name = h->last_info.sid = h->last_info.metadata = NULL;
+        h->last_info.name = NULL;
+        h->last_info.room = NULL;
         break;
     default:
         break;

@@ -10,6 +10,7 @@
 
 #include "common/base/base64.h"
 #include "common/base/mem.h"
+#include "common/lk/livekit.h"
 #include "common/svc/pbjson.h"
 #include "common/sys/clock.h"
 #include "common/sys/udp.h"
@@ -185,8 +186,6 @@ static struct channel_msg *room_message(enum channel_msg_type type, uint32_t wor
     must(m != NULL, "memory");
     m->worker = worker;
     m->u.room_info.name = mem_strdup(name);
-    m->u.room_info.sid = mem_strdup("RM_x");
-    m->u.room_info.metadata = mem_strdup("");
     return m;
 }
 
@@ -194,8 +193,13 @@ void signal_bed_room(struct signal_bed *b, uint32_t worker, const char *name, ui
 {
     struct channel_msg *const m = room_message(CHANNEL_ROOM_INFO, worker, name);
     m->u.room_info.num_participants = participants;
-    m->u.room_info.empty_timeout_s = 300;
-    m->u.room_info.created = (wall_t){INT64_C(1790000000) * US_PER_S};
+    Livekit__Room room = LIVEKIT__ROOM__INIT;
+    LK_SET_STR(&room, name, name);
+    LK_SET_STR(&room, sid, "RM_x");
+    LK_SET(&room, num_participants, participants);
+    LK_SET(&room, empty_timeout, 300);
+    LK_SET(&room, creation_time, INT64_C(1790000000));
+    must(pbuf_pack_shared(&room.base, 4096, &m->u.room_info.room) == 0, "memory");
     signal_server_deliver(b->server, m);
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/lk/livekit.h"
 #include "common/sys/clock.h"
 #include "tests/support/http_ask.h"
 #include "tests/support/signal_world.h"
@@ -72,9 +73,14 @@ void tell_room(struct world *w, uint32_t worker, const char *name, uint32_t part
     struct channel_msg *const m = channel_msg_new(CHANNEL_ROOM_INFO, HANDLE_NONE);
     m->worker = worker;
     m->u.room_info.name = mem_strdup(name);
-    m->u.room_info.sid = mem_strdup("RM_x");
+    Livekit__Room room = LIVEKIT__ROOM__INIT;
+    LK_SET_STR(&room, name, name);
+    LK_SET_STR(&room, sid, "RM_x");
+    LK_SET(&room, num_participants, participants);
+    LK_SET(&room, empty_timeout, 300);
+    LK_SET(&room, creation_time, INT64_C(1790000000));
+    need(pbuf_pack_shared(&room.base, 4096, &m->u.room_info.room) == 0, "memory");
     m->u.room_info.num_participants = participants;
-    m->u.room_info.empty_timeout_s = 300;
     signal_server_deliver(w->server, m);
 }
 

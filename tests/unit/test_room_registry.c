@@ -14,13 +14,11 @@
 static void tell(struct room_registry *r, uint32_t worker, const char *name, uint32_t participants)
 {
     struct channel_room_info i = {.name = mem_strdup(name),
-                                  .sid = mem_strdup("RM_x"),
-                                  .metadata = mem_strdup("m"),
+                                  .room = shared_buf_copy(bytes_str("Room")),
                                   .num_participants = participants};
     room_registry_update(r, worker, &i);
     mem_free(i.name);
-    mem_free(i.sid);
-    mem_free(i.metadata);
+    shared_buf_unref(i.room);
 }
 
 static void rooms_go_to_the_emptiest_worker(void **state)

@@ -232,6 +232,15 @@ static void events_go_to_urls_and_to_the_authorization_service(void **state)
     assert_int_equal(c->webhook_count, 1);
     assert_false(c->auth_hook);
     sfu_config_free(c);
+    c = accepted(ENV(KEYS, "FOCI_WEBHOOK_EXCLUDE_EVENTS=room_started"),
+                 ARGS("--webhook-include-events", "track_published,participant_left"));
+    assert_int_equal(c->include_count, 2);
+    assert_string_equal(c->include[1], "participant_left");
+    assert_int_equal(c->exclude_count, 1);
+    assert_string_equal(c->exclude[0], "room_started");
+    sfu_config_free(c);
+    assert_refused(ENV(KEYS), ARGS("--webhook-include-events", "room_began"),
+                   "webhook.include_events (flag", "\"room_began\" is no event");
     assert_refused(ENV(KEYS), ARGS("--auth-service", "127.0.0.1:8080"),
                    "auth_service (flag --auth-service)", "http://");
     assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http://a,wss://b"),

@@ -292,6 +292,40 @@ static void each_target_has_queues_of_its_own(void **state)
     assert_int_equal(webhook_notifier_counts(notifier).delivered, 2);
 }
 
+static void each_target_is_told_what_it_wants(void **state)
+{
+    (void)state;
+    static const char *const in[] = {"participant_left", "track_published"};
+    static const char *const out[] = {"participant_joined", "participant_left"};
+    // Included ones win; track_ ones still do not interest here.
+    struct webhook_target const some = {.url = url,
+                                        .no_tracks = true,
+                                        .include = in,
+                                        .include_count = 2,
+                                        .exclude = out,
+                                        .exclude_count = 2};
+    open_with(NULL, &some, 1, 0);
+    tell("participant_joined", "r", 1);
+    tell("participant_left", "r", 2);
+    tell("track_published", "r", 3);
+    tell("room_finished", "r", 4);
+    run_until_told();
+    assert_int_equal(seen_count, 1);
+    assert_seen(0, "r", 2);
+    webhook_notifier_free(notifier);
+    seen_count = 0;
+    struct webhook_target const others = {.url = url, .exclude = out, .exclude_count = 2};
+    open_with(NULL, &others, 1, 0);
+    tell("participant_joined", "r", 1);
+    tell("participant_left", "r", 2);
+    tell("track_published", "r", 3);
+    tell("room_finished", "r", 4);
+    run_until_told();
+    assert_int_equal(seen_count, 2);
+    assert_seen(0, "r", 3);
+    assert_seen(1, "r", 4);
+}
+
 static void a_full_queue_loses_tracks_first(void **state)
 {
     (void)state;
@@ -386,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(rooms_do_not_wait_for_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(each_target_has_queues_of_its_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_target_is_told_what_it_wants, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_queue_loses_tracks_first, setup, teardown),
         cmocka_unit_test_setup_teardown(old_news_is_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(the_named_key_signs, setup, teardown),
