@@ -459,6 +459,30 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
     return count(dt, DOWN_TRACK_SENT);
 }
 
+void down_track_set_codec(struct down_track *dt, mono_t now, enum codec codec, uint8_t pt,
+                          uint8_t rtx_pt)
+{
+    dt->conf.codec = codec;
+    dt->conf.pt = pt;
+    dt->conf.rtx_pt = dt->sequencer ? rtx_pt : 0;
+    if (rtx_pt == 0) {
+        mem_free(dt->sequencer);
+        dt->sequencer = NULL;
+    }
+    forwarder_set_codec(&dt->forwarder, codec);
+    // The old history is not there any more, and what is live in the new one is not known.
+    if (dt->sequencer) {
+        sequencer_reset(dt->sequencer);
+    }
+    dt->nack_count = 0;
+    dt->pli_pending = false;
+    dt->polled = false;
+    dt->live = 0;
+    if (dt->block == DOWN_TRACK_SENT) {
+        want_key_frame(dt, now);
+    }
+}
+
 enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now,
                                                 struct bytes sif_trailer, uint16_t *twcc_sn,
                                                 struct down_track_out *out)

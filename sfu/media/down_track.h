@@ -109,6 +109,12 @@ enum down_track_result down_track_write_silence(struct down_track *dt, mono_t no
                                                 struct bytes sif_trailer, uint16_t *twcc_sn,
                                                 struct down_track_out *out);
 
+// The track comes in another codec from another receiver from now on: same SSRC, sequence numbers
+// and time go on, the payload type changes, and it begins with a key frame. Both codecs have the
+// same clock (all video has). rtx_pt 0: no RTX any more; it does not begin here if there was none.
+void down_track_set_codec(struct down_track *dt, mono_t now, enum codec codec, uint8_t pt,
+                          uint8_t rtx_pt);
+
 // Hint before a down_track_write that follows soon: loads the state into the cache.
 void down_track_prefetch(const struct down_track *dt);
 

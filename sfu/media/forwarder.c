@@ -24,6 +24,15 @@ void forwarder_interrupt(struct forwarder *f, bool muted_by_publisher)
     layer_selector_restart(&f->selector);
 }
 
+void forwarder_set_codec(struct forwarder *f, enum codec codec)
+{
+    forwarder_interrupt(f, false);
+    f->codec = (uint8_t)codec;
+    f->attached = false; // no relation to any encoding of the new receiver
+    f->squeeze = false;
+    f->catch_next = f->catch_end = 0;
+}
+
 static uint32_t ticks(const struct forwarder *f, int64_t us)
 {
     return (uint32_t)(us * (int64_t)f->clock_rate / US_PER_S);
@@ -40,6 +49,9 @@ static bool reference_ts(const struct forwarder *f, const struct receiver *r, ui
                          uint32_t ts, uint32_t *ret)
 {
     uint32_t offset = 0;
+    if (!f->attached) {
+        return false;
+    }
     if (encoding != f->encoding && receiver_ts_offset(r, encoding, f->encoding, &offset) < 0) {
         return false;
     }

@@ -78,6 +78,10 @@ void forwarder_init(struct forwarder *f, enum codec codec, uint32_t clock_rate, 
 // The stream was interrupted: the next packet continues by the resume rule, video with a key frame.
 void forwarder_interrupt(struct forwarder *f, bool muted_by_publisher);
 
+// The next packet comes from another receiver and in another codec: it continues the stream, video
+// with a key frame.
+void forwarder_set_codec(struct forwarder *f, enum codec codec);
+
 // Decides on one packet. With FORWARDER_SEND *ret is set, and the numbers count as used.
 enum forwarder_result forwarder_packet(struct forwarder *f, mono_t now, const struct receiver *r,
                                        const struct packet *p, struct forwarder_translation *ret);

@@ -431,6 +431,60 @@ static void down_track_ignores_nacks_between_pli_and_key_frame(void **state)
     bench_done(&b);
 }
 
+// The other codec comes from another receiver, whose numbers and times have nothing to do with those
+// before.
+static void down_track_goes_on_in_another_codec(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint8_t key[64] = {0x65, 1, 2, 3}; // an IDR slice
+    uint8_t buf[64];
+    uint16_t const lost = 0x7fff;
+    bench_init(&b, CODEC_H264, 0);
+    struct receiver *const old = b.r;
+    assert_int_equal(send(&b, CODEC_H264, 500, 777, true, NULL, 0, bytes_of(key, sizeof(key)), 0),
+                     DOWN_TRACK_SENT);
+    assert_int_equal(b.h.pt, 120);
+    uint32_t const ts = b.h.ts;
+
+    struct receiver_conf const conf = {
+        .codec = CODEC_VP8, .encodings = 1, .nack = true, .pli = true, .clock_rate = 90000};
+    assert_int_equal(receiver_new(&conf, &b.r), 0);
+    b.now = mono_add_ms(b.now, 1000);
+    down_track_set_codec(b.dt, b.now, CODEC_VP8, 98, 99);
+    uint8_t encoding = 7;
+    assert_true(down_track_poll_key_frame(b.dt, b.now, b.r, &encoding));
+    assert_int_equal(encoding, 0);
+    // Nothing of before is repeated, and it begins with a key frame.
+    down_track_rtcp_nack(b.dt, b.now, &lost, 1);
+    assert_int_equal(rtx(&b), DOWN_TRACK_NOTHING);
+    assert_int_equal(send(&b, CODEC_VP8, 60000, 5, true, NULL, 0, vp8(buf, false, true, 3, 0), 0),
+                     DOWN_TRACK_WAIT_KEY);
+    assert_int_equal(send(&b, CODEC_VP8, 60001, 5, true, NULL, 0, vp8(buf, true, true, 4, 0), 0),
+                     DOWN_TRACK_SENT);
+    assert_int_equal(b.h.pt, 98);
+    assert_int_equal(b.h.ssrc, 0xaaaa);
+    assert_int_equal(b.out.sn, 0x8000);
+    assert_int_equal(b.h.ts - ts, 90000); // a second has passed
+    assert_int_equal(
+        send(&b, CODEC_VP8, 60002, 3005, true, NULL, 0, vp8(buf, false, true, 5, 0), 0),
+        DOWN_TRACK_SENT);
+    assert_int_equal(b.h.ts - ts, 93000);
+    uint16_t const sn = b.out.sn;
+    b.now = mono_add_ms(b.now, 100);
+    down_track_rtcp_nack(b.dt, b.now, &sn, 1);
+    assert_int_equal(rtx(&b), DOWN_TRACK_SENT);
+    assert_int_equal(b.h.pt, 99);
+    // A codec without RTX: the history is given up for good.
+    down_track_set_codec(b.dt, b.now, CODEC_VP8, 98, 0);
+    down_track_rtcp_nack(b.dt, b.now, &sn, 1);
+    assert_int_equal(rtx(&b), DOWN_TRACK_NOTHING);
+    assert_int_equal(send(&b, CODEC_VP8, 60003, 9005, true, NULL, 0, vp8(buf, true, true, 6, 0), 0),
+                     DOWN_TRACK_SENT);
+    receiver_free(old);
+    bench_done(&b);
+}
+
 static void down_track_reports_in_the_publishers_time(void **state)
 {
     (void)state;
@@ -678,6 +732,7 @@ int main(void)
         cmocka_unit_test(down_track_inserts_silence),
         cmocka_unit_test(down_track_answers_nacks_with_what_it_sent),
         cmocka_unit_test(down_track_ignores_nacks_between_pli_and_key_frame),
+        cmocka_unit_test(down_track_goes_on_in_another_codec),
         cmocka_unit_test(down_track_reports_in_the_publishers_time),
         cmocka_unit_test(down_track_carries_the_dependency_descriptor_of_layered_codecs_only),
         cmocka_unit_test(down_track_needs_room),
