@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "sfu/room/audience.h"
+#include "sfu/room/add_track.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/participant_permission.h"
@@ -181,7 +182,7 @@ static void start_transports(struct participant *p, const Livekit__JoinRequest *
         return;
     }
     for (size_t i = 0; i < req->n_add_track_requests; i++) {
-        signal_dispatch_add_track(p, req->add_track_requests[i]);
+        add_track(p, req->add_track_requests[i]);
     }
     if (req->publisher_offer != NULL) {
         negotiation_offer(p, lk_str(req->publisher_offer->sdp), req->publisher_offer->id);

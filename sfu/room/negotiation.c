@@ -24,31 +24,50 @@ static bool peer_sends(const struct jsep_transceiver *s)
            (s->remote_direction == SDP_SENDONLY || s->remote_direction == SDP_SENDRECV);
 }
 
-static struct published_track *track_of_section(const struct participant *p,
-                                                const struct jsep_transceiver *s)
+static struct track_media *media_of_section(const struct participant *p,
+                                            const struct jsep_transceiver *s)
 {
-    return handle_table_get(&p->room->env->tracks, s->recv_owner);
+    struct published_track *const t = handle_table_get(&p->room->env->tracks, s->recv_owner);
+    return t != NULL ? published_track_media_of(t, s) : NULL;
 }
 
-// Sections that began to send get their tracks, tracks whose section fell silent end.
-static void match_publications(struct participant *p)
+// Sections that began to send get their tracks: first those whose id is known, so that the others
+// cannot take what is theirs.
+static void match_sending(struct participant *p, bool any)
 {
     struct jsep *const j = p->publisher->jsep;
     for (size_t i = 0; i < jsep_count(j); i++) {
         struct jsep_transceiver *const s = jsep_at(j, i);
-        struct published_track *t = track_of_section(p, s);
-        if (!peer_sends(s)) {
-            published_track_close(t);
+        if (!peer_sends(s) || media_of_section(p, s) != NULL) {
             continue;
         }
-        if (t == NULL) {
-            t = published_track_match(p, s->kind == JSEP_VIDEO ? TRACK_VIDEO : TRACK_AUDIO,
-                                      s->remote->track_id);
-            if (t != NULL) {
-                published_track_set_section(t, s);
-            }
+        enum track_type const type = s->kind == JSEP_VIDEO ? TRACK_VIDEO : TRACK_AUDIO;
+        struct track_media *const m = any ? published_track_match_any(p, type, s->remote->track_id)
+                                          : published_track_match(p, type, s->remote->track_id);
+        if (m != NULL) {
+            published_track_set_section(m, s);
         }
     }
+}
+
+// Tracks whose section fell silent end.
+static void end_silent(struct participant *p)
+{
+    struct jsep *const j = p->publisher->jsep;
+    for (size_t i = 0; i < jsep_count(j); i++) {
+        struct jsep_transceiver *const s = jsep_at(j, i);
+        struct track_media *const m = media_of_section(p, s);
+        if (m != NULL && !peer_sends(s)) {
+            published_track_section_silent(m);
+        }
+    }
+}
+
+static void match_publications(struct participant *p)
+{
+    end_silent(p);
+    match_sending(p, false);
+    match_sending(p, true);
 }
 
 // What the client rejected, or whose m-line it gave to another section, carries nothing any more.
@@ -58,22 +77,20 @@ static void close_stopped_publications(struct participant *p)
     struct published_track *next = NULL;
     DL_FOREACH_SAFE(p->tracks, t, next)
     {
-        if (t->media[0].section != NULL && t->media[0].section->stopped) {
-            published_track_close(t);
+        for (uint8_t i = t->info.codec_count; i-- > 0;) {
+            const struct jsep_transceiver *const s = t->media[i].section;
+            if (s != NULL && s->stopped) {
+                // The primary one goes last: with it a track that is not published yet is gone.
+                published_track_section_silent(&t->media[i]);
+            }
         }
     }
 }
 
 static void publish_matched(struct participant *p)
 {
-    struct published_track *t = NULL;
-    struct published_track *next = NULL;
-    DL_FOREACH_SAFE(p->tracks, t, next)
-    {
-        if (t->state == TRACK_MATCHED && p->publisher->connected &&
-            published_track_publish(t) < 0) {
-            published_track_close(t);
-        }
+    if (p->publisher->connected) {
+        published_track_publish_matched(p);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "sfu/room/participant.h"
 
 #include "sfu/room/active_speaker.h"
+#include "sfu/room/add_track.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/pc_transport.h"
@@ -131,6 +132,7 @@ static void close_tracks(struct participant *p)
     while (p->tracks != NULL) {
         published_track_close(p->tracks);
     }
+    add_track_queue_clear(p);
 }
 
 void participant_close(struct participant *p, enum disconnect_reason reason)
@@ -246,18 +248,6 @@ bool participant_is_cut_off(const struct participant *p)
 
 // ---- transports -----------------------------------------------------------------------------
 
-static void publish_matched(struct participant *p)
-{
-    struct published_track *t = NULL;
-    struct published_track *next = NULL;
-    DL_FOREACH_SAFE(p->tracks, t, next)
-    {
-        if (t->state == TRACK_MATCHED && published_track_publish(t) < 0) {
-            published_track_close(t);
-        }
-    }
-}
-
 void participant_transport_connected(struct participant *p, struct pc_transport *t)
 {
     struct room_env *const env = p->room->env;
@@ -271,7 +261,7 @@ void participant_transport_connected(struct participant *p, struct pc_transport 
         timer_heap_cancel(env->timers, &p->timer);
     }
     if (t == p->publisher) {
-        publish_matched(p);
+        published_track_publish_matched(p);
     }
     struct subscription *s = NULL;
     for (s = p->subscriptions; t == participant_sending(p) && s != NULL; s = s->hh.next) {

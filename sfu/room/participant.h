@@ -15,6 +15,7 @@
 
 struct pc_transport;
 struct published_track;
+struct queued_track;
 struct room;
 struct simulation;
 struct subscription;
@@ -140,6 +141,7 @@ struct participant {
 
     struct published_track *tracks; // list, pending ones included
     uint32_t track_count;
+    struct queued_track *queued_tracks;   // add_track.c: requests whose cid is in use
     struct subscription *subscriptions;   // hash by track handle
     struct track_preference *preferences; // hash by track sid
     // Who may subscribe to its tracks.

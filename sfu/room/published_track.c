@@ -5,6 +5,8 @@
 
 #include "sfu/media/down_track.h"
 #include "sfu/room/active_speaker.h"
+#include "sfu/room/add_track.h"
+#include "sfu/room/backup_codec.h"
 #include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
@@ -16,6 +18,9 @@
 #include "sfu/room/subscription.h"
 #include "sfu/room/track_preference.h"
 
+// Of one track: its end, dynacast.
+#define TRACK_TIMERS 2
+
 int published_track_new(struct participant *p, const struct track_info *info,
                         struct published_track **ret)
 {
@@ -24,12 +29,19 @@ int published_track_new(struct participant *p, const struct track_info *info,
         return -ENOBUFS;
     }
     struct published_track *const t = NEW(struct published_track);
-    if (t == NULL || handle_table_add(&env->tracks, t, &t->handle) < 0) {
+    if (t == NULL || room_env_claim_timers(env, TRACK_TIMERS) < 0) {
+        mem_free(t);
+        return -ENOMEM;
+    }
+    if (handle_table_add(&env->tracks, t, &t->handle) < 0) {
+        room_env_release_timers(env, TRACK_TIMERS);
         mem_free(t);
         return -ENOMEM;
     }
     t->publisher = p;
     t->info = *info;
+    t->end.kind = ROOM_TIMER_TRACK;
+    dynacast_init(&t->dynacast);
     for (uint8_t i = 0; i < TRACK_INFO_CODECS_MAX; i++) {
         track_media_init(&t->media[i], t, i, track_info_codec(info, i));
     }
@@ -39,6 +51,7 @@ int published_track_new(struct participant *p, const struct track_info *info,
     HASH_ADD_KEYPTR(hh_sid, p->room->tracks, t->info.sid, strlen(t->info.sid), t);
     if (room_track(p->room, t->info.sid) != t) {
         (void)handle_table_remove(&env->tracks, t->handle);
+        room_env_release_timers(env, TRACK_TIMERS);
         mem_free(t);
         return -ENOMEM;
     }
@@ -56,6 +69,7 @@ void published_track_close(struct published_track *t)
     struct participant *const p = t->publisher;
     struct room_env *const env = p->room->env;
     bool const published = t->state == TRACK_PUBLISHED;
+    t->closing = true;
     if (published) {
         room_event_track(t, false);
     }
@@ -80,8 +94,12 @@ void published_track_close(struct published_track *t)
     for (size_t i = 0; i < ARRAY_LEN(t->media); i++) {
         track_media_close(&t->media[i]);
     }
+    timer_heap_cancel(env->timers, &t->end);
+    timer_heap_cancel(env->timers, &t->dynacast.timer);
+    room_env_release_timers(env, TRACK_TIMERS);
     (void)handle_table_remove(&env->tracks, t->handle);
     mem_free(t);
+    add_track_queue_next(p);
 }
 
 struct published_track *published_track_by_sid(struct participant *p, const char *sid)
@@ -90,46 +108,109 @@ struct published_track *published_track_by_sid(struct participant *p, const char
     return t != NULL && t->publisher == p ? t : NULL;
 }
 
-static bool has_cid(const struct published_track *t, const char *cid)
+// ---- sections -------------------------------------------------------------------------------
+
+static bool has_cid(const struct track_codec *c, const char *cid)
+{
+    return strcmp(c->cid, cid) == 0 || strcmp(c->sdp_cid, cid) == 0;
+}
+
+struct published_track *published_track_by_cid(struct participant *p, const char *cid)
+{
+    struct published_track *t = NULL;
+    DL_FOREACH(p->tracks, t)
+    {
+        for (uint8_t i = 0; i < t->info.codec_count; i++) {
+            if (has_cid(&t->info.codecs[i], cid)) {
+                return t;
+            }
+        }
+    }
+    return NULL;
+}
+
+// The first that waits for a section of the kind, with that cid unless that is NULL.
+static struct track_media *find_awaited(struct participant *p, enum track_type type,
+                                        const char *cid)
+{
+    struct published_track *t = NULL;
+    DL_FOREACH(p->tracks, t)
+    {
+        for (uint8_t i = 0; t->info.type == type && i < t->info.codec_count; i++) {
+            if (track_media_is_awaited(&t->media[i]) &&
+                (cid == NULL || has_cid(&t->info.codecs[i], cid))) {
+                return &t->media[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+struct track_media *published_track_match(struct participant *p, enum track_type type,
+                                          const char *track_id)
+{
+    return track_id[0] != 0 ? find_awaited(p, type, track_id) : NULL;
+}
+
+struct track_media *published_track_match_any(struct participant *p, enum track_type type,
+                                              const char *track_id)
+{
+    struct track_media *const m = find_awaited(p, type, NULL);
+    if (m != NULL && track_id[0] != 0) {
+        struct track_codec *const c = &m->track->info.codecs[m->index];
+        (void)snprintf(c->sdp_cid, sizeof(c->sdp_cid), "%s", track_id);
+    }
+    return m;
+}
+
+void published_track_set_section(struct track_media *m, struct jsep_transceiver *section)
+{
+    track_media_set_section(m, section);
+    m->track->ending = false; // a backup came when the primary one was on its way out
+    if (m->track->state == TRACK_PENDING) {
+        m->track->state = TRACK_MATCHED;
+    }
+}
+
+static bool lives(const struct published_track *t)
 {
     for (uint8_t i = 0; i < t->info.codec_count; i++) {
-        if (strcmp(t->info.codecs[i].cid, cid) == 0 ||
-            strcmp(t->info.codecs[i].sdp_cid, cid) == 0) {
+        if (!t->media[i].ending && t->media[i].section != NULL) {
             return true;
         }
     }
     return false;
 }
 
-struct published_track *published_track_match(struct participant *p, enum track_type type,
-                                              const char *track_id)
+void published_track_section_silent(struct track_media *m)
 {
-    struct published_track *first = NULL;
-    struct published_track *t = NULL;
-    DL_FOREACH(p->tracks, t)
-    {
-        if (t->state != TRACK_PENDING || t->info.type != type) {
-            continue;
-        }
-        if (track_id[0] != 0 && has_cid(t, track_id)) {
-            return t;
-        }
-        if (first == NULL) {
-            first = t;
-        }
+    struct published_track *const t = m->track;
+    struct room_env *const env = t->publisher->room->env;
+    track_media_detach(m);
+    if (t->state != TRACK_PUBLISHED && m->index == 0) {
+        published_track_close(t);
+        return;
     }
-    // Firefox sends other ids in its SDP than in add_track (livekit-protocol 4.5).
-    if (first != NULL && track_id[0] != 0 && first->info.codec_count > 0) {
-        (void)snprintf(first->info.codecs[0].sdp_cid, sizeof(first->info.codecs[0].sdp_cid), "%s",
-                       track_id);
+    if (t->state != TRACK_PUBLISHED || m->receiver == NULL) {
+        track_media_close(m);
+        return;
     }
-    return first;
+    m->ending = true;
+    t->ending = !lives(t);
+    timer_heap_set_sooner(env->timers, &t->end, mono_add_ms(env->now, PUBLISHED_TRACK_END_MS));
 }
 
-void published_track_set_section(struct published_track *t, struct jsep_transceiver *section)
+void published_track_timeout(struct published_track *t)
 {
-    track_media_set_section(&t->media[0], section);
-    t->state = TRACK_MATCHED;
+    if (!lives(t)) {
+        published_track_close(t);
+        return;
+    }
+    for (uint8_t i = 0; i < t->info.codec_count; i++) {
+        if (t->media[i].ending) {
+            backup_codec_ended(&t->media[i]);
+        }
+    }
 }
 
 struct track_media *published_track_media_of(struct published_track *t,
@@ -143,30 +224,66 @@ struct track_media *published_track_media_of(struct published_track *t,
     return NULL;
 }
 
-int published_track_publish(struct published_track *t)
+// ---- publishing -----------------------------------------------------------------------------
+
+static void announce(struct published_track *t)
 {
-    if (t->state != TRACK_MATCHED) {
-        return 0;
-    }
     struct participant *const p = t->publisher;
-    struct room_env *const env = p->room->env;
-    int const rc = track_media_receive(&t->media[0]);
-    if (rc < 0) {
-        return rc;
-    }
     t->state = TRACK_PUBLISHED;
-    t->info.version_us = env->wall.us;
+    t->info.version_us = p->room->env->wall.us;
     connection_quality_publish(t);
     if (t->info.type == TRACK_AUDIO) {
         audio_level_init(&t->level, codec_clock(t->media[0].codec), AUDIO_LEVEL_DEFAULTS);
         active_speaker_start(p->room);
     }
-    pc_transport_set_track(p->publisher, t->media[0].section_id, &t->media[0]);
     room_count_publisher(p);
     participant_changed(p, true);
     room_event_track(t, true);
     subscription_reconcile_track(t);
+    dynacast_start(t);
+}
+
+// -ENOTSUP: no usable codec; -ENOMEM.
+static int publish(struct track_media *m)
+{
+    struct participant *const p = m->track->publisher;
+    int const rc = track_media_receive(m);
+    if (rc < 0) {
+        return rc;
+    }
+    pc_transport_set_track(p->publisher, m->section_id, m);
+    if (m->track->state == TRACK_PUBLISHED) {
+        backup_codec_started(m);
+    } else {
+        announce(m->track);
+    }
     return 0;
+}
+
+// False: it is gone.
+static bool publish_track(struct published_track *t)
+{
+    for (uint8_t i = 0; i < t->info.codec_count; i++) {
+        struct track_media *const m = &t->media[i];
+        if (m->section == NULL || m->receiver != NULL || publish(m) == 0) {
+            continue;
+        }
+        if (t->state != TRACK_PUBLISHED) {
+            published_track_close(t);
+            return false;
+        }
+        track_media_close(m);
+    }
+    return true;
+}
+
+void published_track_publish_matched(struct participant *p)
+{
+    struct published_track *t = p->tracks;
+    while (t != NULL) {
+        // The end of one may begin another, which is published from within: start over.
+        t = publish_track(t) ? t->next : p->tracks;
+    }
 }
 
 void published_track_set_muted(struct published_track *t, bool muted)
@@ -189,6 +306,7 @@ void published_track_set_muted(struct published_track *t, bool muted)
     if (t->state == TRACK_PUBLISHED) {
         participant_changed(t->publisher, true);
     }
+    dynacast_muted(t);
 }
 
 void published_track_subscribed(struct published_track *t, const struct participant *subscriber)

@@ -4,6 +4,7 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/audience.h"
 #include "sfu/room/departures.h"
+#include "sfu/room/dynacast.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/participant_update.h"
@@ -130,6 +131,7 @@ static void take_over(struct participant *p, handle_t session, struct access_tok
     participant_info_send_snapshot(p);
     signal_send_room_update(p);
     audience_resumed(p);
+    dynacast_resumed(p);
     if (simulate_resumed(p)) {
         return; // its socket was closed again
     }

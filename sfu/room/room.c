@@ -231,6 +231,12 @@ void room_timer_expired(struct room_env *env, struct timer *t)
     case ROOM_TIMER_SIMULATE:
         simulate_timeout(t);
         return;
+    case ROOM_TIMER_TRACK:
+        published_track_timeout(CONTAINER_OF(t, struct published_track, end));
+        return;
+    case ROOM_TIMER_DYNACAST:
+        dynacast_timeout(CONTAINER_OF(t, struct published_track, dynacast.timer));
+        return;
     case ROOM_TIMER_PC:
         pc_transport_timeout(CONTAINER_OF(t, struct pc_transport, timer));
         return;

@@ -50,6 +50,8 @@ enum room_timer_kind {
     ROOM_TIMER_RPC,         // struct rpc_call: ack and response of a call of the server API
     ROOM_TIMER_SUBSCRIBE,   // struct participant: what becomes of its subscriptions
     ROOM_TIMER_SIMULATE,    // struct simulation: what SimulateScenario began
+    ROOM_TIMER_TRACK,       // struct published_track: its end
+    ROOM_TIMER_DYNACAST,    // struct published_track: what its publisher is to be told
     ROOM_TIMER_PC,          // struct pc_transport: ICE, DTLS
     ROOM_TIMER_MEDIA,       // struct pc_transport: NACK, reports, key frames
     ROOM_TIMER_DATA,        // struct participant: data channels that do not move

@@ -2,6 +2,7 @@
 #include "sfu/room/signal_dispatch.h"
 
 #include "common/lk/livekit.h"
+#include "sfu/room/add_track.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
@@ -11,58 +12,6 @@
 #include "sfu/room/simulate.h"
 #include "sfu/room/subscription.h"
 #include "sfu/room/sync_state.h"
-
-static bool may_publish(const struct participant *p, const Livekit__AddTrackRequest *req)
-{
-    const struct participant_permission *const perm = &p->permission;
-    unsigned const source = (unsigned)req->source < 32 ? (unsigned)req->source : 0;
-    return perm->can_publish && (perm->sources == 0 || (perm->sources & (1u << source)) != 0);
-}
-
-static uint32_t pending_count(const struct participant *p)
-{
-    uint32_t n = 0;
-    const struct published_track *t = NULL;
-    DL_FOREACH(p->tracks, t)
-    {
-        n += t->state == TRACK_PENDING;
-    }
-    return n;
-}
-
-// Another codec for a track that is up. Backup codecs are not forwarded yet: the primary goes on
-// for everybody.
-static void add_codec(struct participant *p, Livekit__AddTrackRequest *req)
-{
-    enum request_result const result =
-        published_track_by_sid(p, req->sid) != NULL ? REQUEST_UNSUPPORTED_TYPE : REQUEST_NOT_FOUND;
-    signal_send_add_track_response(p, req, result);
-}
-
-void signal_dispatch_add_track(struct participant *p, Livekit__AddTrackRequest *req)
-{
-    struct track_info info;
-    if (!may_publish(p, req)) {
-        signal_send_add_track_response(p, req, REQUEST_NOT_ALLOWED);
-        return;
-    }
-    if (*lk_str(req->sid) != 0) {
-        add_codec(p, req);
-        return;
-    }
-    if (track_info_from_request(&info, req, p->room->env->conf->codecs) < 0) {
-        signal_send_add_track_response(p, req, REQUEST_UNSUPPORTED_TYPE);
-        return;
-    }
-    struct published_track *t = NULL;
-    if (pending_count(p) >= PARTICIPANT_PENDING_TRACKS_MAX ||
-        published_track_new(p, &info, &t) < 0) {
-        signal_send_add_track_response(p, req, REQUEST_LIMIT_EXCEEDED);
-        return;
-    }
-    signal_send_track_published(p, lk_str(req->cid), t);
-    negotiation_track_added(p);
-}
 
 static void on_mute(struct participant *p, Livekit__MuteTrackRequest *req)
 {
@@ -132,7 +81,7 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         negotiation_answer(p, lk_str(req->answer->sdp), req->answer->id);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_ADD_TRACK:
-        signal_dispatch_add_track(p, req->add_track);
+        add_track(p, req->add_track);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_MUTE:
         on_mute(p, req->mute);

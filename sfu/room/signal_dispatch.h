@@ -7,7 +7,6 @@
 
 #include "sfu/room/participant.h"
 
-typedef struct Livekit__AddTrackRequest Livekit__AddTrackRequest;
 typedef struct Livekit__SignalRequest Livekit__SignalRequest;
 
 // p may be gone when this returns.
@@ -16,6 +15,3 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req);
 // The same for a decoded message as it comes through the mailbox (pbuf->msg is a
 // Livekit__SignalRequest). Borrowed.
 void signal_dispatch_pbuf(struct participant *p, struct pbuf *req);
-
-// add_track, also those that came with a join request.
-void signal_dispatch_add_track(struct participant *p, Livekit__AddTrackRequest *req);

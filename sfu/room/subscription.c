@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "sfu/room/audience.h"
+#include "sfu/room/backup_codec.h"
 #include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
@@ -83,12 +84,12 @@ void subscription_settings_settled(struct participant *p, struct track_preferenc
     struct published_track *const t = room_track(p->room, pref->sid);
     struct subscription *const s = t != NULL ? subscription_find(p, t) : NULL;
     pref->apply_at = MONO_NEVER;
-    if (s == NULL || s->down_track == NULL) {
+    if (s == NULL) {
         return;
     }
     bool const was_disabled = s->disabled;
     subscription_apply_settings(s);
-    if (was_disabled && !s->disabled) {
+    if (s->down_track != NULL && was_disabled && !s->disabled) {
         stream_state_started(s);
     }
 }
@@ -103,42 +104,53 @@ static int temporal_for_fps(uint32_t fps)
     return fps > 7 ? 1 : 0;
 }
 
-static int layer_for(const struct published_track *t, const struct track_preference *pref)
+static int layer_for(const struct published_track *t, uint8_t codec,
+                     const struct track_preference *pref)
 {
     if (pref->width == 0 && pref->height == 0) {
         return pref->quality > 2 ? DOWN_TRACK_NO_LAYER
-                                 : track_info_layer_for_quality(&t->info, pref->quality);
+                                 : track_info_layer_for_quality(&t->info, codec, pref->quality);
     }
     uint32_t heights[TRACK_INFO_LAYERS_MAX] = {0};
     size_t n = 0;
-    for (uint8_t i = 0; t->info.codec_count > 0 && i < t->info.codecs[0].layer_count; i++) {
-        heights[n++] = t->info.codecs[0].layers[i].height;
+    for (uint8_t i = 0; codec < t->info.codec_count && i < t->info.codecs[codec].layer_count; i++) {
+        heights[n++] = t->info.codecs[codec].layers[i].height;
     }
     return down_track_layer_for_size(heights, n, t->info.width, t->info.height, pref->width,
                                      pref->height);
 }
 
+static struct track_media *promised(const struct subscription *s,
+                                    const struct jsep_transceiver *section);
+
 void subscription_apply_settings(struct subscription *s)
 {
     struct room_env *const env = s->subscriber->room->env;
-    if (s->down_track == NULL || s->track->info.type != TRACK_VIDEO) {
+    const struct track_media *const m =
+        s->media != NULL || s->section == NULL ? s->media : promised(s, s->section);
+    if (m == NULL || !m->video) {
         return;
     }
     const struct track_preference *const pref =
         track_preference_find(s->subscriber, s->track->info.sid);
-    s->disabled = pref != NULL && pref->has_settings && pref->disabled;
-    if (pref != NULL && pref->has_settings) {
-        down_track_set_max_layers(s->down_track, layer_for(s->track, pref),
-                                  temporal_for_fps(pref->fps));
-        down_track_set_disabled(s->down_track, env->now, pref->disabled);
-    } else {
-        // livekit-protocol 4.9.1: LOW until an adaptive client says what it shows.
-        down_track_set_max_layers(s->down_track,
-                                  s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX,
-                                  DOWN_TRACK_TEMPORAL_MAX);
+    bool const has = pref != NULL && pref->has_settings;
+    // livekit-protocol 4.9.1: LOW until an adaptive client says what it shows.
+    int const unasked = s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX;
+    int const layer = has ? layer_for(s->track, m->index, pref) : unasked;
+    s->disabled = has && pref->disabled;
+    bool const wants = layer >= 0 && !s->disabled;
+    if (s->down_track != NULL) {
+        down_track_set_max_layers(s->down_track, layer,
+                                  has ? temporal_for_fps(pref->fps) : DOWN_TRACK_TEMPORAL_MAX);
+        if (has) {
+            down_track_set_disabled(s->down_track, env->now, pref->disabled);
+        }
+        track_media_update_needed(s->media);
+        pc_transport_media_by(participant_sending(s->subscriber), env->now);
     }
-    track_media_update_needed(s->media);
-    pc_transport_media_by(participant_sending(s->subscriber), env->now);
+    dynacast_set_need(s, m->index,
+                      wants ? track_info_layer_quality(&s->track->info, m->index, layer)
+                            : DYNACAST_NOTHING);
 }
 
 // ---- life -----------------------------------------------------------------------------------
@@ -152,7 +164,8 @@ struct subscription *subscription_find(struct participant *p, const struct publi
 
 static bool wanted(struct participant *p, const struct published_track *t)
 {
-    if (!p->permission.can_subscribe || t->publisher == p || t->state != TRACK_PUBLISHED) {
+    if (!p->permission.can_subscribe || t->publisher == p || t->state != TRACK_PUBLISHED ||
+        t->ending) {
         return false;
     }
     const struct track_preference *const pref = track_preference_find(p, t->info.sid);
@@ -224,6 +237,8 @@ static void leave_outputs(struct pc_transport *t, struct subscription *s)
 void subscription_detach(struct subscription *s)
 {
     struct participant *const p = s->subscriber;
+    dynacast_set_need(s, 0, DYNACAST_NOTHING);
+    s->promised = false;
     if (s->down_track != NULL) {
         struct track_media *const media = s->media;
         track_media_remove_output(media, s);
@@ -313,20 +328,35 @@ void subscription_reconcile_publisher(struct participant *p)
 // ---- negotiation ----------------------------------------------------------------------------
 
 // The codec of the subscriber's section that can carry what the publisher sends, and the media of
-// the track in it; the primary codec goes first.
-static const struct jsep_codec *match_codec(struct subscription *s,
+// the track in it. The primary codec goes first, or the backup that replaces it.
+static const struct jsep_codec *match_codec(const struct subscription *s,
                                             const struct jsep_transceiver *section,
                                             struct track_media **ret_media)
 {
     for (size_t i = 0; i < ARRAY_LEN(s->track->media); i++) {
-        struct track_media *const m = &s->track->media[i];
+        size_t const index = s->track->regressed ? ARRAY_LEN(s->track->media) - 1 - i : i;
+        struct track_media *const m = &s->track->media[index];
+        bool const comes = m->receiver != NULL && m->section != NULL;
         const struct jsep_codec *const source =
-            m->receiver != NULL ? jsep_codec_find(m->section, (uint8_t)m->codec) : NULL;
+            comes ? jsep_codec_find(m->section, (uint8_t)m->codec) : NULL;
         const struct jsep_codec *const c =
             source != NULL ? jsep_codec_match(section, source) : NULL;
         if (c != NULL) {
             *ret_media = m;
             return c;
+        }
+    }
+    return NULL;
+}
+
+// A codec that the publisher may send when it is asked to, and that the section could carry.
+static struct track_media *promised(const struct subscription *s,
+                                    const struct jsep_transceiver *section)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->track->media); i++) {
+        struct track_media *const m = &s->track->media[i];
+        if (backup_codec_is_promised(m) && jsep_codec_find(section, (uint8_t)m->codec) != NULL) {
+            return m;
         }
     }
     return NULL;
@@ -353,7 +383,7 @@ int subscription_assign(struct subscription *s, struct jsep_transceiver *section
     // out.
     struct track_media *media = NULL;
     if (section->negotiated && section->codec_count > 0 &&
-        match_codec(s, section, &media) == NULL) {
+        match_codec(s, section, &media) == NULL && promised(s, section) == NULL) {
         return -ENOTSUP;
     }
     char stream[2 * SID_SIZE + 2];
@@ -443,24 +473,25 @@ int subscription_start(struct subscription *s)
     struct track_media *media = NULL;
     const struct jsep_codec *const c = match_codec(s, s->section, &media);
     if (c == NULL) {
-        return -ENOTSUP;
+        s->promised = promised(s, s->section) != NULL;
+        subscription_apply_settings(s);
+        return s->promised || s->track->ending ? 0 : -ENOTSUP;
     }
-    int rc = make_down_track(s, media, c);
+    int rc = track_media_reserve_output(media);
+    if (rc == 0) {
+        rc = make_down_track(s, media, c);
+    }
     if (rc < 0) {
         return rc;
     }
     rc = enter_outputs(t, s);
-    if (rc == 0) {
-        rc = track_media_add_output(media, s);
-        if (rc < 0) {
-            leave_outputs(t, s);
-        }
-    }
     if (rc < 0) {
         down_track_free(s->down_track);
         s->down_track = NULL;
         return rc;
     }
+    track_media_add_output(media, s);
+    s->promised = false;
     s->state = SUBSCRIPTION_LIVE;
     connection_quality_subscribe(s);
     settings_at_bind(s);
@@ -475,4 +506,45 @@ int subscription_start(struct subscription *s)
     stream_state_started(s);
     pc_transport_media_by(t, env->now);
     return 0;
+}
+
+// ---- another codec --------------------------------------------------------------------------
+
+static void change_media(struct subscription *s, struct track_media *to, const struct jsep_codec *c)
+{
+    struct room_env *const env = s->subscriber->room->env;
+    struct track_media *const from = s->media;
+    if (track_media_reserve_output(to) < 0) {
+        env->no_memory++;
+        return;
+    }
+    track_media_remove_output(from, s);
+    track_media_add_output(to, s);
+    down_track_set_codec(s->down_track, env->now, to->codec, c->pt, c->rtx_pt);
+    track_media_update_needed(from);
+    subscription_apply_settings(s);
+}
+
+void subscription_choose_codec(struct subscription *s)
+{
+    struct participant *const p = s->subscriber;
+    struct track_media *media = NULL;
+    if (s->state == SUBSCRIPTION_ASSIGNED && s->section->sender_live) {
+        // What cannot be had now is tried again with the next description.
+        (void)!subscription_start(s);
+    }
+    if (s->state != SUBSCRIPTION_LIVE) {
+        return;
+    }
+    const struct jsep_codec *const c = match_codec(s, s->section, &media);
+    if (c != NULL && media == s->media) {
+        return;
+    }
+    if (c != NULL && backup_codec_may_change(p)) {
+        change_media(s, media, c);
+        return;
+    }
+    // Anew, under another SSRC.
+    subscription_detach(s);
+    negotiation_request(p);
 }

@@ -40,6 +40,8 @@ struct subscription {
     bool codec_refused; // the client cannot take the track, and was told; WAITING for nothing
     bool disabled;      // as the down track knows it
     mono_t bind_by;     // the client is told if it is not LIVE by then; MONO_NEVER: was told
+    bool promised;      // ASSIGNED, and waits for a codec that the publisher was asked for
+    struct dynacast_need need; // what the publisher is told that it wants
 };
 
 // ---- what is wanted -------------------------------------------------------------------------
@@ -84,8 +86,12 @@ struct subscription *subscription_find(struct participant *p, const struct publi
 int subscription_assign(struct subscription *s, struct jsep_transceiver *section) NODISCARD;
 
 // The description that carries it is finished: makes the down track from what was negotiated.
-// -ENOTSUP, -ENOMEM.
+// Stays ASSIGNED if it can only receive a codec that is not sent yet (backup_codec.h). -ENOTSUP,
+// -ENOMEM.
 int subscription_start(struct subscription *s) NODISCARD;
 
-// Applies preferences to the down track.
+// Applies preferences to the down track, and tells dynacast.
 void subscription_apply_settings(struct subscription *s);
+
+// The track's media changed: gives s the codec that it should have now (backup_codec.h).
+void subscription_choose_codec(struct subscription *s);

@@ -14,7 +14,7 @@ void subscription_timer_by(struct participant *p, mono_t at)
 
 static bool is_open(const struct subscription *s)
 {
-    return s->state != SUBSCRIPTION_LIVE && !s->codec_refused;
+    return s->state != SUBSCRIPTION_LIVE && !s->codec_refused && !s->promised;
 }
 
 void subscription_timer_active(struct participant *p)

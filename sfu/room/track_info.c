@@ -56,7 +56,7 @@ static enum codec first_enabled(uint8_t type, uint32_t enabled)
     return CODEC_OPUS;
 }
 
-// "vp8" or "video/VP8".
+// "vp8" or "video/VP8". CODEC_NONE: not known, of another kind, or it may not be published.
 static enum codec parse_codec(uint8_t type, const char *name, uint32_t enabled)
 {
     struct bytes const text = bytes_str(lk_str(name));
@@ -65,7 +65,7 @@ static enum codec parse_codec(uint8_t type, const char *name, uint32_t enabled)
         c = codec_by_name(text);
     }
     bool const fits = codec_kind(c) == (type == TRACK_VIDEO ? MEDIA_VIDEO : MEDIA_AUDIO);
-    return fits && (enabled & (1u << c)) ? c : first_enabled(type, enabled);
+    return fits && (enabled & (1u << c)) ? c : CODEC_NONE;
 }
 
 static void lower_mime(char *dst, size_t cap, uint8_t type, enum codec c)
@@ -80,17 +80,22 @@ static void lower_mime(char *dst, size_t cap, uint8_t type, enum codec c)
     }
 }
 
-static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *req,
-                      const Livekit__SimulcastCodec *sc, uint32_t enabled)
+// Its number in the list, codec_count if it is not there.
+static uint8_t find_codec(const struct track_info *info, enum codec c)
 {
-    enum codec const c = parse_codec(info->type, sc->codec, enabled);
+    uint8_t i = 0;
+    while (i < info->codec_count && codec_by_mime(bytes_str(info->codecs[i].mime)) != c) {
+        i++;
+    }
+    return i;
+}
+
+static struct track_codec make_codec(const struct track_info *info,
+                                     const Livekit__AddTrackRequest *req,
+                                     const Livekit__SimulcastCodec *sc, enum codec c)
+{
     struct track_codec n = {0};
     lower_mime(n.mime, sizeof(n.mime), info->type, c);
-    for (uint8_t i = 0; i < info->codec_count; i++) {
-        if (strcmp(info->codecs[i].mime, n.mime) == 0) {
-            return;
-        }
-    }
     copy_text(n.cid, sizeof(n.cid), sc->cid);
     if (sc->n_layers > 0) {
         copy_layers(&n, sc->layers, sc->n_layers);
@@ -103,7 +108,59 @@ static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *r
             ? (uint8_t)sc->video_layer_mode
             : (uint8_t)(svc ? LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM
                             : LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM);
+    return n;
+}
+
+static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *req,
+                      const Livekit__SimulcastCodec *sc, uint32_t enabled)
+{
+    enum codec const asked = parse_codec(info->type, sc->codec, enabled);
+    enum codec const c = asked != CODEC_NONE ? asked : first_enabled(info->type, enabled);
+    if (find_codec(info, c) < info->codec_count) {
+        return;
+    }
+    struct track_codec n = make_codec(info, req, sc, c);
+    if (asked == CODEC_NONE) {
+        // What the server chose is spelled as registered (recording 10-odd-requests).
+        copy_text(n.mime, sizeof(n.mime), codec_mime(c));
+    }
     info->codecs[info->codec_count++] = n;
+}
+
+// Three layers of one codec each in its own stream have these names with all clients; livekit-server
+// answers a backup codec with them before any description has come (recording
+// 03-av1-backup-requested).
+static void default_rids(struct track_codec *c)
+{
+    static const char *const rids[TRACK_INFO_LAYERS_MAX] = {"q", "h", "f"};
+    bool const streams = c->layer_mode == LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM;
+    for (uint8_t i = 0; streams && c->layer_count > 1 && i < c->layer_count; i++) {
+        copy_text(c->layers[i].rid, sizeof(c->layers[i].rid), rids[i]);
+    }
+}
+
+int track_info_add_codec(struct track_info *info, const Livekit__AddTrackRequest *req,
+                         uint32_t enabled, uint8_t *ret_index)
+{
+    if (info->type != TRACK_VIDEO || req->n_simulcast_codecs == 0) {
+        return -ENOTSUP;
+    }
+    const Livekit__SimulcastCodec *const sc = req->simulcast_codecs[0];
+    enum codec const c = parse_codec(info->type, sc->codec, enabled);
+    uint8_t const index = find_codec(info, c);
+    if (c == CODEC_NONE || index >= TRACK_INFO_CODECS_MAX) {
+        return -ENOTSUP;
+    }
+    *ret_index = index;
+    // The primary codec under another name of the client's, or one that is published: nothing to
+    // change.
+    if (index == 0 || (index < info->codec_count && info->codecs[index].mid[0] != 0)) {
+        return 0;
+    }
+    info->codecs[index] = make_codec(info, req, sc, c);
+    default_rids(&info->codecs[index]);
+    info->codec_count = (uint8_t)MAX(info->codec_count, index + 1);
+    return 0;
 }
 
 static void fill_codecs(struct track_info *info, const Livekit__AddTrackRequest *req,
@@ -338,17 +395,26 @@ uint8_t track_info_layer_count(const struct track_info *info)
     return n > 0 ? n : 1;
 }
 
-uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t quality)
+uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality)
 {
-    if (info->codec_count == 0 || info->codecs[0].layer_count == 0) {
+    if (index >= info->codec_count || info->codecs[index].layer_count == 0) {
         return quality;
     }
     // The best layer that is not better than asked for; the lowest if there is none.
+    const struct track_codec *const c = &info->codecs[index];
     uint8_t best = 0;
-    for (uint8_t i = 0; i < info->codecs[0].layer_count; i++) {
-        if (info->codecs[0].layers[i].quality <= quality) {
+    for (uint8_t i = 0; i < c->layer_count; i++) {
+        if (c->layers[i].quality <= quality) {
             best = i;
         }
     }
     return best;
+}
+
+uint8_t track_info_layer_quality(const struct track_info *info, uint8_t index, int layer)
+{
+    if (index < info->codec_count && layer >= 0 && layer < info->codecs[index].layer_count) {
+        return info->codecs[index].layers[layer].quality;
+    }
+    return LIVEKIT__VIDEO_QUALITY__HIGH;
 }

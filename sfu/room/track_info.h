@@ -76,6 +76,12 @@ struct track_info {
 int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequest *req,
                             uint32_t enabled) NODISCARD;
 
+// Another codec for a published video (request with sid): the first of the request's list. One that
+// is named already gets its cid and layers, unless it was published. *ret_index says which it is.
+// -ENOTSUP: may not be published, or one too many.
+int track_info_add_codec(struct track_info *info, const Livekit__AddTrackRequest *req,
+                         uint32_t enabled, uint8_t *ret_index) NODISCARD;
+
 // The codec that publication `index` (0 primary, 1 backup) shall use; audio: opus. CODEC_NONE: no
 // backup.
 enum codec track_info_codec(const struct track_info *info, uint8_t index);
@@ -91,6 +97,9 @@ void track_info_set_rids(struct track_info *info, uint8_t index, const char *con
 // Builds the message in the arena, text borrowed from info. NULL without memory.
 Livekit__TrackInfo *track_info_to_proto(const struct track_info *info, struct arena *a) NODISCARD;
 
-// The layer (spatial rank) for a quality, and the number of layers (at least 1).
-uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t quality);
+// The layer (spatial rank) of codec `index` for a quality, and the number of layers (at least 1).
+uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality);
 uint8_t track_info_layer_count(const struct track_info *info);
+
+// The VideoQuality that a layer of codec `index` has; above the best one: HIGH.
+uint8_t track_info_layer_quality(const struct track_info *info, uint8_t index, int layer);

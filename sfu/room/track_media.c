@@ -23,6 +23,8 @@ void track_media_init(struct track_media *m, struct published_track *t, uint8_t 
         .track = t,
         .index = index,
         .codec = codec,
+        .asked =
+            index < t->info.codec_count && t->info.codecs[index].mime[0] != 0 ? codec : CODEC_NONE,
         .video = t->info.type == TRACK_VIDEO,
     };
 }
@@ -127,20 +129,53 @@ int track_media_receive(struct track_media *m)
     return 0;
 }
 
+void track_media_detach(struct track_media *m)
+{
+    struct pc_transport *const transport = m->track->publisher->publisher;
+    if (m->section == NULL) {
+        return;
+    }
+    m->section->recv_owner = HANDLE_NONE;
+    m->section = NULL;
+    if (transport != NULL) {
+        pc_transport_set_track(transport, m->section_id, NULL);
+    }
+}
+
+// What was true of the section and its packets; what add_track said stays.
+static void forget_info(struct track_media *m)
+{
+    struct track_codec *const tc = codec_info(m);
+    if (tc == NULL) {
+        return;
+    }
+    tc->mid[0] = 0;
+    for (uint8_t i = 0; i < tc->layer_count; i++) {
+        tc->layers[i].ssrc = 0;
+        tc->layers[i].repair_ssrc = 0;
+    }
+}
+
 void track_media_close(struct track_media *m)
 {
     struct published_track *const t = m->track;
     assert(m->output_count == 0);
     router_forget(t->publisher->room->env, m);
-    if (m->section != NULL) {
-        m->section->recv_owner = HANDLE_NONE;
-        if (t->publisher->publisher != NULL) {
-            pc_transport_set_track(t->publisher->publisher, m->section_id, NULL);
-        }
-    }
+    track_media_detach(m);
     mem_free(m->outputs);
     receiver_free(m->receiver);
-    track_media_init(m, t, m->index, m->codec);
+    forget_info(m);
+    track_media_init(m, t, m->index, m->asked != CODEC_NONE ? m->asked : m->codec);
+}
+
+bool track_media_is_awaited(const struct track_media *m)
+{
+    const struct published_track *const t = m->track;
+    if (m->section != NULL || m->receiver != NULL) {
+        return false;
+    }
+    return m->index == 0 ? t->state == TRACK_PENDING
+                         : m->index < t->info.codec_count && t->info.codecs[m->index].cid[0] != 0;
 }
 
 void track_media_layer_bound(struct track_media *m, uint8_t encoding, bool rtx, uint32_t ssrc)
@@ -157,17 +192,24 @@ void track_media_layer_bound(struct track_media *m, uint8_t encoding, bool rtx, 
     }
 }
 
-int track_media_add_output(struct track_media *m, struct subscription *s)
+int track_media_reserve_output(struct track_media *m)
 {
-    if (m->output_count == m->output_cap) {
-        uint32_t const cap = m->output_cap == 0 ? 4 : m->output_cap * 2;
-        struct track_output *const v = mem_regrow(m->outputs, cap, sizeof(*v));
-        if (v == NULL) {
-            return -ENOMEM;
-        }
-        m->outputs = v;
-        m->output_cap = cap;
+    if (m->output_count < m->output_cap) {
+        return 0;
     }
+    uint32_t const cap = m->output_cap == 0 ? 4 : m->output_cap * 2;
+    struct track_output *const v = mem_regrow(m->outputs, cap, sizeof(*v));
+    if (v == NULL) {
+        return -ENOMEM;
+    }
+    m->outputs = v;
+    m->output_cap = cap;
+    return 0;
+}
+
+void track_media_add_output(struct track_media *m, struct subscription *s)
+{
+    assert(m->output_count < m->output_cap);
     s->media = m;
     s->output = m->output_count;
     m->outputs[m->output_count++] =
@@ -175,7 +217,6 @@ int track_media_add_output(struct track_media *m, struct subscription *s)
     if (m->output_count == LARGE_ROOM_OUTPUTS) {
         receiver_set_key_frame_spacing(m->receiver, LARGE_ROOM_KEY_FRAME_US);
     }
-    return 0;
 }
 
 void track_media_remove_output(struct track_media *m, struct subscription *s)

@@ -5,7 +5,9 @@
 // who cannot receive the first, a backup codec (livekit-protocol 4.5); each subscription is in the
 // outputs of one of them.
 //
-//   (unused) ──section matched──► section set ──received──► receiver set ──section silent──► (unused)
+//   (unused) ──section matched──► section set ──received──► receiver set
+//       ▲                                                        │ section silent
+//       └────────────── 200 ms later ─── ending ◄────────────────┘
 //
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/mediatrackreceiver.go
 // (simulcastReceiver).
@@ -35,11 +37,13 @@ struct track_media {
     struct track_output *outputs; // live subscriptions
     uint32_t output_count, output_cap;
     bool video, dirty;
+    bool ending;   // its section fell silent: the rest follows (published_track.h)
     uint8_t index; // of TrackInfo.codecs: 0 primary, 1 backup
     uint8_t batch_count;
     struct track_media *dirty_next; // env->dirty
     struct published_track *track;
-    enum codec codec;
+    enum codec codec;                 // what comes
+    enum codec asked;                 // what add_track named; CODEC_NONE: nothing
     uint32_t section_id;              // of the transport's demultiplexer
     struct jsep_transceiver *section; // NULL: no offer carries it
     struct packet *batch[TRACK_MEDIA_BATCH];
@@ -56,14 +60,26 @@ void track_media_set_section(struct track_media *m, struct jsep_transceiver *sec
 // lets packets in. -ENOTSUP: no usable codec; -ENOMEM.
 int track_media_receive(struct track_media *m) NODISCARD;
 
-// Gives up receiver and section; back to the state of track_media_init. The outputs must be gone.
+// Gives up the section, which may carry something else from now on; the rest stays.
+void track_media_detach(struct track_media *m);
+
+// Gives up receiver and section, and what TrackInfo says of them; back to the state of
+// track_media_init. The outputs must be gone.
 void track_media_close(struct track_media *m);
+
+// It has neither section nor receiver, and a section may be matched with it: add_track gave it a
+// cid.
+bool track_media_is_awaited(const struct track_media *m);
 
 // The demultiplexer learned the SSRC of an encoding: TrackInfo shows it.
 void track_media_layer_bound(struct track_media *m, uint8_t encoding, bool rtx, uint32_t ssrc);
 
-// Adds or removes a subscription from the fan-out; it has a down track. -ENOMEM.
-int track_media_add_output(struct track_media *m, struct subscription *s) NODISCARD;
+// Makes room for one more output. -ENOMEM.
+int track_media_reserve_output(struct track_media *m) NODISCARD;
+
+// Adds a subscription that has a down track to the fan-out, after track_media_reserve_output;
+// removes it.
+void track_media_add_output(struct track_media *m, struct subscription *s);
 void track_media_remove_output(struct track_media *m, struct subscription *s);
 
 // Which encodings subscribers need; call after a change of a subscription's layers.

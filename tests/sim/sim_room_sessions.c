@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -573,7 +574,9 @@ static void tracks_without_sections_are_limited(void **state)
     run(S(1));
     for (int i = 0; i < 1000; i++) {
         Livekit__AddTrackRequest t = LIVEKIT__ADD_TRACK_REQUEST__INIT;
-        LK_SET_STR(&t, cid, "cid");
+        char cid[16];
+        (void)snprintf(cid, sizeof(cid), "cid %d", i);
+        LK_SET_STR(&t, cid, cid);
         LK_SET(&t, type, i % 2 == 0 ? LIVEKIT__TRACK_TYPE__VIDEO : LIVEKIT__TRACK_TYPE__AUDIO);
         Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
         r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_ADD_TRACK;

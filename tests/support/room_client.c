@@ -138,15 +138,15 @@ void room_client_mute(struct room_client *c, struct room_sender *s, bool muted)
 
 static void add_section(struct room_client *c, struct room_sender *s)
 {
-    struct jsep_sender js = {.stream_id = "stream", .track_id = s->cid, .cname = "cname"};
+    struct jsep_sender js = {.stream_id = "stream", .track_id = s->sdp_cid, .cname = "cname"};
     if (s->media == ROOM_AUDIO) {
         js.ssrc = s->audio_ssrc;
     } else if (s->media == ROOM_VIDEO) {
         js.ssrc = s->model.layers[0].ssrc;
         js.rtx_ssrc = s->model.layers[0].rtx_ssrc;
-        js.preferred = CODEC_VP8;
+        js.preferred = s->codec;
     } else {
-        js.preferred = CODEC_VP8;
+        js.preferred = s->codec;
         js.rid_count = 3;
         js.rids[0] = "q";
         js.rids[1] = "h";
@@ -157,15 +157,34 @@ static void add_section(struct room_client *c, struct room_sender *s)
     room_must(jsep_transceiver_set_sender(s->section, &js) == 0, "sender");
 }
 
-static void send_add_track(struct room_client *c, const struct room_sender *s)
+static void name_codecs(const struct room_sender *s, Livekit__AddTrackRequest *a,
+                        Livekit__SimulcastCodec sc[static 2],
+                        Livekit__SimulcastCodec *list[static 2])
+{
+    uint8_t const codecs[2] = {s->codec, s->backup};
+    a->simulcast_codecs = list;
+    for (size_t i = 0; i < 2 && codecs[i] != CODEC_NONE; i++) {
+        livekit__simulcast_codec__init(&sc[i]);
+        LK_SET_STR(&sc[i], codec, codec_name((enum codec)codecs[i]));
+        LK_SET_STR(&sc[i], cid, i == 0 ? s->cid : "");
+        list[a->n_simulcast_codecs++] = &sc[i];
+    }
+}
+
+void room_client_add_track(struct room_client *c, struct room_sender *s)
 {
     Livekit__AddTrackRequest a = LIVEKIT__ADD_TRACK_REQUEST__INIT;
     Livekit__VideoLayer layers[3];
     Livekit__VideoLayer *list[3];
+    Livekit__SimulcastCodec sc[2];
+    Livekit__SimulcastCodec *codecs[2];
     bool const audio = s->media == ROOM_AUDIO;
     LK_SET_STR(&a, cid, s->cid);
+    LK_SET_STR(&a, sid, s->first != NULL ? s->first->sid : "");
+    LK_SET(&a, muted, s->muted);
     LK_SET(&a, type, audio ? LIVEKIT__TRACK_TYPE__AUDIO : LIVEKIT__TRACK_TYPE__VIDEO);
     LK_SET(&a, source, audio ? LIVEKIT__TRACK_SOURCE__MICROPHONE : LIVEKIT__TRACK_SOURCE__CAMERA);
+    LK_SET(&a, backup_codec_policy, (Livekit__BackupCodecPolicy)s->backup_policy);
     if (!audio) {
         LK_SET(&a, width, 1280);
         LK_SET(&a, height, 720);
@@ -178,22 +197,86 @@ static void send_add_track(struct room_client *c, const struct room_sender *s)
             LK_SET(&layers[i], height, 180u << i);
             list[i] = &layers[i];
         }
+        if (s->named) {
+            name_codecs(s, &a, sc, codecs);
+        }
     }
     Livekit__SignalRequest r = request(LIVEKIT__SIGNAL_REQUEST__MESSAGE_ADD_TRACK);
     r.add_track = &a;
     room_client_request(c, &r);
 }
 
-struct room_sender *room_client_publish(struct room_client *c, enum room_media media)
+void room_client_add_section(struct room_client *c, struct room_sender *s)
 {
-    struct room_sender *const s = room_sender_new(c, media);
-    send_add_track(c, s);
     if (c->publisher == NULL) {
         room_client_offer(c, false); // the first one, with data only
     }
     add_section(c, s);
     room_client_offer(c, false);
+}
+
+struct room_sender *room_client_publish_as(struct room_client *c, const struct room_publish *conf)
+{
+    struct room_sender *const s = room_sender_new(c, conf->media);
+    s->codec = (uint8_t)(conf->codec != CODEC_NONE ? conf->codec : CODEC_VP8);
+    s->named = conf->codec != CODEC_NONE;
+    s->backup = (uint8_t)conf->backup;
+    s->backup_policy = conf->backup_policy;
+    s->muted = conf->muted;
+    if (conf->cid != NULL) {
+        (void)snprintf(s->cid, sizeof(s->cid), "%s", conf->cid);
+    }
+    (void)snprintf(s->sdp_cid, sizeof(s->sdp_cid), "%s",
+                   conf->sdp_cid != NULL ? conf->sdp_cid : s->cid);
+    if (!conf->only_section) {
+        room_client_add_track(c, s);
+    }
+    if (!conf->only_request) {
+        room_client_add_section(c, s);
+    }
     return s;
+}
+
+struct room_sender *room_client_publish(struct room_client *c, enum room_media media)
+{
+    return room_client_publish_as(c, &(struct room_publish){.media = media});
+}
+
+// livekit-client LocalParticipant.ts, publishAdditionalCodecForTrack.
+static void publish_second(struct room_client *c, struct room_sender *s)
+{
+    struct room_sender *const second = room_sender_new(c, ROOM_VIDEO_SIMULCAST);
+    second->codec = s->backup;
+    second->named = true;
+    second->first = s;
+    (void)snprintf(second->sdp_cid, sizeof(second->sdp_cid), "%s", second->cid);
+    s->second = second;
+    room_client_add_track(c, second);
+    room_client_add_section(c, second);
+}
+
+static void set_layers(struct room_sender *s, int best)
+{
+    for (int i = 0; i < MODEL_LAYERS && s->media == ROOM_VIDEO_SIMULCAST; i++) {
+        model_publisher_set_active(&s->model, i, i <= best);
+    }
+}
+
+void room_client_dynacast(struct room_client *c, struct room_sender *s)
+{
+    for (size_t i = 0; c->conf.dynacast && i < s->quality_count; i++) {
+        const struct room_quality *const q = &s->qualities[i];
+        struct bytes const name = bytes_str(q->codec);
+        if (codec_by_name(name) == (enum codec)s->codec) {
+            set_layers(s, q->best);
+        } else if (codec_by_name(name) != (enum codec)s->backup) {
+            room_harness_violation(c->h, "%s was asked for %s", c->identity, q->codec);
+        } else if (s->second != NULL) {
+            set_layers(s->second, q->best);
+        } else if (q->best >= 0) {
+            publish_second(c, s);
+        }
+    }
 }
 
 void room_client_unpublish(struct room_client *c, struct room_sender *s)

@@ -26,6 +26,8 @@ struct room_client_conf {
     bool silent;        // never answers or offers anything
     bool rejects_video; // v0: answers with port 0
     bool no_sections;   // v1: offers nothing when it is asked for sections
+    bool dynacast;      // obeys subscribed_quality_update, publishes backup codecs
+    uint32_t codecs;    // bit (1u << enum codec) of those it can send and receive; 0: all
     bool hidden, no_publish, no_subscribe, update_metadata;
     bool recorder, agent;
     uint32_t sources;              // can_publish_sources, bit n = TrackSource n
@@ -144,6 +146,24 @@ void room_client_mute(struct room_client *c, struct room_sender *s, bool muted);
 
 // add_track and an offer with its section.
 struct room_sender *room_client_publish(struct room_client *c, enum room_media media);
+// The same with more to say.
+struct room_publish {
+    enum room_media media;
+    enum codec codec;  // CODEC_NONE: VP8, and not named
+    enum codec backup; // CODEC_NONE: none
+    int backup_policy; // BackupCodecPolicy
+    bool muted;
+    const char *cid;     // NULL: a fresh one
+    const char *sdp_cid; // of the description, as Firefox; NULL: cid
+    bool only_request;   // no section (room_client_add_section)
+    bool only_section;   // no request (room_client_add_track)
+};
+struct room_sender *room_client_publish_as(struct room_client *c, const struct room_publish *conf);
+// What was left out.
+void room_client_add_track(struct room_client *c, struct room_sender *s);
+void room_client_add_section(struct room_client *c, struct room_sender *s);
+// Obeys what was told of s (conf.dynacast).
+void room_client_dynacast(struct room_client *c, struct room_sender *s);
 void room_client_unpublish(struct room_client *c, struct room_sender *s);
 // Offers on the publisher connection as soon as no other offer is out; restart: with new ICE
 // credentials.

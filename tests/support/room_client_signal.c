@@ -271,6 +271,55 @@ static void on_mute(struct room_client *c, const Livekit__MuteTrackRequest *m)
     }
 }
 
+static struct room_sender *sender_of(const struct room_client *c, const char *sid)
+{
+    for (size_t i = 0; i < c->sender_count; i++) {
+        if (strcmp(c->senders[i]->sid, sid) == 0) {
+            return c->senders[i];
+        }
+    }
+    return NULL;
+}
+
+static int best_quality(Livekit__SubscribedQuality *const *v, size_t n)
+{
+    int best = -1;
+    for (size_t i = 0; i < n; i++) {
+        best = v[i]->enabled ? MAX(best, (int)v[i]->quality) : best;
+    }
+    return best;
+}
+
+// livekit-protocol 4.9.3.
+static void on_quality_update(struct room_client *c, const Livekit__SubscribedQualityUpdate *u)
+{
+    struct room_sender *const s = sender_of(c, lk_str(u->track_sid));
+    if (s == NULL) {
+        return; // published by the test itself
+    }
+    if (s->media == ROOM_AUDIO) {
+        room_harness_violation(c->h, "%s got qualities of %s", c->identity, lk_str(u->track_sid));
+        return;
+    }
+    s->quality_updates++;
+    s->quality_count = 0;
+    for (size_t i = 0; i < u->n_subscribed_codecs && i < ARRAY_LEN(s->qualities); i++) {
+        const Livekit__SubscribedCodec *const sc = u->subscribed_codecs[i];
+        if (sc->n_qualities != 3) {
+            room_harness_violation(c->h, "%zu qualities", sc->n_qualities);
+        }
+        struct room_quality *const q = &s->qualities[s->quality_count++];
+        (void)snprintf(q->codec, sizeof(q->codec), "%s", lk_str(sc->codec));
+        q->best = best_quality(sc->qualities, sc->n_qualities);
+    }
+    if (s->quality_count == 0 ||
+        best_quality(u->subscribed_qualities, u->n_subscribed_qualities) != s->qualities[0].best) {
+        room_harness_violation(c->h, "the old list of qualities differs from the new one");
+        return;
+    }
+    room_client_dynacast(c, s);
+}
+
 static void on_speakers(struct room_client *c, const Livekit__SpeakersChanged *m)
 {
     c->speakers++;
@@ -450,6 +499,9 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_TRACK_UNPUBLISHED:
         c->track_unpublished++;
+        break;
+    case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIBED_QUALITY_UPDATE:
+        on_quality_update(c, m->subscribed_quality_update);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE:
         c->room_updates++;

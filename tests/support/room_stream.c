@@ -25,6 +25,7 @@ struct room_sender *room_sender_new(struct room_client *c, enum room_media media
     uint32_t const id = c->number * 64 + (uint32_t)c->sender_count;
     s->media = media;
     s->level = 30;
+    s->codec = CODEC_VP8;
     (void)snprintf(s->cid, sizeof(s->cid), "cid-%u-%zu", c->number, c->sender_count);
     s->audio_ssrc = 0x50000000u + id;
     s->audio_sn = 65000 + id % 500; // wraps soon
@@ -49,7 +50,7 @@ void room_sender_free(struct room_sender *s)
 static const struct jsep_codec *codec_of(const struct room_sender *s)
 {
     const struct jsep_codec *const c =
-        jsep_codec_find(s->section, s->media == ROOM_AUDIO ? CODEC_OPUS : CODEC_VP8);
+        jsep_codec_find(s->section, s->media == ROOM_AUDIO ? CODEC_OPUS : s->codec);
     return c != NULL ? c : s->section->codecs;
 }
 

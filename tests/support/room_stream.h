@@ -19,6 +19,12 @@ enum room_media {
 
 #define ROOM_SSRCS 6
 
+// What a SubscribedQualityUpdate said of one codec.
+struct room_quality {
+    char codec[16];
+    int best; // VideoQuality, -1: none
+};
+
 struct room_sender {
     enum room_media media;
     char cid[32];
@@ -33,6 +39,16 @@ struct room_sender {
     mono_t audio_at;
     uint64_t ext_sn[ROOM_SSRCS];
     uint64_t packets;
+    unsigned quality_updates;
+    struct room_quality qualities[4]; // of the last one, primary codec first
+    size_t quality_count;
+    uint8_t codec;     // enum codec that it is published in, VP8 unless set
+    uint8_t backup;    // enum codec announced besides, CODEC_NONE: none
+    int backup_policy; // BackupCodecPolicy
+    bool named;        // add_track names the codec
+    char sdp_cid[32];
+    struct room_sender *first;  // this is the second codec of that
+    struct room_sender *second; // publishes the same track in the backup codec
 };
 
 struct room_stream {

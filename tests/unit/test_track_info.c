@@ -105,10 +105,10 @@ static void codecs_are_the_enabled_ones_once(void **state)
         {{"vp8"}, ALL, {"video/vp8", NULL}},
         {{"VP9", "vp8"}, ALL, {"video/vp9", "video/vp8"}},
         {{"video/H264"}, ALL, {"video/h264", NULL}},
-        {{"nonsense"}, ALL, {"video/vp8", NULL}},
-        {{"opus"}, ALL, {"video/vp8", NULL}},              // wrong kind
-        {{"h265"}, ALL, {"video/vp8", NULL}},              // not enabled
-        {{"av1"}, 1u << CODEC_H264, {"video/h264", NULL}}, // the first enabled one
+        {{"nonsense"}, ALL, {"video/VP8", NULL}},
+        {{"opus"}, ALL, {"video/VP8", NULL}},              // wrong kind
+        {{"h265"}, ALL, {"video/VP8", NULL}},              // not enabled
+        {{"av1"}, 1u << CODEC_H264, {"video/H264", NULL}}, // the first enabled one
         {{"vp8", "VP8", "vp8"}, ALL, {"video/vp8", NULL}},
         {{"", "vp9"}, ALL, {"video/vp9", NULL}},
         {{"", ""}, ALL, {"", NULL}},
@@ -214,15 +214,15 @@ static void qualities_find_the_best_layer_below(void **state)
 {
     (void)state;
     info = (struct track_info){.codec_count = 1};
-    assert_int_equal(track_info_layer_for_quality(&info, 2), 2); // nothing known
+    assert_int_equal(track_info_layer_for_quality(&info, 0, 2), 2); // nothing known
     info.codecs[0].layer_count = 2;
     info.codecs[0].layers[0].quality = 0;
     info.codecs[0].layers[1].quality = 2;
-    assert_int_equal(track_info_layer_for_quality(&info, 0), 0);
-    assert_int_equal(track_info_layer_for_quality(&info, 1), 0);
-    assert_int_equal(track_info_layer_for_quality(&info, 2), 1);
+    assert_int_equal(track_info_layer_for_quality(&info, 0, 0), 0);
+    assert_int_equal(track_info_layer_for_quality(&info, 0, 1), 0);
+    assert_int_equal(track_info_layer_for_quality(&info, 0, 2), 1);
     info.codecs[0].layers[0].quality = 1;
-    assert_int_equal(track_info_layer_for_quality(&info, 0), 0); // nothing is that low
+    assert_int_equal(track_info_layer_for_quality(&info, 0, 0), 0); // nothing is that low
 }
 
 static void the_message_says_what_is_known(void **state)
