@@ -19,6 +19,7 @@ static void entry_free(struct room_registry *r, struct room_entry *e)
 {
     HASH_DEL(r->rooms, e);
     info_done(&e->info);
+    agent_dispatches_done(&e->dispatches);
     mem_free(e->name);
     mem_free(e);
 }
@@ -122,6 +123,7 @@ void room_registry_ended(struct room_registry *r, uint32_t worker, const char *n
     }
     r->load[worker] -= e->info.num_participants;
     info_done(&e->info);
+    agent_dispatches_done(&e->dispatches);
     e->known = false;
     if (e->holders == 0) {
         entry_free(r, e);

@@ -13,6 +13,7 @@
 #include "common/base/hash.h"
 #include "sfu/base/channel_msg.h"
 #include "sfu/base/sfu_limits.h"
+#include "sfu/signal/agent_dispatch.h"
 
 struct room_entry {
     UT_hash_handle hh;
@@ -21,6 +22,7 @@ struct room_entry {
     uint32_t holders;              // sessions and calls
     bool known;                    // the worker has the room, info is from it
     struct channel_room_info info; // owned
+    struct agent_dispatches dispatches;
 };
 
 struct room_registry {

@@ -5,6 +5,7 @@
 #include "common/lk/twirp.h"
 #include "common/svc/pbjson.h"
 #include "common/sys/log.h"
+#include "sfu/signal/absent_services.h"
 #include "sfu/signal/auth.h"
 #include "sfu/signal/room_methods.h"
 
@@ -39,6 +40,7 @@ struct call {
     bool bounded; // the client said how long it waits
     enum twirp_format format;
     const ProtobufCMessageDescriptor *response;
+    struct shared_buf *instead; // what is answered if the worker agrees; NULL: what it says
 };
 
 void room_service_init(struct room_service *s, struct loop *loop, struct room_registry *registry,
@@ -89,6 +91,7 @@ static void call_free(struct call *c)
     }
     (void)handle_table_remove(&c->service->calls, c->handle);
     loop_timer_free(c->timer);
+    shared_buf_unref(c->instead);
     mem_free(c->room);
     mem_free(c);
 }
@@ -278,18 +281,101 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
     }
 }
 
-static int read_request(const struct room_method *m, enum twirp_format format, struct bytes body,
-                        bool stranger, struct pbuf **ret)
+static int read_request(const ProtobufCMessageDescriptor *type, enum twirp_format format,
+                        struct bytes body, bool stranger, struct pbuf **ret)
 {
     if (format == TWIRP_PROTOBUF) {
-        return pbuf_unpack(m->request, body, REPLY_MAX, ret);
+        return pbuf_unpack(type, body, REPLY_MAX, ret);
     }
     struct pbjson_limits const limits = {
         .max_bytes = stranger ? JSON_STRANGER_MAX : JSON_MAX,
         .max_memory = REPLY_MAX,
     };
-    return pbjson_read(m->request, body, &limits, ret);
+    return pbjson_read(type, body, &limits, ret);
 }
+
+// ---- AgentDispatchService -------------------------------------------------------------------
+
+// Makes the room of a dispatch, which is answered when it is there.
+static int make_room_for(struct room_service *s, struct httpd_req *r, const struct agent_method *m,
+                         enum twirp_format format, struct room_entry *e, struct shared_buf *body)
+{
+    struct call *c = NULL;
+    if (start_call(s, r, e, &c) < 0) {
+        return -ENOBUFS;
+    }
+    Livekit__CreateRoomRequest create = LIVEKIT__CREATE_ROOM_REQUEST__INIT;
+    LK_SET_STR(&create, name, e->name);
+    c->format = format;
+    c->response = m->response;
+    c->instead = shared_buf_ref(body);
+    loop_timer_set_ms(c->timer, CALL_TIMEOUT_MS);
+    if (post_call(s, c, e, ROOM_API_CREATE_ROOM, &create.base) < 0) {
+        struct twirp_error const err = twirp_error_of(TWIRP_INTERNAL, "out of memory");
+        respond_error(r, &err);
+        call_free(c);
+    }
+    return 0;
+}
+
+static void call_agents(struct room_service *s, struct httpd_req *r, const struct agent_method *m,
+                        enum twirp_format format, const struct pbuf *req)
+{
+    const char *const name = agent_method_room(m, req->msg);
+    struct room_entry *e = room_registry_find(s->registry, name);
+    bool const is_there = e != NULL && e->known;
+    struct twirp_error err = twirp_error_of(TWIRP_NOT_FOUND, "requested room does not exist");
+    // Asking for an agent makes the room, as joining does.
+    bool const makes = s->auto_create && m->response == &livekit__agent_dispatch__descriptor &&
+                       m->request == &livekit__create_agent_dispatch_request__descriptor;
+    e = is_there || makes ? room_registry_hold(s->registry, name) : NULL;
+    if (e == NULL) {
+        respond_error(r, &err);
+        return;
+    }
+    CLEANUP(shared_buf_unref) struct shared_buf *body = NULL;
+    wall_t const now = loop_wall(s->loop);
+    int rc = agent_method_call(m, &e->dispatches, is_there ? e->info.created : now, now, req->msg,
+                               &body, &err);
+    if (rc == 0 && !is_there) {
+        rc = make_room_for(s, r, m, format, e, body);
+        if (rc == 0) {
+            return; // the hold is the call's
+        }
+        err = twirp_error_of(TWIRP_RESOURCE_EXHAUSTED, "too many calls");
+    }
+    if (rc == 0) {
+        respond_message(r, format, m->response, shared_buf_view(body));
+    } else {
+        respond_error(r, &err);
+    }
+    room_registry_release(s->registry, name);
+}
+
+static void agent_request(struct room_service *s, struct httpd_req *r,
+                          const struct twirp_call *call, const struct access_token *token)
+{
+    const struct agent_method *const m = agent_method_find(call->method);
+    CLEANUP(pbuf_free) struct pbuf *req = NULL;
+    struct twirp_error err = twirp_no_handler(bytes_str(httpd_path(r)));
+    if (m != NULL) {
+        err = twirp_bad_body(call->format);
+    }
+    if (m == NULL ||
+        read_request(m->request, call->format, httpd_body(r), token == NULL, &req) < 0) {
+        respond_error(r, &err);
+        return;
+    }
+    if (token == NULL || !token->claims.has_video || !token->claims.video.room_admin ||
+        strcmp(lk_str(token->claims.video.room), agent_method_room(m, req->msg)) != 0) {
+        err = twirp_error_of(TWIRP_UNAUTHENTICATED, "permissions denied");
+        respond_error(r, &err);
+        return;
+    }
+    call_agents(s, r, m, call->format, req);
+}
+
+// ---- requests -------------------------------------------------------------------------------
 
 void room_service_request(struct room_service *s, struct httpd_req *r)
 {
@@ -307,12 +393,23 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
     struct twirp_error err;
     struct bytes service;
     struct bytes method;
-    if (twirp_split_path(path, &service, &method) < 0 ||
-        !bytes_eq_str(service, "livekit.RoomService")) {
+    bool const known = twirp_split_path(path, &service, &method) == 0;
+    bool const agents = known && bytes_eq_str(service, "livekit.AgentDispatchService");
+    bool const absent = known && absent_service_is(service);
+    if (!known || (!agents && !absent && !bytes_eq_str(service, "livekit.RoomService"))) {
         httpd_respond(r, 404, "text/plain; charset=utf-8", bytes_str("404 page not found\n"));
         return;
     }
     if (twirp_parse_request(httpd_method(r), path, bytes_str(lk_str(type)), &call, &err) < 0) {
+        respond_error(r, &err);
+        return;
+    }
+    if (agents) {
+        agent_request(s, r, &call, token);
+        return;
+    }
+    if (absent) {
+        err = absent_service_error(&call, path, token);
         respond_error(r, &err);
         return;
     }
@@ -323,7 +420,7 @@ void room_service_request(struct room_service *s, struct httpd_req *r)
         return;
     }
     CLEANUP(pbuf_free) struct pbuf *req = NULL;
-    if (read_request(m, call.format, httpd_body(r), token == NULL, &req) < 0) {
+    if (read_request(m->request, call.format, httpd_body(r), token == NULL, &req) < 0) {
         err = twirp_bad_body(call.format);
         respond_error(r, &err);
         return;
@@ -352,7 +449,8 @@ void room_service_reply(struct room_service *s, const struct channel_msg *m)
     }
     const struct channel_api_reply *const reply = &m->u.api_reply;
     if (reply->error == NULL) {
-        respond_message(c->req, c->format, c->response, shared_buf_view(reply->body));
+        const struct shared_buf *const body = c->instead != NULL ? c->instead : reply->body;
+        respond_message(c->req, c->format, c->response, shared_buf_view(body));
     } else {
         enum twirp_code const code = twirp_code_of_name(bytes_str(reply->error));
         struct dynbuf body;

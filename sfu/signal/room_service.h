@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// livekit.RoomService over Twirp: checks route, content type and grants, then asks the room's
+// The server API over Twirp. livekit.RoomService: checks route, content type and grants, then asks the room's
 // worker and answers with what it says (livekit-protocol 6.1, 6.2). ListRooms is answered from the
 // registry.
+//
+// livekit.AgentDispatchService is answered here (agent_dispatch.h), those services that this server
+// does not have as livekit does without them (absent_services.h), all others with 404.
 //
 // Bodies are protobuf or JSON (proto3's mapping; answers name every field, in snake_case) as the
 // request's content type says. Workers know protobuf only.
@@ -17,6 +20,7 @@ struct room_service {
     struct loop *loop;
     struct room_registry *registry;
     const struct api_keys *keys;
+    bool auto_create; // a dispatch makes its room, as joining does
     struct handle_table calls;
     void (*post)(void *user, uint32_t worker, struct channel_msg *m);
     void *user;

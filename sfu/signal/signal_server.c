@@ -81,6 +81,7 @@ struct connect_request {
     bool validate;
     struct access_token *token;
     struct pbuf *join;
+    const char *publish; // v0: a second connection of its user, which only publishes; NULL: no
 };
 
 static void connect_done(struct connect_request *c)
@@ -89,8 +90,8 @@ static void connect_done(struct connect_request *c)
     pbuf_free(c->join);
 }
 
-static int check_grants(const struct signal_server *s, const struct httpd_req *r,
-                        const struct connect_request *c, struct auth_refusal *refusal)
+static int check_grants(const struct signal_server *s, const struct connect_request *c,
+                        struct auth_refusal *refusal)
 {
     const struct access_claims *const claims = &c->token->claims;
     const Livekit__JoinRequest *const j = c->join->msg;
@@ -112,8 +113,7 @@ static int check_grants(const struct signal_server *s, const struct httpd_req *r
     if (room > ROOM_NAME_MAX_BYTES) {
         return auth_refuse(refusal, 400, "room name length exceeds limits: max length 256");
     }
-    const char *const publish = httpd_query(r, "publish");
-    if (publish != NULL && publish[0] != 0 && !video_grant_may_publish(&claims->video)) {
+    if (c->publish != NULL && !video_grant_may_publish(&claims->video)) {
         return auth_refuse(refusal, 401, "no permissions to access the room");
     }
     struct room_registry *const registry = (struct room_registry *)lk_unconst(&s->registry);
@@ -126,6 +126,28 @@ static int check_grants(const struct signal_server *s, const struct httpd_req *r
         return auth_refuse(refusal, 401, "no permissions to access the room");
     }
     return 0;
+}
+
+// A second connection that only publishes is a participant of its own, "<identity>#<publish>", that may
+// not subscribe (livekit-protocol 1.5).
+static int make_publisher(struct connect_request *c, struct auth_refusal *refusal)
+{
+    struct access_claims claims = c->token->claims;
+    char identity[IDENTITY_MAX_BYTES + 1];
+    int const n = snprintf(identity, sizeof(identity), "%s#%s", claims.identity, c->publish);
+    if (n < 0 || (size_t)n >= sizeof(identity)) {
+        return auth_refuse(refusal, 400,
+                           "participant identity length exceeds limits: max length 256");
+    }
+    struct access_token *t = NULL;
+    claims.identity = identity;
+    claims.video.can_subscribe = TRISTATE_FALSE;
+    int const rc = access_token_new(&claims, c->token->api_key, &t);
+    if (rc == 0) {
+        access_token_free(c->token);
+        c->token = t;
+    }
+    return rc;
 }
 
 // All checks of livekit-protocol 1.4, in its order.
@@ -146,13 +168,16 @@ static int check_connect(struct signal_server *s, const struct httpd_req *r,
     }
     // The Go SDK sends join_request on /rtc as well: that makes it v1 (livekit-protocol 1.5).
     c->v1 = c->v1 || has_join;
+    const char *const publish = httpd_query(r, "publish");
+    c->publish = !has_join && publish != NULL && publish[0] != 0 ? publish : NULL;
     rc = has_join ? signal_codec_v1(join_request, &c->join, refusal)
                   : signal_codec_v0(r, c->validate, &c->join, refusal);
     if (rc < 0) {
         return rc;
     }
     rc = signal_codec_complete(r, c->join);
-    return rc < 0 ? rc : check_grants(s, r, c, refusal);
+    rc = rc < 0 ? rc : check_grants(s, c, refusal);
+    return rc < 0 || c->publish == NULL ? rc : make_publisher(c, refusal);
 }
 
 static void start_session(struct signal_server *s, struct httpd_req *r, struct connect_request *c,
@@ -344,6 +369,7 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
     };
     rtc_sessions_init(&s->sessions, &sc);
     room_service_init(&s->rooms, conf->loop, &s->registry, conf->keys, conf->post, conf->user);
+    s->rooms.auto_create = conf->auto_create;
     int rc = connect_limit_init(&s->connects, conf->connects, conf->proxies);
     rc = rc < 0 ? rc : httpd_new(conf->loop, &hc, &s->httpd, ret_failed);
     if (rc < 0) {
