@@ -318,6 +318,19 @@ static int make_room_for(struct room_service *s, struct httpd_req *r, const stru
     return 0;
 }
 
+// When a room was made; `otherwise` if that is not known.
+static wall_t created_at(const struct room_entry *e, wall_t otherwise)
+{
+    CLEANUP(pbuf_free) struct pbuf *p = NULL;
+    if (e->info.room == NULL ||
+        pbuf_unpack(&livekit__room__descriptor, shared_buf_view(e->info.room), REPLY_MAX, &p) < 0) {
+        return otherwise;
+    }
+    const Livekit__Room *const room = p->msg;
+    return (wall_t){room->creation_time_ms != 0 ? room->creation_time_ms * US_PER_MS
+                                                : room->creation_time * US_PER_S};
+}
+
 static void call_agents(struct room_service *s, struct httpd_req *r, const struct agent_method *m,
                         enum twirp_format format, const struct pbuf *req)
 {
@@ -335,8 +348,7 @@ static void call_agents(struct room_service *s, struct httpd_req *r, const struc
     }
     CLEANUP(shared_buf_unref) struct shared_buf *body = NULL;
     wall_t const now = loop_wall(s->loop);
-    int rc = agent_method_call(m, &e->dispatches, is_there ? e->info.created : now, now, req->msg,
-                               &body, &err);
+    int rc = agent_method_call(m, &e->dispatches, created_at(e, now), now, req->msg, &body, &err);
     if (rc == 0 && !is_there) {
         rc = make_room_for(s, r, m, format, e, body);
         if (rc == 0) {

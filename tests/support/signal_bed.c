@@ -112,6 +112,30 @@ static void on_request(struct signal_bed *b, const struct channel_msg *m)
     }
 }
 
+static struct channel_msg *room_message(enum channel_msg_type type, uint32_t worker,
+                                        const char *name)
+{
+    struct channel_msg *const m = channel_msg_new(type, HANDLE_NONE);
+    must(m != NULL, "memory");
+    m->worker = worker;
+    m->u.room_info.name = mem_strdup(name);
+    return m;
+}
+
+static struct channel_msg *room_info(uint32_t worker, const char *name, uint32_t participants)
+{
+    struct channel_msg *const m = room_message(CHANNEL_ROOM_INFO, worker, name);
+    m->u.room_info.num_participants = participants;
+    Livekit__Room room = LIVEKIT__ROOM__INIT;
+    LK_SET_STR(&room, name, name);
+    LK_SET_STR(&room, sid, "RM_x");
+    LK_SET(&room, num_participants, participants);
+    LK_SET(&room, empty_timeout, 300);
+    LK_SET(&room, creation_time, INT64_C(1790000000));
+    must(pbuf_pack_shared(&room.base, 4096, &m->u.room_info.room) == 0, "memory");
+    return m;
+}
+
 static void on_api(struct signal_bed *b, const struct channel_msg *m)
 {
     b->seen.api++;
@@ -127,8 +151,13 @@ static void on_api(struct signal_bed *b, const struct channel_msg *m)
     LK_SET_STR(&room, name, m->u.api.room_name);
     if (b->api_error != NULL) {
         r->u.api_reply.error_msg = mem_strdup("as ordered");
+    } else if (b->api_body.n > 0) {
+        r->u.api_reply.body = shared_buf_copy(b->api_body);
     } else {
         must(pbuf_pack_shared(&room.base, 1u << 20, &r->u.api_reply.body) == 0, "pack");
+    }
+    if (b->tells_rooms && m->u.api.method == ROOM_API_CREATE_ROOM && b->api_error == NULL) {
+        answer(b, room_info(m->worker, m->u.api.room_name, 0), m->worker);
     }
     answer(b, r, m->worker);
 }
@@ -179,28 +208,9 @@ void signal_bed_turn(struct signal_bed *b)
     }
 }
 
-static struct channel_msg *room_message(enum channel_msg_type type, uint32_t worker,
-                                        const char *name)
-{
-    struct channel_msg *const m = channel_msg_new(type, HANDLE_NONE);
-    must(m != NULL, "memory");
-    m->worker = worker;
-    m->u.room_info.name = mem_strdup(name);
-    return m;
-}
-
 void signal_bed_room(struct signal_bed *b, uint32_t worker, const char *name, uint32_t participants)
 {
-    struct channel_msg *const m = room_message(CHANNEL_ROOM_INFO, worker, name);
-    m->u.room_info.num_participants = participants;
-    Livekit__Room room = LIVEKIT__ROOM__INIT;
-    LK_SET_STR(&room, name, name);
-    LK_SET_STR(&room, sid, "RM_x");
-    LK_SET(&room, num_participants, participants);
-    LK_SET(&room, empty_timeout, 300);
-    LK_SET(&room, creation_time, INT64_C(1790000000));
-    must(pbuf_pack_shared(&room.base, 4096, &m->u.room_info.room) == 0, "memory");
-    signal_server_deliver(b->server, m);
+    signal_server_deliver(b->server, room_info(worker, name, participants));
 }
 
 void signal_bed_room_ended(struct signal_bed *b, uint32_t worker, const char *name)

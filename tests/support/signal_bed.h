@@ -40,6 +40,8 @@ struct signal_bed {
     uint16_t status;
     unsigned greetings;       // pongs right behind the JoinResponse
     const char *api_error;    // Twirp code that calls end with
+    struct bytes api_body;    // what they are answered, n 0: a Room with the name
+    bool tells_rooms;         // a worker that makes a room tells of it
     struct channel_msg *join; // the last CHANNEL_JOIN; whoever takes it sets NULL
     bool hold;                // the workers take requests and do nothing with them
     struct channel_msg *held;

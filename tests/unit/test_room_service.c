@@ -1,44 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: signal
-// SUPPORT: http_ask signal_world
+// SUPPORT: signal_bed
+// COVERS: agent_dispatch absent_services
 // Calls of the server API: statuses and texts of livekit-protocol section 6.1, and which worker
 // answers.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
-#include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/lk/livekit.h"
 #include "common/sys/log.h"
-#include "tests/support/http_ask.h"
-#include "tests/support/signal_world.h"
+#include "sfu/signal/agent_dispatch.h"
+#include "tests/support/signal_bed.h"
 
-static unsigned twirp(struct world *w, const char *method, const char *headers,
-                      const struct access_claims *c, struct bytes body)
+static struct signal_bed bed;
+static struct signal_bed_answer ans;
+
+static int setup(void **state)
 {
-    struct dynbuf req;
-    dynbuf_init(&req, 1u << 20);
-    dynbuf_addf(&req, "POST /twirp/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n%s", method,
-                body.n, headers);
+    (void)state;
+    signal_bed_init(&bed, true);
+    bed.tells_rooms = true;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    signal_bed_done(&bed);
+    return 0;
+}
+
+static unsigned twirp(const char *method, const char *headers, const struct access_claims *c,
+                      struct bytes body)
+{
+    struct dynbuf lines;
+    char path[128];
+    dynbuf_init(&lines, 1u << 16);
+    dynbuf_add_str(&lines, headers);
     if (c != NULL) {
-        char *const token = mint(*c, KEY, SECRET);
-        dynbuf_addf(&req, "Authorization: Bearer %s\r\n", token);
+        char *const token = signal_bed_token(&bed, c);
+        dynbuf_addf(&lines, "Authorization: Bearer %s\r\n", token);
         mem_free(token);
     }
-    dynbuf_add_str(&req, "\r\n");
-    dynbuf_add(&req, body);
-    unsigned const status = ask_raw(w, dynbuf_view(&req));
-    dynbuf_done(&req);
-    return status;
+    (void)snprintf(path, sizeof(path), "/twirp/%s", method);
+    signal_bed_http(&bed, "POST", path, dynbuf_cstr(&lines), body, &ans);
+    dynbuf_done(&lines);
+    return (unsigned)ans.status;
+}
+
+static bool has(const char *text)
+{
+    return strstr(ans.head, text) != NULL || strstr(ans.body, text) != NULL;
 }
 
 #define PROTOBUF "Content-Type: application/protobuf\r\n"
 #define CREATE "livekit.RoomService/CreateRoom"
 #define NO_BODY bytes_of(NULL, 0)
+
+static const struct access_claims alice = {
+    .identity = "alice",
+    .has_video = true,
+    .video = {.room = "lobby", .room_join = true},
+};
 
 static const struct access_claims admin = {
     .identity = "admin",
@@ -49,31 +79,29 @@ static const struct access_claims admin = {
 static void twirp_errors_have_code_and_status(void **state)
 {
     (void)state;
-    struct world w;
-    open_world(&w, true);
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, NULL, NO_BODY), 401);
-    assert_true(has(&w, "\"code\":\"unauthenticated\""));
-    assert_true(has(&w, "permissions denied"));
-    assert_true(has(&w, "Content-Type: application/json\r\n"));
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &alice, NO_BODY), 401);
-    assert_int_equal(twirp(&w, CREATE, "Authorization: Basic x\r\n" PROTOBUF, NULL, NO_BODY), 401);
-    assert_true(has(&w, "Content-Type: text/plain; charset=utf-8\r\n"));
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &admin, NO_BODY), 400); // no name
-    assert_true(has(&w, "\"code\":\"invalid_argument\""));
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &admin, bytes_str("\x0f")), 400);
-    assert_true(has(&w, "\"code\":\"malformed\""));
-    assert_true(has(&w, "the protobuf request could not be decoded"));
-    assert_int_equal(twirp(&w, CREATE, "", &admin, NO_BODY), 404);
-    assert_true(has(&w, "\"code\":\"bad_route\""));
-    assert_true(has(&w, "unexpected Content-Type: \\\"\\\""));
-    assert_int_equal(twirp(&w, "livekit.RoomService/Nothing", PROTOBUF, &admin, NO_BODY), 404);
-    assert_true(has(&w, "no handler for path"));
-    assert_int_equal(twirp(&w, "livekit.Nothing/X", PROTOBUF, &admin, NO_BODY), 404);
-    assert_string_equal(http_ask_body(&w.out), "404 page not found\n");
-    assert_int_equal(ask(&w, "GET /twirp/" CREATE, ""), 404);
-    assert_true(has(&w, "only POST is allowed"));
-    assert_null(w.mail);
-    close_world(&w);
+    assert_int_equal(twirp(CREATE, PROTOBUF, NULL, NO_BODY), 401);
+    assert_true(has("\"code\":\"unauthenticated\""));
+    assert_true(has("permissions denied"));
+    assert_true(has("Content-Type: application/json\r\n"));
+    assert_int_equal(twirp(CREATE, PROTOBUF, &alice, NO_BODY), 401);
+    assert_int_equal(twirp(CREATE, "Authorization: Basic x\r\n" PROTOBUF, NULL, NO_BODY), 401);
+    assert_true(has("Content-Type: text/plain; charset=utf-8\r\n"));
+    assert_int_equal(twirp(CREATE, PROTOBUF, &admin, NO_BODY), 400); // no name
+    assert_true(has("\"code\":\"invalid_argument\""));
+    assert_int_equal(twirp(CREATE, PROTOBUF, &admin, bytes_str("\x0f")), 400);
+    assert_true(has("\"code\":\"malformed\""));
+    assert_true(has("the protobuf request could not be decoded"));
+    assert_int_equal(twirp(CREATE, "", &admin, NO_BODY), 404);
+    assert_true(has("\"code\":\"bad_route\""));
+    assert_true(has("unexpected Content-Type: \\\"\\\""));
+    assert_int_equal(twirp("livekit.RoomService/Nothing", PROTOBUF, &admin, NO_BODY), 404);
+    assert_true(has("no handler for path"));
+    assert_int_equal(twirp("livekit.Nothing/X", PROTOBUF, &admin, NO_BODY), 404);
+    assert_string_equal(ans.body, "404 page not found\n");
+    signal_bed_http(&bed, "GET", "/twirp/" CREATE, NULL, NO_BODY, &ans);
+    assert_int_equal(ans.status, 404);
+    assert_true(has("only POST is allowed"));
+    assert_int_equal(bed.seen.api, 0);
 }
 
 static struct bytes pack(struct dynbuf *b, const ProtobufCMessage *m)
@@ -90,100 +118,52 @@ static struct bytes create_body(struct dynbuf *b, const char *name)
     return pack(b, &m.base);
 }
 
-// Answers each API call as it comes, inside the loop that http_ask runs.
-struct responder {
-    struct world *w;
-    struct loop_timer *timer;
-    enum room_api_method method; // of the last call
-    uint32_t worker;
-    const char *error;
-    struct bytes body;
-    unsigned calls;
-};
-
-static void respond(void *user)
-{
-    struct responder *const r = user;
-    while (r->w->mail != NULL) {
-        struct channel_msg *const m = r->w->mail;
-        LL_DELETE(r->w->mail, m);
-        assert_int_equal(m->type, CHANNEL_API);
-        r->method = m->u.api.method;
-        r->worker = m->worker;
-        r->calls++;
-        struct channel_msg *const a = channel_msg_new(CHANNEL_API_REPLY, m->handle);
-        a->u.api_reply.error = r->error;
-        a->u.api_reply.error_msg = mem_strdup("requested room does not exist");
-        a->u.api_reply.body = shared_buf_copy(r->body);
-        if (m->u.api.method == ROOM_API_CREATE_ROOM) {
-            tell_room(r->w, m->worker, m->u.api.room_name, 0);
-        }
-        channel_msg_free(m);
-        signal_server_deliver(r->w->server, a);
-    }
-    loop_timer_set_ms(r->timer, 1);
-}
-
-static void start_responder(struct responder *r, struct world *w)
-{
-    *r = (struct responder){.w = w, .timer = loop_timer_new(w->loop, respond, r)};
-    loop_timer_set_ms(r->timer, 1);
-}
-
 static void calls_go_to_the_rooms_worker_and_back(void **state)
 {
     (void)state;
-    struct world w;
-    struct responder r;
     struct dynbuf b;
-    open_world(&w, true);
-    start_responder(&r, &w);
     Livekit__Room room = LIVEKIT__ROOM__INIT;
     LK_SET_STR(&room, name, "lobby");
     LK_SET_STR(&room, sid, "RM_x");
     struct dynbuf packed;
-    r.body = pack(&packed, &room.base);
-    assert_int_equal(twirp(&w, CREATE, PROTOBUF, &admin, create_body(&b, "lobby")), 200);
-    assert_true(has(&w, "Content-Type: application/protobuf\r\n"));
-    assert_true(has(&w, "RM_x"));
-    assert_int_equal(r.method, ROOM_API_CREATE_ROOM);
-    uint32_t const worker = r.worker;
+    bed.api_body = pack(&packed, &room.base);
+    assert_int_equal(twirp(CREATE, PROTOBUF, &admin, create_body(&b, "lobby")), 200);
+    assert_true(has("Content-Type: application/protobuf\r\n"));
+    assert_true(has("RM_x"));
+    assert_int_equal(bed.seen.method, ROOM_API_CREATE_ROOM);
+    uint32_t const worker = bed.seen.worker;
     dynbuf_done(&b);
     // The second room goes elsewhere; the first stays.
-    (void)twirp(&w, CREATE, PROTOBUF, &admin, create_body(&b, "other"));
-    assert_int_not_equal(r.worker, worker);
+    (void)twirp(CREATE, PROTOBUF, &admin, create_body(&b, "other"));
+    assert_int_not_equal(bed.seen.worker, worker);
     dynbuf_done(&b);
-    (void)twirp(&w, CREATE, PROTOBUF, &admin, create_body(&b, "lobby"));
-    assert_int_equal(r.worker, worker);
+    (void)twirp(CREATE, PROTOBUF, &admin, create_body(&b, "lobby"));
+    assert_int_equal(bed.seen.worker, worker);
     dynbuf_done(&b);
 
     Livekit__RoomParticipantIdentity who = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
     LK_SET_STR(&who, room, "lobby");
     LK_SET_STR(&who, identity, "nobody");
-    r.error = "not_found";
+    bed.api_error = "not_found";
     assert_int_equal(
-        twirp(&w, "livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)),
-        404);
-    assert_true(has(&w, "\"code\":\"not_found\""));
+        twirp("livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)), 404);
+    assert_true(has("\"code\":\"not_found\""));
     dynbuf_done(&b);
     // roomAdmin counts for the token's room only.
     LK_SET_STR(&who, room, "other");
     assert_int_equal(
-        twirp(&w, "livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)),
-        401);
+        twirp("livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)), 401);
     dynbuf_done(&b);
     dynbuf_done(&packed);
 
     Livekit__ListRoomsRequest list = LIVEKIT__LIST_ROOMS_REQUEST__INIT;
-    unsigned const calls = r.calls;
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/ListRooms", PROTOBUF, &admin, pack(&b, &list.base)), 200);
-    assert_true(has(&w, "lobby"));
-    assert_true(has(&w, "other"));
-    assert_int_equal(r.calls, calls); // answered here
+    unsigned const calls = bed.seen.api;
+    assert_int_equal(twirp("livekit.RoomService/ListRooms", PROTOBUF, &admin, pack(&b, &list.base)),
+                     200);
+    assert_true(has("lobby"));
+    assert_true(has("other"));
+    assert_int_equal(bed.seen.api, calls); // answered here
     dynbuf_done(&b);
-    loop_timer_free(r.timer);
-    close_world(&w);
 }
 
 #define JSON "Content-Type: application/json;charset=UTF-8\r\n"
@@ -191,108 +171,218 @@ static void calls_go_to_the_rooms_worker_and_back(void **state)
 static void json_is_read_and_answered(void **state)
 {
     (void)state;
-    struct world w;
-    struct responder r;
-    open_world(&w, true);
-    start_responder(&r, &w);
     Livekit__Room room = LIVEKIT__ROOM__INIT;
     LK_SET_STR(&room, name, "lobby");
     LK_SET(&room, creation_time, 1795251378);
     struct dynbuf packed;
-    r.body = pack(&packed, &room.base);
-    assert_int_equal(twirp(&w, CREATE, JSON, &admin,
+    bed.api_body = pack(&packed, &room.base);
+    assert_int_equal(twirp(CREATE, JSON, &admin,
                            bytes_str("{\"name\":\"lobby\",\"emptyTimeout\":9,\"new\":{}}")),
                      200);
-    assert_true(has(&w, "Content-Type: application/json\r\n"));
+    assert_true(has("Content-Type: application/json\r\n"));
     assert_string_equal(
-        http_ask_body(&w.out),
-        "{\"sid\":\"\",\"name\":\"lobby\",\"empty_timeout\":0,\"max_participants\":0,"
-        "\"creation_time\":\"1795251378\",\"turn_password\":\"\",\"enabled_codecs\":[],"
-        "\"metadata\":\"\",\"num_participants\":0,\"active_recording\":false,"
-        "\"num_publishers\":0,\"version\":null,\"departure_timeout\":0,"
-        "\"creation_time_ms\":\"0\"}");
-    assert_int_equal(r.method, ROOM_API_CREATE_ROOM);
+        ans.body, "{\"sid\":\"\",\"name\":\"lobby\",\"empty_timeout\":0,\"max_participants\":0,"
+                  "\"creation_time\":\"1795251378\",\"turn_password\":\"\",\"enabled_codecs\":[],"
+                  "\"metadata\":\"\",\"num_participants\":0,\"active_recording\":false,"
+                  "\"num_publishers\":0,\"version\":null,\"departure_timeout\":0,"
+                  "\"creation_time_ms\":\"0\"}");
+    assert_int_equal(bed.seen.method, ROOM_API_CREATE_ROOM);
     assert_int_equal(
-        twirp(&w, "livekit.RoomService/ListRooms", JSON, &admin, bytes_str("{\"names\":[\"x\"]}")),
+        twirp("livekit.RoomService/ListRooms", JSON, &admin, bytes_str("{\"names\":[\"x\"]}")),
         200);
-    assert_string_equal(http_ask_body(&w.out), "{\"rooms\":[]}");
-    assert_int_equal(twirp(&w, "livekit.RoomService/ListRooms", JSON, &admin, bytes_str("{}")),
-                     200);
-    assert_true(has(&w, "{\"rooms\":[{\"sid\":"));
-    r.body = bytes_of(NULL, 0);
-    assert_int_equal(twirp(&w, "livekit.RoomService/RemoveParticipant", JSON, &admin,
+    assert_string_equal(ans.body, "{\"rooms\":[]}");
+    assert_int_equal(twirp("livekit.RoomService/ListRooms", JSON, &admin, bytes_str("{}")), 200);
+    assert_true(has("{\"rooms\":[{\"sid\":"));
+    bed.api_body = bytes_of(NULL, 0);
+    assert_int_equal(twirp("livekit.RoomService/RemoveParticipant", JSON, &admin,
                            bytes_str("{\"room\":\"lobby\",\"identity\":\"i\"}")),
                      200);
-    assert_string_equal(http_ask_body(&w.out), "{}");
-    loop_timer_free(r.timer);
+    assert_string_equal(ans.body, "{}");
     dynbuf_done(&packed);
-    close_world(&w);
 }
 
 static void json_errors_are_those_of_protobuf(void **state)
 {
     (void)state;
-    struct world w;
-    open_world(&w, true);
     const char *const bad[] = {"", "{", "[]", "{\"name\":5}", "null"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_int_equal(twirp(&w, CREATE, JSON, &admin, bytes_str(bad[i])), 400);
-        assert_true(has(&w, "\"code\":\"malformed\""));
-        assert_true(has(&w, "the json request could not be decoded"));
+        assert_int_equal(twirp(CREATE, JSON, &admin, bytes_str(bad[i])), 400);
+        assert_true(has("\"code\":\"malformed\""));
+        assert_true(has("the json request could not be decoded"));
     }
-    assert_int_equal(twirp(&w, CREATE, JSON, NULL, bytes_str("{\"name\":\"x\"}")), 401);
-    assert_int_equal(twirp(&w, CREATE, JSON, &admin, bytes_str("{}")), 400);
-    assert_true(has(&w, "\"code\":\"invalid_argument\""));
-    assert_int_equal(twirp(&w, "livekit.RoomService/ListParticipants", JSON, &admin,
+    assert_int_equal(twirp(CREATE, JSON, NULL, bytes_str("{\"name\":\"x\"}")), 401);
+    assert_int_equal(twirp(CREATE, JSON, &admin, bytes_str("{}")), 400);
+    assert_true(has("\"code\":\"invalid_argument\""));
+    assert_int_equal(twirp("livekit.RoomService/ListParticipants", JSON, &admin,
                            bytes_str("{\"room\":\"lobby\"}")),
                      200);
-    assert_string_equal(http_ask_body(&w.out), "{\"participants\":[]}");
-    assert_int_equal(twirp(&w, "livekit.RoomService/DeleteRoom", JSON, &admin,
-                           bytes_str("{\"room\":\"lobby\"}")),
+    assert_string_equal(ans.body, "{\"participants\":[]}");
+    assert_int_equal(
+        twirp("livekit.RoomService/DeleteRoom", JSON, &admin, bytes_str("{\"room\":\"lobby\"}")),
+        404);
+    assert_true(has("\"code\":\"not_found\""));
+    assert_int_equal(bed.seen.api, 0);
+}
+
+// ---- 6.3 other services ---------------------------------------------------------------------
+
+static void services_we_do_not_have_are_answered_as_without_redis(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        struct access_claims who;
+        const char *text;
+    } cases[] = {
+        {"livekit.Egress/ListEgress",
+         {.has_video = true, .video = {.room_record = true}},
+         "egress not connected (redis required)"},
+        {"livekit.Ingress/ListIngress",
+         {.has_video = true, .video = {.ingress_admin = true}},
+         "ingress not connected (redis required)"},
+        {"livekit.SIP/ListSIPTrunk", {.sip_admin = true}, "sip not connected (redis required)"},
+        {"livekit.SIP/CreateSIPParticipant",
+         {.sip_call = true},
+         "sip not connected (redis required)"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(twirp(cases[i].method, JSON, &cases[i].who, bytes_str("{}")), 500);
+        assert_true(has("\"code\":\"internal\""));
+        assert_true(has(cases[i].text));
+        assert_int_equal(twirp(cases[i].method, PROTOBUF, &cases[i].who, NO_BODY), 500);
+        assert_int_equal(twirp(cases[i].method, JSON, &admin, bytes_str("{}")), 401);
+        assert_true(has("\"code\":\"unauthenticated\",\"msg\":\"permissions denied\""));
+        assert_int_equal(twirp(cases[i].method, JSON, NULL, bytes_str("{}")), 401);
+        assert_int_equal(twirp(cases[i].method, "", &cases[i].who, NO_BODY), 404);
+        assert_true(has("unexpected Content-Type"));
+    }
+    struct access_claims const caller = {.sip_call = true};
+    assert_int_equal(twirp("livekit.SIP/ListSIPTrunk", JSON, &caller, bytes_str("{}")), 401);
+    assert_int_equal(twirp("livekit.Egress/Nothing", JSON, &admin, bytes_str("{}")), 404);
+    assert_true(has("\"code\":\"bad_route\""));
+    static const char *const unknown[] = {"livekit.PhoneNumberService/X", "livekit.Connector/X",
+                                          "livekit.NoService/ListRooms"};
+    for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
+        assert_int_equal(twirp(unknown[i], JSON, &admin, bytes_str("{}")), 404);
+        assert_string_equal(ans.body, "404 page not found\n");
+        assert_true(has("Content-Type: text/plain"));
+    }
+}
+
+#define AGENTS "livekit.AgentDispatchService/"
+
+static void dispatches_are_kept_with_their_room(void **state)
+{
+    (void)state;
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &alice, bytes_str("{\"room\":\"lobby\"}")),
+                     401);
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str("{\"room\":\"hall\"}")),
+                     401);
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str("{\"room\":\"lobby\"}")),
                      404);
-    assert_true(has(&w, "\"code\":\"not_found\""));
-    assert_null(w.mail);
-    close_world(&w);
+    assert_true(has("requested room does not exist"));
+    signal_bed_room(&bed, 1, "lobby", 1);
+    // As recorded in 05-twirp: one for any agent, as old as the room.
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str("{\"room\":\"lobby\"}")),
+                     200);
+    assert_true(has("{\"agent_dispatches\":[{\"id\":\"AD_"));
+    assert_true(
+        has("\"agent_name\":\"\",\"room\":\"lobby\",\"metadata\":\"\",\"state\":{\"jobs\":[],"
+            "\"created_at\":\"1790000000000000000\",\"deleted_at\":\"0\"},"
+            "\"restart_policy\":\"JRP_ON_FAILURE\",\"deployment\":\"\",\"attributes\":{}}]}"));
+    assert_int_equal(
+        twirp(AGENTS "CreateDispatch", JSON, &admin,
+              bytes_str("{\"room\":\"lobby\",\"agentName\":\"bot\",\"metadata\":\"m\","
+                        "\"restart_policy\":\"JRP_NEVER\",\"attributes\":{\"a\":\"b\"}}")),
+        200);
+    assert_true(has("\"agent_name\":\"bot\",\"room\":\"lobby\",\"metadata\":\"m\""));
+    assert_true(has("\"attributes\":{\"a\":\"b\"}"));
+    char id[16];
+    (void)snprintf(id, sizeof(id), "%.15s", strstr(ans.body, "AD_"));
+    char body[128];
+    (void)snprintf(body, sizeof(body), "{\"room\":\"lobby\",\"dispatch_id\":\"%s\"}", id);
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str(body)), 200);
+    assert_true(has(id));
+    assert_null(strstr(strstr(ans.body, "AD_") + 1, "AD_")); // this one only
+    assert_int_equal(twirp(AGENTS "DeleteDispatch", JSON, &admin, bytes_str(body)), 200);
+    assert_true(has(id));
+    assert_false(has("\"deleted_at\":\"0\""));
+    assert_int_equal(twirp(AGENTS "DeleteDispatch", JSON, &admin, bytes_str(body)), 404);
+    assert_int_equal(bed.seen.api, 0);
+    // They end with the room.
+    signal_bed_room_ended(&bed, 1, "lobby");
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str("{\"room\":\"lobby\"}")),
+                     404);
+}
+
+static void a_dispatch_makes_its_room(void **state)
+{
+    (void)state;
+    static const char create[] = "{\"room\":\"lobby\",\"agent_name\":\"bot\"}";
+    assert_int_equal(twirp(AGENTS "CreateDispatch", JSON, &admin, bytes_str(create)), 200);
+    assert_true(has("\"agent_name\":\"bot\",\"room\":\"lobby\""));
+    assert_int_equal(bed.seen.api, 1);
+    assert_int_equal(bed.seen.method, ROOM_API_CREATE_ROOM);
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str("{\"room\":\"lobby\"}")),
+                     200);
+    assert_true(has("\"agent_name\":\"bot\""));
+    for (unsigned i = 2; i < AGENT_DISPATCHES_MAX; i++) {
+        assert_int_equal(twirp(AGENTS "CreateDispatch", JSON, &admin, bytes_str(create)), 200);
+    }
+    assert_int_equal(twirp(AGENTS "CreateDispatch", JSON, &admin, bytes_str(create)), 429);
+    assert_true(has("\"code\":\"resource_exhausted\""));
+    assert_int_equal(bed.seen.api, 1);
+    // Where joining makes no rooms, neither does this.
+    signal_bed_done(&bed);
+    signal_bed_init(&bed, false);
+    assert_int_equal(twirp(AGENTS "CreateDispatch", JSON, &admin, bytes_str(create)), 404);
+    // What a worker refuses is told, and nothing is kept.
+    signal_bed_done(&bed);
+    signal_bed_init(&bed, true);
+    bed.api_error = "internal";
+    assert_int_equal(twirp(AGENTS "CreateDispatch", JSON, &admin, bytes_str(create)), 500);
+    assert_int_equal(twirp(AGENTS "ListDispatch", JSON, &admin, bytes_str("{\"room\":\"lobby\"}")),
+                     404);
 }
 
 static void absent_rooms_are_answered_at_once(void **state)
 {
     (void)state;
-    struct world w;
     struct dynbuf b;
-    open_world(&w, true);
     Livekit__DeleteRoomRequest del = LIVEKIT__DELETE_ROOM_REQUEST__INIT;
     LK_SET_STR(&del, room, "lobby");
-    assert_int_equal(
-        twirp(&w, "livekit.RoomService/DeleteRoom", PROTOBUF, &admin, pack(&b, &del.base)), 404);
-    assert_true(has(&w, "requested room does not exist"));
+    assert_int_equal(twirp("livekit.RoomService/DeleteRoom", PROTOBUF, &admin, pack(&b, &del.base)),
+                     404);
+    assert_true(has("requested room does not exist"));
     dynbuf_done(&b);
     Livekit__RoomParticipantIdentity who = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
     LK_SET_STR(&who, room, "lobby");
     assert_int_equal(
-        twirp(&w, "livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)),
-        404);
-    assert_true(has(&w, "participant does not exist"));
+        twirp("livekit.RoomService/GetParticipant", PROTOBUF, &admin, pack(&b, &who.base)), 404);
+    assert_true(has("participant does not exist"));
     dynbuf_done(&b);
     Livekit__ListParticipantsRequest list = LIVEKIT__LIST_PARTICIPANTS_REQUEST__INIT;
     LK_SET_STR(&list, room, "lobby");
     assert_int_equal(
-        twirp(&w, "livekit.RoomService/ListParticipants", PROTOBUF, &admin, pack(&b, &list.base)),
-        200);
-    assert_string_equal(http_ask_body(&w.out), "");
+        twirp("livekit.RoomService/ListParticipants", PROTOBUF, &admin, pack(&b, &list.base)), 200);
+    assert_string_equal(ans.body, "");
     dynbuf_done(&b);
-    close_world(&w);
 }
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
     log_setup(&(struct log_settings){.level = LOG_LEVEL_ERROR});
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(twirp_errors_have_code_and_status),
-        cmocka_unit_test(calls_go_to_the_rooms_worker_and_back),
-        cmocka_unit_test(json_is_read_and_answered),
-        cmocka_unit_test(json_errors_are_those_of_protobuf),
-        cmocka_unit_test(absent_rooms_are_answered_at_once),
+        TEST(twirp_errors_have_code_and_status),
+        TEST(calls_go_to_the_rooms_worker_and_back),
+        TEST(json_is_read_and_answered),
+        TEST(json_errors_are_those_of_protobuf),
+        TEST(services_we_do_not_have_are_answered_as_without_redis),
+        TEST(dispatches_are_kept_with_their_room),
+        TEST(a_dispatch_makes_its_room),
+        TEST(absent_rooms_are_answered_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,6 +188,30 @@ static void v0_parameters_become_a_join_request(void **state)
     assert_string_equal(j->participant_attributes[0]->key, "a");
 }
 
+// A second connection that only publishes (livekit-protocol 1.5).
+static void publish_makes_a_participant_of_its_own(void **state)
+{
+    (void)state;
+    signal_bed_connect(&bed, with_token("/rtc", "&publish=screen"), NULL, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_string_equal(bed.seen.identity, "alice#screen");
+    const struct access_claims *const claims = &bed.join->u.join.token->claims;
+    assert_false(video_grant_may_subscribe(&claims->video));
+    assert_true(video_grant_may_publish(&claims->video));
+    struct access_token *t = NULL;
+    struct access_token_refusal why;
+    assert_int_equal(
+        access_token_verify(bed.keys, loop_wall(bed.loop), bytes_str(ws.token), &t, &why), 0);
+    assert_string_equal(t->claims.identity, "alice#screen");
+    access_token_free(t);
+    // Too long together.
+    char rest[300] = "&publish=";
+    struct signal_bed_answer a;
+    memset(rest + 9, 'x', 260);
+    signal_bed_http(&bed, "GET", with_token("/rtc/validate", rest), NULL, bytes_of(NULL, 0), &a);
+    assert_int_equal(a.status, 400);
+}
+
 static void v1_requests_arrive_with_their_offer(void **state)
 {
     (void)state;
@@ -704,6 +728,7 @@ int main(void)
         TEST(fresh_tokens_carry_the_claims),
         TEST(v0_parameters_arrive),
         TEST(v0_parameters_become_a_join_request),
+        TEST(publish_makes_a_participant_of_its_own),
         TEST(v1_requests_arrive_with_their_offer),
         TEST(a_refused_session_gets_its_reason),
         TEST(a_room_may_refuse_by_http),

@@ -550,7 +550,7 @@ static const struct video_grant all = {
 static void twirp_routes_are_checked(void **state)
 {
     (void)state;
-    signal_bed_http(&bed, "POST", "/twirp/livekit.Egress/ListEgress", NULL, bytes_of(NULL, 0),
+    signal_bed_http(&bed, "POST", "/twirp/livekit.NoService/ListEgress", NULL, bytes_of(NULL, 0),
                     &ans);
     expect(404, NOT_FOUND);
     call_as(&all, "Nothing", PROTOBUF, bytes_of(NULL, 0));
