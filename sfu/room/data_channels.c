@@ -3,6 +3,7 @@
 
 #include "common/base/hash.h"
 #include "sfu/room/data_router.h"
+#include "sfu/room/data_track.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_send.h"
@@ -343,7 +344,7 @@ static void on_message(struct pc_transport *t, const struct sctp_event *e)
         data_router_input(p, DATA_LOSSY, e->data);
         break;
     case DATA_TRACK:
-        t->env->drops[ROOM_DROP_DATA_MALFORMED]++;
+        data_track_input(p, e->data);
         break;
     case DATA_KIND_COUNT:
         data_router_opaque(p, e->data);

@@ -142,6 +142,7 @@ static int create_participant(struct room *room, handle_t session, const struct 
         .session = session,
         .v1 = join->v1,
         .auto_subscribe = settings != NULL && settings->auto_subscribe,
+        .auto_subscribe_data = settings != NULL && settings->auto_subscribe_data_track,
         .adaptive_stream = settings != NULL && settings->adaptive_stream,
     };
     return participant_new(room, &args, ret);

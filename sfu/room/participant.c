@@ -3,6 +3,7 @@
 
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/add_track.h"
+#include "sfu/room/data_subscription.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/pc_transport.h"
@@ -97,6 +98,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->v1 = args->v1;
     p->auto_subscribe = args->auto_subscribe;
     p->adaptive_stream = args->adaptive_stream;
+    p->auto_subscribe_data = args->auto_subscribe_data;
     // Protocol 2 and older has the publisher as primary (livekit-protocol 3.3).
     p->subscriber_primary = !p->v1 && p->permission.can_subscribe && p->client.protocol > 2;
     p->joined_at = env->wall;
@@ -133,6 +135,7 @@ static void close_tracks(struct participant *p)
         published_track_close(p->tracks);
     }
     add_track_queue_clear(p);
+    data_track_close_all(p);
 }
 
 void participant_close(struct participant *p, enum disconnect_reason reason)
@@ -255,6 +258,7 @@ void participant_transport_connected(struct participant *p, struct pc_transport 
     if (t == participant_primary(p) && p->state < PARTICIPANT_ACTIVE) {
         participant_set_state(p, PARTICIPANT_ACTIVE);
         subscription_timer_active(p);
+        data_subscription_reconcile(p);
         room_event_participant(p, true);
     }
     if (p->state == PARTICIPANT_ACTIVE && !participant_is_cut_off(p)) {

@@ -13,6 +13,8 @@
 #include "sfu/room/room_env.h"
 #include "sfu/room/subscription_permission.h"
 
+struct data_subscription;
+struct data_track;
 struct pc_transport;
 struct published_track;
 struct queued_track;
@@ -157,6 +159,13 @@ struct participant {
     struct data_channels data;
     uint32_t data_sequence; // data_router.c: of its last reliable packet
 
+    struct data_track *data_tracks; // list
+    uint32_t data_track_count;
+    struct data_subscription *data_subscriptions; // hash by track sid
+    bool auto_subscribe_data;
+    bool data_handles_changed; // since they were told
+    uint16_t data_handle;      // drawn last
+
     struct simulation *simulation; // simulate.c, NULL for nearly everybody
 
     // Active speakers (active_speaker.c): what was last told to others.
@@ -180,7 +189,7 @@ struct participant_new_args {
     struct client_traits client;
     struct access_token *token; // referred to, may be NULL
     handle_t session;
-    bool v1, auto_subscribe, adaptive_stream;
+    bool v1, auto_subscribe, adaptive_stream, auto_subscribe_data;
 };
 int participant_new(struct room *room, const struct participant_new_args *args,
                     struct participant **ret) NODISCARD;

@@ -2,6 +2,7 @@
 #include "sfu/room/participant_permission.h"
 
 #include "common/lk/livekit.h"
+#include "sfu/room/data_track.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
@@ -110,6 +111,7 @@ bool participant_set_permission(struct participant *p, const struct participant_
     if (perm->hidden != was_hidden) {
         follow_visibility(p);
     }
+    data_track_permission_changed(p);
     participant_changed(p, true);
     participant_post_claims(p);
     room_population_changed(p->room);

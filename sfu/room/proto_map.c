@@ -2,6 +2,7 @@
 #include "sfu/room/proto_map.h"
 
 #include "common/lk/livekit.h"
+#include "sfu/room/data_track.h"
 #include "sfu/room/published_track.h"
 #include "sfu/transport/jsep.h"
 
@@ -134,7 +135,7 @@ Livekit__ParticipantInfo *proto_map_participant(const struct participant *p, str
         LK_SET(m, disconnect_reason, (Livekit__DisconnectReason)p->reason);
         return m;
     }
-    return map_tracks(p, m, a) ? m : NULL;
+    return map_tracks(p, m, a) && data_track_map(p, m, a) ? m : NULL;
 }
 
 Livekit__Codec **proto_map_codecs(uint32_t enabled, struct arena *a, size_t *ret_n)

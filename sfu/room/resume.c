@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "sfu/room/audience.h"
+#include "sfu/room/data_subscription.h"
 #include "sfu/room/departures.h"
 #include "sfu/room/dynacast.h"
 #include "sfu/room/negotiation.h"
@@ -132,6 +133,7 @@ static void take_over(struct participant *p, handle_t session, struct access_tok
     signal_send_room_update(p);
     audience_resumed(p);
     dynacast_resumed(p);
+    data_subscription_resumed(p);
     if (simulate_resumed(p)) {
         return; // its socket was closed again
     }

@@ -33,6 +33,7 @@ struct room {
 
     struct participant *participants; // hash by identity
     struct published_track *tracks;   // hash by sid, of all participants
+    struct data_track *data_tracks;   // likewise
     struct participant *gone;         // closed, to be told in the next update
     struct departures departures;     // told already, and again to those who come back
     struct participant *pending;      // changed, to be told in the next update (room_news.c)

@@ -77,9 +77,11 @@ enum room_drop {
     ROOM_DROP_DATA_MALFORMED,
     ROOM_DROP_DATA_REPEATED, // sent again after a resume
     ROOM_DROP_DATA_TOO_LARGE,
-    ROOM_DROP_DATA_NO_CHANNEL, // receiver has none of that kind
-    ROOM_DROP_DATA_HELD,       // more than is held for a receiver that is still joining
-    ROOM_DROP_DATA_SLOW,       // receiver does not keep up
+    ROOM_DROP_DATA_NO_CHANNEL,    // receiver has none of that kind
+    ROOM_DROP_DATA_HELD,          // more than is held for a receiver that is still joining
+    ROOM_DROP_DATA_SLOW,          // receiver does not keep up
+    ROOM_DROP_DATA_TRACK_UNKNOWN, // a packet or a subscription of a data track that is not there
+    ROOM_DROP_DATA_TRACK_LIMIT,   // a subscription over DATA_SUBSCRIPTIONS_MAX
     ROOM_DROP_COUNT,
 };
 

@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "sfu/room/add_track.h"
+#include "sfu/room/data_subscription.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
@@ -116,6 +117,21 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_VIDEO_TRACK:
         participant_update_video_track(p, req->update_video_track);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PUBLISH_DATA_TRACK_REQUEST:
+        data_track_publish_request(p, req->publish_data_track_request);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UNPUBLISH_DATA_TRACK_REQUEST:
+        data_track_unpublish_request(p, req->unpublish_data_track_request);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_DATA_SUBSCRIPTION:
+        data_subscription_request(p, req->update_data_subscription);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_STORE_DATA_BLOB_REQUEST:
+        data_track_store_blob_request(p, req->store_data_blob_request);
+        break;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_GET_DATA_BLOB_REQUEST:
+        data_track_get_blob_request(p, req->get_data_blob_request);
         break;
     // A lite agent sends no checks: the client's candidates are learned from its requests
     // (media-plane 1.3).

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "sfu/room/data_subscription.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/signal_post.h"
 #include "sfu/room/subscription.h"
@@ -133,6 +134,7 @@ void subscription_permission_request(struct participant *publisher,
         restrict_to(publisher, req);
     }
     subscription_reconcile_publisher(publisher);
+    data_subscription_review(publisher);
 }
 
 // ---- its effect -----------------------------------------------------------------------------
@@ -140,7 +142,13 @@ void subscription_permission_request(struct participant *publisher,
 bool subscription_permission_allows(const struct published_track *t,
                                     const struct participant *subscriber)
 {
-    const struct subscription_permission *const s = &t->publisher->permitted;
+    return subscription_permission_allows_sid(t->publisher, t->info.sid, subscriber);
+}
+
+bool subscription_permission_allows_sid(const struct participant *publisher, const char *track_sid,
+                                        const struct participant *subscriber)
+{
+    const struct subscription_permission *const s = &publisher->permitted;
     if (!s->restricted || subscriber->permission.recorder) {
         return true;
     }
@@ -149,7 +157,7 @@ bool subscription_permission_allows(const struct published_track *t,
         return permit != NULL;
     }
     size_t i = 0;
-    while (i < permit->track_count && strcmp(permit->tracks[i], t->info.sid) != 0) {
+    while (i < permit->track_count && strcmp(permit->tracks[i], track_sid) != 0) {
         i++;
     }
     return i < permit->track_count;
@@ -158,9 +166,16 @@ bool subscription_permission_allows(const struct published_track *t,
 void subscription_permission_tell(struct participant *subscriber, const struct published_track *t,
                                   bool allowed)
 {
+    subscription_permission_tell_sid(subscriber, t->publisher, t->info.sid, allowed);
+}
+
+void subscription_permission_tell_sid(struct participant *subscriber,
+                                      const struct participant *publisher, const char *track_sid,
+                                      bool allowed)
+{
     Livekit__SubscriptionPermissionUpdate u = LIVEKIT__SUBSCRIPTION_PERMISSION_UPDATE__INIT;
-    LK_SET_STR(&u, participant_sid, t->publisher->sid);
-    LK_SET_STR(&u, track_sid, t->info.sid);
+    LK_SET_STR(&u, participant_sid, publisher->sid);
+    LK_SET_STR(&u, track_sid, track_sid);
     LK_SET(&u, allowed, allowed);
     Livekit__SignalResponse rsp =
         signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_PERMISSION_UPDATE);

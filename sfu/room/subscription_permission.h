@@ -40,10 +40,18 @@ void subscription_permission_request(struct participant *publisher,
 bool subscription_permission_allows(const struct published_track *t,
                                     const struct participant *subscriber);
 
+// The same for a track of any kind (data tracks).
+bool subscription_permission_allows_sid(const struct participant *publisher, const char *track_sid,
+                                        const struct participant *subscriber);
+
 // SubscriptionPermissionUpdate: with every subscription, before the description that carries it, and
 // when it is withheld or withdrawn.
 void subscription_permission_tell(struct participant *subscriber, const struct published_track *t,
                                   bool allowed);
+
+void subscription_permission_tell_sid(struct participant *subscriber,
+                                      const struct participant *publisher, const char *track_sid,
+                                      bool allowed);
 
 // Frees what is stored; everybody may again.
 void subscription_permission_clear(struct subscription_permission *s);

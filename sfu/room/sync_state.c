@@ -2,6 +2,7 @@
 #include "sfu/room/sync_state.h"
 
 #include "common/lk/livekit.h"
+#include "sfu/room/data_subscription.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/resume.h"
 #include "sfu/room/room.h"
@@ -23,7 +24,7 @@ static bool knows_all(struct participant *p, const Livekit__SyncState *req)
             return false;
         }
     }
-    return true;
+    return data_track_knows_all(p, req);
 }
 
 static bool names(const Livekit__SyncState *req, const char *sid)
@@ -56,6 +57,7 @@ void sync_state_apply(struct participant *p, const Livekit__SyncState *req)
         return;
     }
     repeat_published(p, req);
+    data_track_repeat_published(p, req);
     for (size_t i = 0; i < req->n_track_sids_disabled; i++) {
         subscription_set_disabled(p, lk_str(req->track_sids_disabled[i]));
     }
@@ -64,5 +66,8 @@ void sync_state_apply(struct participant *p, const Livekit__SyncState *req)
         r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION;
         r.subscription = req->subscription;
         signal_dispatch(p, &r);
+    }
+    if (req->data_subscription != NULL) {
+        data_subscription_request(p, req->data_subscription);
     }
 }

@@ -216,6 +216,35 @@ static void op_subscription(struct room_client *c)
     }
 }
 
+static void op_data_track(struct room_client *c)
+{
+    uint8_t const what = rd_u8(&f.in);
+    uint32_t const handle = (what >> 2) % 5;
+    const struct room_client *const other = pick();
+    switch (what & 3) {
+    case 0:
+        room_data_track_publish(c, handle, what & 0x80 ? "a" : "b");
+        break;
+    case 1:
+        room_data_track_unpublish(c, handle);
+        break;
+    case 2:
+        room_data_track_subscribe(c,
+                                  other != NULL && other->tracks.published_count > 0
+                                      ? other->tracks.published[0].sid
+                                      : "DTR_abc",
+                                  what & 0x40);
+        break;
+    default:
+        if (what & 0x80) {
+            (void)!room_client_send_raw(c, ROOM_DATA_TRACK, take());
+        } else {
+            (void)!room_data_track_send(c, handle, what, rd_u8(&f.in));
+        }
+        break;
+    }
+}
+
 static void op_api(void)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_API, (handle_t){9, 9});
@@ -258,7 +287,9 @@ static void step(void)
         op_datagram(c);
     } else if (c == NULL) {
         return;
-    } else if (op % 16 >= 8) {
+    } else if (op % 16 == 9) {
+        op_data_track(c);
+    } else if (op % 16 == 8) {
         op_subscription(c);
     } else if (op % 16 >= 6) {
         op_description(c);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SUPPORT: room_data
+// SUPPORT: room_data room_data_track
 #include "tests/support/room_client.h"
 
 #include <stdio.h>
@@ -365,6 +365,7 @@ static void join_message(struct room_client *c, Livekit__JoinRequest *j, Livekit
     LK_SET(info, protocol, c->conf.protocol != 0 ? c->conf.protocol : 17);
     LK_SET(settings, auto_subscribe, !c->conf.no_auto_subscribe);
     LK_SET(settings, adaptive_stream, c->conf.adaptive_stream);
+    LK_SET(settings, auto_subscribe_data_track, c->conf.auto_subscribe_data);
     j->client_info = info;
     j->connection_settings = settings;
     LK_SET_STR(j, metadata, c->conf.join_metadata);

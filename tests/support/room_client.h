@@ -8,6 +8,7 @@
 #include "sfu/transport/jsep.h"
 #include "sfu/transport/peer_connection.h"
 #include "tests/support/room_data.h"
+#include "tests/support/room_data_track.h"
 #include "tests/support/room_harness.h"
 #include "tests/support/room_stream.h"
 
@@ -21,6 +22,7 @@ struct room_client_conf {
     const char *name;
     bool v0;
     bool no_auto_subscribe;
+    bool auto_subscribe_data;
     bool adaptive_stream;
     bool no_offer;      // like Firefox: nothing in the join request, the offer follows the answer
     bool silent;        // never answers or offers anything
@@ -54,6 +56,8 @@ struct room_peer {
     float score;
     bool speaking;
     float level;
+    size_t data_track_count;
+    char data_tracks[ROOM_DATA_TRACKS][24]; // sids
     size_t track_count;
     struct {
         char sid[24];
@@ -120,6 +124,7 @@ struct room_client {
     unsigned streams_started;  // stream_state_update
     uint32_t last_message_seq; // of the last ReconnectResponse
     struct room_data data;
+    struct room_data_tracks tracks;
 };
 
 // Joins: the request goes out, nothing is waited for.

@@ -67,6 +67,11 @@ static void learn_peer(struct room_client *c, const Livekit__ParticipantInfo *in
         p->track_cap = info->n_tracks;
     }
     p->track_count = info->n_tracks;
+    p->data_track_count = MIN(info->n_data_tracks, (size_t)ROOM_DATA_TRACKS);
+    for (size_t i = 0; i < p->data_track_count; i++) {
+        (void)snprintf(p->data_tracks[i], sizeof(p->data_tracks[i]), "%s",
+                       lk_str(info->data_tracks[i]->sid));
+    }
     for (size_t i = 0; i < p->track_count; i++) {
         (void)snprintf(p->tracks[i].sid, sizeof(p->tracks[i].sid), "%s",
                        lk_str(info->tracks[i]->sid));
@@ -378,7 +383,8 @@ static void on_permission_update(struct room_client *c,
                                  const Livekit__SubscriptionPermissionUpdate *m)
 {
     if (!sid_has_prefix(lk_str(m->participant_sid), SID_PARTICIPANT) ||
-        !sid_has_prefix(lk_str(m->track_sid), SID_TRACK)) {
+        (!sid_has_prefix(lk_str(m->track_sid), SID_TRACK) &&
+         !sid_has_prefix(lk_str(m->track_sid), SID_DATA_TRACK))) {
         room_harness_violation(c->h, "a permission about nothing");
     }
     (void)snprintf(c->permission_sid, sizeof(c->permission_sid), "%s", lk_str(m->track_sid));
@@ -420,6 +426,7 @@ static void send_sync_state(struct room_client *c)
         tracks[i].published.track = &tracks[i].info;
         list[s.n_publish_tracks++] = &tracks[i].published;
     }
+    room_data_track_sync(c, &s);
     Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
     r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_SYNC_STATE;
     r.sync_state = &s;
@@ -476,6 +483,7 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE:
         c->refusals += m->request_response->reason != LIVEKIT__REQUEST_RESPONSE__REASON__OK;
         c->last_refusal = (int)m->request_response->reason;
+        room_data_track_refusal(c, m->request_response);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MUTE:
         on_mute(c, m->mute);
@@ -507,7 +515,9 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
         c->room_updates++;
         break;
     default:
-        room_harness_violation(c->h, "a message of kind %d", (int)m->message_case);
+        if (!room_data_track_response(c, m)) {
+            room_harness_violation(c->h, "a message of kind %d", (int)m->message_case);
+        }
         break;
     }
 }

@@ -186,6 +186,7 @@ static void on_message(struct room_pc *p, const struct sctp_event *e)
     if (channel == ROOM_DATA_TRACK) {
         c->data.raw++;
         c->data.raw_bytes += e->data.n;
+        room_data_track_packet(c, e->data);
         return;
     }
     struct pbuf *b = NULL;
