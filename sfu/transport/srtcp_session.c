@@ -11,7 +11,7 @@
 #define INDEX_MAX UINT32_C(0x7fffffff)
 // Anti-replay per sender SSRC. When all places are used the oldest is given to the new one: a peer
 // has one RTCP sender per sending track at most.
-#define SOURCES_MAX 64
+#define SOURCES_MAX 1024
 #define WINDOW_BITS 64
 
 struct source {

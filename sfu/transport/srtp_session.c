@@ -24,9 +24,9 @@ struct stream {
 struct srtp_session {
     struct srtp_kdf_keys keys;
     struct crypto_ctr *ctr;
-    uint32_t count;
-    uint32_t ssrcs[SRTP_SESSION_STREAMS]; // apart from the streams: one search, few cache lines
-    struct stream streams[SRTP_SESSION_STREAMS];
+    uint32_t count, cap;
+    uint32_t *ssrcs; // apart from the streams: one search, few cache lines
+    struct stream *streams;
 };
 
 int srtp_session_new(const struct srtp_master *remote, struct srtp_session **ret)
@@ -38,6 +38,9 @@ int srtp_session_new(const struct srtp_master *remote, struct srtp_session **ret
     int e = srtp_kdf_derive(remote, false, &s->keys);
     if (e == 0) {
         e = crypto_ctr_new(s->keys.key, &s->ctr);
+    }
+    if (e == 0) {
+        e = srtp_session_reserve(s, SRTP_SESSION_STREAMS);
     }
     if (e < 0) {
         srtp_session_free(s);
@@ -54,7 +57,28 @@ void srtp_session_free(struct srtp_session *s)
     }
     crypto_ctr_free(s->ctr);
     crypto_wipe(&s->keys, sizeof(s->keys));
+    mem_free(s->ssrcs);
+    mem_free(s->streams);
     mem_free(s);
+}
+
+int srtp_session_reserve(struct srtp_session *s, uint32_t count)
+{
+    if (count <= s->cap) {
+        return 0;
+    }
+    uint32_t *const ssrcs = mem_regrow(s->ssrcs, count, sizeof(*ssrcs));
+    if (ssrcs == NULL) {
+        return -ENOMEM;
+    }
+    s->ssrcs = ssrcs;
+    struct stream *const streams = mem_regrow(s->streams, count, sizeof(*streams));
+    if (streams == NULL) {
+        return -ENOMEM;
+    }
+    s->streams = streams;
+    s->cap = count;
+    return 0;
 }
 
 bool srtp_session_parse(struct bytes packet, struct srtp_session_header *ret)
@@ -191,7 +215,7 @@ enum srtp_drop srtp_session_unprotect(struct srtp_session *s, const struct srtp_
     if (!is_authentic(s, packet, (uint32_t)(index >> 16))) {
         return SRTP_DROP_AUTH;
     }
-    if (st == NULL && s->count == SRTP_SESSION_STREAMS) {
+    if (st == NULL && s->count == s->cap) {
         return SRTP_DROP_SSRC_LIMIT;
     }
     if (!decrypt(s, h, packet, index)) {

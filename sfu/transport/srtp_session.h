@@ -4,15 +4,16 @@
 // 4.2): one key, and per SSRC the rollover counter and the replay window. The default back end of
 // srtp_transport, which decides what SSRCs are kept and says why this is not left to libsrtp2.
 //
-// Nothing is allocated after srtp_session_new: about 10 KB, of which 144 bytes per SSRC.
+// Allocates in srtp_session_new and srtp_session_reserve only: about 10 KB, of which 144 bytes per
+// SSRC.
 //
 // Thread: one. Pure.
 
 #include "sfu/transport/srtp_transport.h"
 
-// One more than the transport keeps: a new stream proves itself before the idle one whose place it
-// takes is forgotten.
-#define SRTP_SESSION_STREAMS (SRTP_TRANSPORT_SSRCS_MAX + 1)
+// Places at the start. One more than the transport keeps: a new stream proves itself before the idle
+// one whose place it takes is forgotten.
+#define SRTP_SESSION_STREAMS (SRTP_TRANSPORT_SSRCS_MIN + 1)
 
 // RFC 3711 section 9.2: a key is good for 2^48 packets per SSRC, all that the index can count.
 #define SRTP_SESSION_INDEX_MAX ((UINT64_C(1) << 48) - 1)
@@ -30,6 +31,9 @@ struct srtp_session_header {
 int srtp_session_new(const struct srtp_master *remote, struct srtp_session **ret) NODISCARD;
 void srtp_session_free(struct srtp_session *s); // accepts NULL; wipes
 
+// Room for `count` streams. -ENOMEM: as before.
+int srtp_session_reserve(struct srtp_session *s, uint32_t count) NODISCARD;
+
 // False if the packet is shorter than its header and a tag, not of version 2, or longer than UDP
 // carries; also under the extension profiles of cryptex (RFC 9335), which is not negotiated and
 // means that the header is not in the clear.
@@ -41,7 +45,7 @@ bool srtp_session_parse(struct bytes packet, struct srtp_session_header *ret) NO
 // leaves the payload undefined):
 //   SRTP_DROP_REPLAY, SRTP_DROP_OLD   looked at before the tag, as RFC 3711 section 3.3 has it
 //   SRTP_DROP_AUTH                    wrong tag
-//   SRTP_DROP_SSRC_LIMIT              right, but SRTP_SESSION_STREAMS exist already
+//   SRTP_DROP_SSRC_LIMIT              right, but all places are taken
 //   SRTP_DROP_LIBRARY                 libcrypto failed, or the index is used up
 enum srtp_drop srtp_session_unprotect(struct srtp_session *s, const struct srtp_session_header *h,
                                       struct bytes_mut *packet) NODISCARD;

@@ -18,7 +18,6 @@
 #define RESTART_SILENCE_MS 1000
 
 struct ssrc_entry {
-    uint32_t ssrc;
     bool bound;
     bool released;     // and silent since
     uint8_t failures;  // consecutive, in order
@@ -33,8 +32,10 @@ struct srtp_transport {
     struct srtp_session *session; // the two back ends; one is made with the first RTP packet
     srtp_t libsrtp;
     struct srtp_master remote;
-    struct ssrc_entry *ssrcs; // SRTP_TRANSPORT_SSRCS_MAX, made then or with the first bound one
-    uint32_t ssrc_count;
+    // Made then or with the first bound one. Keys apart from the rest: one search, few cache lines.
+    uint32_t *ssrcs;
+    struct ssrc_entry *entries;
+    uint32_t ssrc_count, ssrc_cap, bound_count;
     uint64_t counters[SRTP_DROP_COUNT];
 };
 
@@ -79,6 +80,7 @@ void srtp_transport_free(struct srtp_transport *t)
         (void)srtp_dealloc(t->libsrtp);
     }
     mem_free(t->ssrcs);
+    mem_free(t->entries);
     crypto_wipe(&t->remote, sizeof(t->remote));
     mem_free(t);
 }
@@ -107,12 +109,47 @@ static int make_libsrtp(struct srtp_transport *t)
     return 0;
 }
 
+// Places for `count` SSRCs. -ENOMEM: as before.
+static int reserve(struct srtp_transport *t, uint32_t count)
+{
+    if (count <= t->ssrc_cap) {
+        return 0;
+    }
+    if (t->session != NULL && srtp_session_reserve(t->session, count + 1) < 0) {
+        return -ENOMEM;
+    }
+    uint32_t *const ssrcs = mem_regrow(t->ssrcs, count, sizeof(*ssrcs));
+    if (ssrcs == NULL) {
+        return -ENOMEM;
+    }
+    t->ssrcs = ssrcs;
+    struct ssrc_entry *const entries = mem_regrow(t->entries, count, sizeof(*entries));
+    if (entries == NULL) {
+        return -ENOMEM;
+    }
+    t->entries = entries;
+    t->ssrc_cap = count;
+    return 0;
+}
+
 static int make_ssrcs(struct srtp_transport *t)
 {
-    if (t->ssrcs == NULL) {
-        t->ssrcs = mem_array(SRTP_TRANSPORT_SSRCS_MAX, sizeof(*t->ssrcs));
+    return reserve(t, SRTP_TRANSPORT_SSRCS_MIN);
+}
+
+static int make_session(struct srtp_transport *t)
+{
+    struct srtp_session *session = NULL;
+    int e = srtp_session_new(&t->remote, &session);
+    if (e == 0) {
+        e = srtp_session_reserve(session, t->ssrc_cap + 1);
     }
-    return t->ssrcs != NULL ? 0 : -ENOMEM;
+    if (e < 0) {
+        srtp_session_free(session);
+        return e;
+    }
+    t->session = session;
+    return 0;
 }
 
 // All that incoming RTP needs, so that a packet that was found good cannot fail any more.
@@ -123,8 +160,7 @@ static int make_ingress(struct srtp_transport *t)
     }
     int e = make_ssrcs(t);
     if (e == 0) {
-        e = t->backend == SRTP_INGRESS_LIBSRTP2 ? make_libsrtp(t)
-                                                : srtp_session_new(&t->remote, &t->session);
+        e = t->backend == SRTP_INGRESS_LIBSRTP2 ? make_libsrtp(t) : make_session(t);
     }
     if (e == 0) {
         crypto_wipe(&t->remote, sizeof(t->remote));
@@ -152,8 +188,8 @@ static void forget_stream(struct srtp_transport *t, uint32_t ssrc)
 static struct ssrc_entry *find_entry(struct srtp_transport *t, uint32_t ssrc)
 {
     for (uint32_t i = 0; i < t->ssrc_count; i++) {
-        if (t->ssrcs[i].ssrc == ssrc) {
-            return &t->ssrcs[i];
+        if (t->ssrcs[i] == ssrc) {
+            return &t->entries[i];
         }
     }
     return NULL;
@@ -161,8 +197,11 @@ static struct ssrc_entry *find_entry(struct srtp_transport *t, uint32_t ssrc)
 
 static void remove_entry(struct srtp_transport *t, struct ssrc_entry *e)
 {
-    forget_stream(t, e->ssrc);
-    *e = t->ssrcs[--t->ssrc_count];
+    ptrdiff_t const at = e - t->entries;
+    forget_stream(t, t->ssrcs[at]);
+    t->ssrc_count--;
+    t->ssrcs[at] = t->ssrcs[t->ssrc_count];
+    *e = t->entries[t->ssrc_count];
 }
 
 // The unbound SSRC that is silent for longest, if that is long enough; one that was released is.
@@ -170,7 +209,7 @@ static struct ssrc_entry *find_idle(struct srtp_transport *t, mono_t now, int64_
 {
     struct ssrc_entry *oldest = NULL;
     for (uint32_t i = 0; i < t->ssrc_count; i++) {
-        struct ssrc_entry *const e = &t->ssrcs[i];
+        struct ssrc_entry *const e = &t->entries[i];
         bool const idle = e->released || mono_diff_ms(now, e->last_good) >= idle_ms;
         if (!e->bound && idle && (oldest == NULL || mono_before(e->last_good, oldest->last_good))) {
             oldest = e;
@@ -182,18 +221,26 @@ static struct ssrc_entry *find_idle(struct srtp_transport *t, mono_t now, int64_
 // There must be room.
 static struct ssrc_entry *add_entry(struct srtp_transport *t, uint32_t ssrc, mono_t now)
 {
-    struct ssrc_entry *const e = &t->ssrcs[t->ssrc_count++];
-    *e = (struct ssrc_entry){.ssrc = ssrc, .last_good = now};
+    struct ssrc_entry *const e = &t->entries[t->ssrc_count];
+    t->ssrcs[t->ssrc_count++] = ssrc;
+    *e = (struct ssrc_entry){.last_good = now};
     return e;
+}
+
+// Half of the places at least are for what is not bound yet, up to the limit.
+static int reserve_for_bound(struct srtp_transport *t)
+{
+    uint32_t const cap = MIN(2 * t->ssrc_cap, (uint32_t)SRTP_TRANSPORT_SSRCS_MAX);
+    return 2 * t->bound_count > t->ssrc_cap ? reserve(t, cap) : 0;
 }
 
 int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc)
 {
-    if (make_ssrcs(t) < 0) {
+    if (make_ssrcs(t) < 0 || reserve_for_bound(t) < 0) {
         return -ENOMEM;
     }
     struct ssrc_entry *e = find_entry(t, ssrc);
-    if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
+    if (e == NULL && t->ssrc_count == t->ssrc_cap) {
         struct ssrc_entry *const victim = find_idle(t, MONO_NEVER, 0);
         if (victim == NULL) {
             return -ENOBUFS;
@@ -203,6 +250,7 @@ int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc)
     if (e == NULL) {
         e = add_entry(t, ssrc, (mono_t){0});
     }
+    t->bound_count += e->bound ? 0 : 1;
     e->bound = true;
     e->released = false;
     return 0;
@@ -212,6 +260,7 @@ void srtp_transport_release_ssrc(struct srtp_transport *t, uint32_t ssrc)
 {
     struct ssrc_entry *const e = find_entry(t, ssrc);
     if (e != NULL) {
+        t->bound_count -= e->bound ? 1 : 0;
         e->bound = false;
         e->released = true;
     }
@@ -242,13 +291,14 @@ static enum srtp_drop drop_of(srtp_err_status_t s)
 
 // Counts packets in order that were refused as old or seen; starts the stream anew when it has
 // evidently restarted.
-static void note_replay(struct srtp_transport *t, struct ssrc_entry *e, uint16_t seq, mono_t now)
+static void note_replay(struct srtp_transport *t, struct ssrc_entry *e, uint32_t ssrc, uint16_t seq,
+                        mono_t now)
 {
     bool const in_order = e->failures > 0 && seq16_newer(seq, e->fail_seq);
     e->failures = in_order && e->failures < UINT8_MAX ? (uint8_t)(e->failures + 1) : 1;
     e->fail_seq = seq;
     if (e->failures > RESTART_FAILURES && mono_diff_ms(now, e->last_good) >= RESTART_SILENCE_MS) {
-        forget_stream(t, e->ssrc);
+        forget_stream(t, ssrc);
         e->failures = 0;
     }
 }
@@ -280,19 +330,19 @@ static enum srtp_drop unprotect_rtp(struct srtp_transport *t, mono_t now, struct
     struct ssrc_entry *e = find_entry(t, h.ssrc);
     // The back end makes a stream of every new SSRC whose tag is right, so the limit must be
     // checked before.
-    if (e == NULL && t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX &&
+    if (e == NULL && t->ssrc_count == t->ssrc_cap &&
         find_idle(t, now, SRTP_TRANSPORT_IDLE_MS) == NULL) {
         return SRTP_DROP_SSRC_LIMIT;
     }
     enum srtp_drop const drop = unprotect_stream(t, &h, packet);
     if (drop != SRTP_OK) {
         if (e != NULL && (drop == SRTP_DROP_REPLAY || drop == SRTP_DROP_OLD)) {
-            note_replay(t, e, h.seq, now);
+            note_replay(t, e, h.ssrc, h.seq, now);
         }
         return drop;
     }
     if (e == NULL) {
-        if (t->ssrc_count == SRTP_TRANSPORT_SSRCS_MAX) {
+        if (t->ssrc_count == t->ssrc_cap) {
             remove_entry(t, find_idle(t, now, SRTP_TRANSPORT_IDLE_MS));
         }
         e = add_entry(t, h.ssrc, now);

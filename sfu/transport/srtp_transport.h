@@ -20,8 +20,10 @@
 #include "sfu/transport/srtp_keys.h"
 
 // Distinct incoming RTP SSRCs. A publisher of 3 simulcast video tracks with RTX and some audio uses
-// about 20.
-#define SRTP_TRANSPORT_SSRCS_MAX 64
+// about 20; a bridge with hundreds of tracks binds more, and gets a place for each and as many
+// again: what a peer makes up takes none of them.
+#define SRTP_TRANSPORT_SSRCS_MIN 64
+#define SRTP_TRANSPORT_SSRCS_MAX 2048
 
 // Packets per SSRC that may arrive late (libwebrtc and mediasoup use the same; libsrtp's default
 // 128 is too few for NACK).
@@ -45,7 +47,7 @@ enum srtp_drop {
     SRTP_DROP_AUTH,       // wrong tag: forged, or keys of another DTLS session
     SRTP_DROP_REPLAY,     // seen already (normal: browsers probe with repeats)
     SRTP_DROP_OLD,        // behind the replay window
-    SRTP_DROP_SSRC_LIMIT, // a new SSRC, and SRTP_TRANSPORT_SSRCS_MAX are in use
+    SRTP_DROP_SSRC_LIMIT, // a new SSRC, and all places are in use
     SRTP_DROP_LIBRARY,    // anything else the library reports, out of memory
     SRTP_DROP_COUNT,
 };
@@ -73,7 +75,7 @@ struct srtp_egress *srtp_transport_egress(struct srtp_transport *t);
 
 // An SSRC that belongs to a published encoding is never evicted: a layer comes back with the same
 // SSRC and SN + 1, and a fresh context at ROC 0 could not decrypt it. May be called before its
-// first packet. -ENOBUFS when all places are bound.
+// first packet. -ENOBUFS when SRTP_TRANSPORT_SSRCS_MAX are bound, -ENOMEM.
 int srtp_transport_bind_ssrc(struct srtp_transport *t, uint32_t ssrc) NODISCARD;
 // Nothing is published under the SSRC any more: the next new one that needs a place takes it. Until
 // then it is still decrypted, as a section that pauses comes back with the same SSRC and ROC.

@@ -226,8 +226,8 @@ int main(void)
     for (size_t l = 0; l < ARRAY_LEN(lens); l++) {
         unprotect_row("libsrtp2", SRTP_INGRESS_LIBSRTP2, evp, 1, lens[l]);
         unprotect_row("libcrypto", SRTP_INGRESS_LIBCRYPTO, evp, 1, lens[l]);
-        unprotect_row("libsrtp2", SRTP_INGRESS_LIBSRTP2, evp, SRTP_TRANSPORT_SSRCS_MAX, lens[l]);
-        unprotect_row("libcrypto", SRTP_INGRESS_LIBCRYPTO, evp, SRTP_TRANSPORT_SSRCS_MAX, lens[l]);
+        unprotect_row("libsrtp2", SRTP_INGRESS_LIBSRTP2, evp, SRTP_TRANSPORT_SSRCS_MIN, lens[l]);
+        unprotect_row("libcrypto", SRTP_INGRESS_LIBCRYPTO, evp, SRTP_TRANSPORT_SSRCS_MIN, lens[l]);
     }
     return 0;
 }

@@ -147,7 +147,7 @@ static void every_truncation_is_refused(void **state)
 static void number_of_ssrcs_is_bounded(void **state)
 {
     struct fixture *const f = setup(state);
-    for (uint32_t i = 0; i < SRTP_TRANSPORT_SSRCS_MAX; i++) {
+    for (uint32_t i = 0; i < SRTP_TRANSPORT_SSRCS_MIN; i++) {
         assert_int_equal(send_rtp(f, (int64_t)i, 100 + i, 1), SRTP_OK);
     }
     assert_int_equal(send_rtp(f, 1000, 999, 1), SRTP_DROP_SSRC_LIMIT);
@@ -167,13 +167,13 @@ static void released_ssrcs_make_room_at_once(void **state)
         assert_int_equal(send_rtp(f, (int64_t)i, 100 + i, 1), SRTP_OK);
         assert_int_equal(srtp_transport_bind_ssrc(f->t, 100 + i), 0);
     }
-    assert_int_equal(send_rtp(f, 100, 1000, 1), SRTP_DROP_SSRC_LIMIT);
+    assert_int_equal(send_rtp(f, 3000, 9999, 1), SRTP_DROP_SSRC_LIMIT);
     srtp_transport_release_ssrc(f->t, 107);
-    assert_int_equal(send_rtp(f, 101, 107, 2), SRTP_OK); // sends again: kept
-    assert_int_equal(send_rtp(f, 102, 1000, 2), SRTP_DROP_SSRC_LIMIT);
+    assert_int_equal(send_rtp(f, 3001, 107, 2), SRTP_OK); // sends again: kept
+    assert_int_equal(send_rtp(f, 3002, 9999, 2), SRTP_DROP_SSRC_LIMIT);
     srtp_transport_release_ssrc(f->t, 107);
-    assert_int_equal(send_rtp(f, 103, 1000, 3), SRTP_OK);
-    assert_int_equal(srtp_transport_bind_ssrc(f->t, 1000), 0);
+    assert_int_equal(send_rtp(f, 3003, 9999, 3), SRTP_OK);
+    assert_int_equal(srtp_transport_bind_ssrc(f->t, 9999), 0);
     srtp_transport_release_ssrc(f->t, 1);
     teardown(f);
 }
