@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "common/base/mem.h"
+
 void rtp_demux_init(struct rtp_demux *d)
 {
     memset(d, 0, sizeof(*d));
@@ -14,6 +16,13 @@ void rtp_demux_done(struct rtp_demux *d)
         packet_unref(d->held[i]);
     }
     d->held_count = 0;
+    mem_free(d->section);
+    mem_free(d->binding);
+    mem_free(d->slot_of_);
+    d->section = NULL;
+    d->binding = NULL;
+    d->slot_of_ = NULL;
+    d->section_count = d->section_cap = d->ssrc_count = d->ssrc_cap = 0;
 }
 
 void rtp_demux_set_extensions(struct rtp_demux *d, const struct rtp_ext_map *map)
@@ -21,33 +30,77 @@ void rtp_demux_set_extensions(struct rtp_demux *d, const struct rtp_ext_map *map
     d->ext = *map;
 }
 
-// ---- SSRC table: open addressing over at most 64 bindings in 128 slots ----------------------
+// ---- SSRC table: open addressing, half full at most -----------------------------------------
 
-// The peer chooses the SSRCs, but of its own table only: the longest probe is bounded by
-// RTP_DEMUX_SSRCS.
-static uint32_t slot_for(uint32_t ssrc)
+// Places before the first section asks for more.
+#define SSRCS_MIN 16u
+
+// The peer chooses the SSRCs, but of its own table only: the longest probe is bounded by ssrc_cap.
+static uint32_t slot_for(const struct rtp_demux *d, uint32_t ssrc)
 {
-    return (ssrc * UINT32_C(0x9e3779b1)) >> 25; // Fibonacci hashing to 7 bits
+    // Fibonacci hashing; the slots are a power of two.
+    return (uint32_t)((uint64_t)(ssrc * UINT32_C(0x9e3779b1)) * (2u * d->ssrc_cap) >> 32);
+}
+
+static uint32_t slot_after(const struct rtp_demux *d, uint32_t slot)
+{
+    return (slot + 1) & (2u * d->ssrc_cap - 1);
 }
 
 static struct rtp_demux_binding_ *binding_find(const struct rtp_demux *d, uint32_t ssrc)
 {
-    for (uint32_t i = slot_for(ssrc); d->slot_of_[i] != 0; i = (i + 1) % RTP_DEMUX_SSRC_SLOTS) {
-        const struct rtp_demux_binding_ *const b = &d->binding[d->slot_of_[i] - 1];
+    if (d->ssrc_cap == 0) {
+        return NULL;
+    }
+    for (uint32_t i = slot_for(d, ssrc); d->slot_of_[i] != 0; i = slot_after(d, i)) {
+        struct rtp_demux_binding_ *const b = &d->binding[d->slot_of_[i] - 1];
         if (b->ssrc == ssrc) {
-            return (struct rtp_demux_binding_ *)(uintptr_t)b;
+            return b;
         }
     }
     return NULL;
 }
 
-static void slot_enter(struct rtp_demux *d, uint8_t index)
+static void slot_enter(struct rtp_demux *d, uint16_t index)
 {
-    uint32_t i = slot_for(d->binding[index].ssrc);
+    uint32_t i = slot_for(d, d->binding[index].ssrc);
     while (d->slot_of_[i] != 0) {
-        i = (i + 1) % RTP_DEMUX_SSRC_SLOTS;
+        i = slot_after(d, i);
     }
-    d->slot_of_[i] = (uint8_t)(index + 1);
+    d->slot_of_[i] = (uint16_t)(index + 1);
+}
+
+static void slots_fill(struct rtp_demux *d)
+{
+    memset(d->slot_of_, 0, 2u * d->ssrc_cap * sizeof(*d->slot_of_));
+    for (uint16_t i = 0; i < d->ssrc_count; i++) {
+        slot_enter(d, i);
+    }
+}
+
+// Room for `count` bindings. -ENOMEM: all is as before.
+static int bindings_reserve(struct rtp_demux *d, uint32_t count)
+{
+    uint32_t cap = SSRCS_MIN;
+    while (cap < count) {
+        cap *= 2;
+    }
+    if (cap <= d->ssrc_cap) {
+        return 0;
+    }
+    uint16_t *const slots = mem_array(2u * cap, sizeof(*slots));
+    struct rtp_demux_binding_ *const v =
+        slots != NULL ? mem_regrow(d->binding, cap, sizeof(*v)) : NULL;
+    if (v == NULL) {
+        mem_free(slots);
+        return -ENOMEM;
+    }
+    mem_free(d->slot_of_);
+    d->binding = v;
+    d->slot_of_ = slots;
+    d->ssrc_cap = (uint16_t)cap;
+    slots_fill(d);
+    return 0;
 }
 
 // Removal moves the last binding into the gap and enters all anew: it happens with signalling, not
@@ -55,19 +108,16 @@ static void slot_enter(struct rtp_demux *d, uint8_t index)
 static void binding_remove(struct rtp_demux *d, struct rtp_demux_binding_ *b)
 {
     *b = d->binding[--d->ssrc_count];
-    memset(d->slot_of_, 0, sizeof(d->slot_of_));
-    for (uint8_t i = 0; i < d->ssrc_count; i++) {
-        slot_enter(d, i);
-    }
+    slots_fill(d);
 }
 
-static struct rtp_demux_binding_ *binding_of(const struct rtp_demux *d, uint32_t section_id,
+static struct rtp_demux_binding_ *binding_of(const struct rtp_demux *d, uint16_t section,
                                              uint8_t encoding, bool rtx)
 {
-    for (uint8_t i = 0; i < d->ssrc_count; i++) {
-        const struct rtp_demux_binding_ *const b = &d->binding[i];
-        if (b->section_id == section_id && b->encoding == encoding && b->rtx == rtx) {
-            return (struct rtp_demux_binding_ *)(uintptr_t)b;
+    for (uint16_t i = 0; i < d->ssrc_count; i++) {
+        struct rtp_demux_binding_ *const b = &d->binding[i];
+        if (b->section == section && b->encoding == encoding && b->rtx == rtx) {
+            return b;
         }
     }
     return NULL;
@@ -93,42 +143,85 @@ static bool is_retired(const struct rtp_demux *d, uint32_t ssrc)
 
 // ---- sections -------------------------------------------------------------------------------
 
-static struct rtp_demux_section *section_find(const struct rtp_demux *d, uint32_t id)
+uint16_t rtp_demux_section_index(const struct rtp_demux *d, uint32_t id)
 {
-    for (uint8_t i = 0; i < d->section_count; i++) {
-        if (d->section[i].id == id) {
-            return (struct rtp_demux_section *)(uintptr_t)&d->section[i];
-        }
+    uint16_t i = 0;
+    while (i < d->section_count && d->section[i].id != id) {
+        i++;
     }
-    return NULL;
+    return i < d->section_count ? i : RTP_DEMUX_SECTIONS;
+}
+
+static uint8_t encoding_count(const struct rtp_demux_section *s)
+{
+    return s->rid_count > 0 ? s->rid_count : 1;
+}
+
+// SSRCs that all sections and one more may have.
+static uint32_t ssrcs_with(const struct rtp_demux *d, const struct rtp_demux_section *s)
+{
+    uint32_t n = 2u * encoding_count(s);
+    for (uint16_t i = 0; i < d->section_count; i++) {
+        n += 2u * encoding_count(&d->section[i]);
+    }
+    return n;
+}
+
+static int sections_reserve(struct rtp_demux *d)
+{
+    if (d->section_count < d->section_cap) {
+        return 0;
+    }
+    uint16_t const cap = (uint16_t)MIN(MAX(2u, 2u * d->section_cap), RTP_DEMUX_SECTIONS);
+    struct rtp_demux_section *const v = mem_regrow(d->section, cap, sizeof(*v));
+    if (v == NULL) {
+        return -ENOMEM;
+    }
+    d->section = v;
+    d->section_cap = cap;
+    return 0;
 }
 
 int rtp_demux_set_section(struct rtp_demux *d, const struct rtp_demux_section *s)
 {
-    struct rtp_demux_section *at = section_find(d, s->id);
-    if (!at) {
-        if (d->section_count == RTP_DEMUX_SECTIONS) {
-            return -ENOBUFS;
-        }
-        at = &d->section[d->section_count++];
+    uint16_t const at = rtp_demux_section_index(d, s->id);
+    if (bindings_reserve(d, ssrcs_with(d, s)) < 0) {
+        return -ENOMEM;
     }
-    *at = *s;
+    if (at < d->section_count) {
+        d->section[at] = *s;
+        return 0;
+    }
+    if (d->section_count == RTP_DEMUX_SECTIONS) {
+        return -ENOBUFS;
+    }
+    if (sections_reserve(d) < 0) {
+        return -ENOMEM;
+    }
+    d->section[d->section_count++] = *s;
     return 0;
 }
 
 void rtp_demux_remove_section(struct rtp_demux *d, uint32_t id)
 {
-    struct rtp_demux_section *const s = section_find(d, id);
-    if (!s) {
+    uint16_t const at = rtp_demux_section_index(d, id);
+    if (at == RTP_DEMUX_SECTIONS) {
         return;
     }
-    for (uint8_t i = d->ssrc_count; i-- > 0;) {
-        if (d->binding[i].section_id == id) {
+    for (uint16_t i = d->ssrc_count; i-- > 0;) {
+        if (d->binding[i].section == at) {
             retire(d, d->binding[i].ssrc);
-            binding_remove(d, &d->binding[i]);
+            d->binding[i] = d->binding[--d->ssrc_count];
         }
     }
-    *s = d->section[--d->section_count];
+    uint16_t const last = --d->section_count;
+    for (uint16_t i = 0; i < d->ssrc_count; i++) {
+        if (d->binding[i].section == last) {
+            d->binding[i].section = at;
+        }
+    }
+    d->section[at] = d->section[last];
+    slots_fill(d);
 }
 
 static bool id_eq(const struct rtp_demux_id *id, struct bytes b)
@@ -144,11 +237,6 @@ static const struct rtp_demux_pt *pt_find(const struct rtp_demux_section *s, uin
         }
     }
     return NULL;
-}
-
-static uint8_t encoding_count(const struct rtp_demux_section *s)
-{
-    return s->rid_count > 0 ? s->rid_count : 1;
 }
 
 // ---- where does a packet of an unknown SSRC belong ------------------------------------------
@@ -172,7 +260,7 @@ static bool by_rid(const struct rtp_demux_section *s, struct bytes rid, struct t
 // The section with this MID, NULL if there is none (yet).
 static const struct rtp_demux_section *section_by_mid(const struct rtp_demux *d, struct bytes mid)
 {
-    for (uint8_t i = 0; i < d->section_count; i++) {
+    for (uint16_t i = 0; i < d->section_count; i++) {
         if (id_eq(&d->section[i].mid, mid)) {
             return &d->section[i];
         }
@@ -198,7 +286,7 @@ static bool by_encoding_name(const struct rtp_demux *d, const struct rtp_header 
 
 static bool by_declaration(const struct rtp_demux *d, uint32_t ssrc, struct target *t)
 {
-    for (uint8_t i = 0; i < d->section_count; i++) {
+    for (uint16_t i = 0; i < d->section_count; i++) {
         const struct rtp_demux_section *const s = &d->section[i];
         for (uint8_t k = 0; k < MIN(s->declared_count, encoding_count(s)); k++) {
             if (s->declared[k].ssrc == ssrc || (s->declared[k].rtx_ssrc == ssrc && ssrc != 0)) {
@@ -215,7 +303,7 @@ static bool by_declaration(const struct rtp_demux *d, uint32_t ssrc, struct targ
 static bool by_payload_type(const struct rtp_demux *d, uint8_t pt, struct target *t)
 {
     unsigned found = 0;
-    for (uint8_t i = 0; i < d->section_count; i++) {
+    for (uint16_t i = 0; i < d->section_count; i++) {
         const struct rtp_demux_section *const s = &d->section[i];
         if (pt_find(s, pt)) {
             *t = (struct target){s, 0};
@@ -238,18 +326,25 @@ static bool resolve(const struct rtp_demux *d, const struct rtp_header *h, struc
     return by_declaration(d, h->ssrc, t) || by_payload_type(d, h->pt, t);
 }
 
-static void fill_route(const struct rtp_demux *d, const struct rtp_demux_section *s,
-                       const struct rtp_demux_binding_ *b, const struct rtp_demux_pt *pt,
-                       struct rtp_demux_route *ret)
+static uint32_t ssrc_of(const struct rtp_demux *d, uint16_t section, uint8_t encoding, bool rtx)
 {
+    const struct rtp_demux_binding_ *const b = binding_of(d, section, encoding, rtx);
+    return b ? b->ssrc : 0;
+}
+
+static void fill_route(const struct rtp_demux *d, const struct rtp_demux_binding_ *b,
+                       const struct rtp_demux_pt *pt, struct rtp_demux_route *ret)
+{
+    const struct rtp_demux_section *const s = &d->section[b->section];
     *ret = (struct rtp_demux_route){
-        .section_id = b->section_id,
+        .section_id = s->id,
+        .section = b->section,
         .encoding = b->encoding,
         .rtx = b->rtx,
         .media_ssrc = b->ssrc,
     };
     if (b->rtx) {
-        ret->media_ssrc = rtp_demux_ssrc_of(d, b->section_id, b->encoding, false);
+        ret->media_ssrc = ssrc_of(d, b->section, b->encoding, false);
     }
     if (pt) {
         const struct rtp_demux_pt *const media = pt->codec == CODEC_RTX ? pt_find(s, pt->apt) : pt;
@@ -263,7 +358,8 @@ static void fill_route(const struct rtp_demux *d, const struct rtp_demux_section
 static bool make_room(struct rtp_demux *d, mono_t now, const struct target *t, bool rtx,
                       uint32_t *ret_replaced)
 {
-    struct rtp_demux_binding_ *const old = binding_of(d, t->section->id, t->encoding, rtx);
+    struct rtp_demux_binding_ *const old =
+        binding_of(d, (uint16_t)(t->section - d->section), t->encoding, rtx);
     if (old) {
         bool const live = mono_diff_us(now, old->last_seen) < RTP_DEMUX_SILENT_US;
         if (live && !old->stopped && !old->suspect) {
@@ -272,7 +368,7 @@ static bool make_room(struct rtp_demux *d, mono_t now, const struct target *t, b
         *ret_replaced = old->ssrc;
         binding_remove(d, old);
     }
-    return d->ssrc_count < RTP_DEMUX_SSRCS;
+    return d->ssrc_count < d->ssrc_cap;
 }
 
 static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const struct rtp_header *h,
@@ -291,17 +387,17 @@ static enum rtp_demux_result bind_new(struct rtp_demux *d, mono_t now, const str
     if (!make_room(d, now, &t, rtx, &replaced)) {
         return RTP_DEMUX_FULL;
     }
-    uint8_t const index = d->ssrc_count++;
+    uint16_t const index = d->ssrc_count++;
     d->binding[index] = (struct rtp_demux_binding_){
         .ssrc = h->ssrc,
-        .section_id = t.section->id,
+        .section = (uint16_t)(t.section - d->section),
         .encoding = t.encoding,
         .rtx = rtx,
         .suspect = is_retired(d, h->ssrc),
         .last_seen = now,
     };
     slot_enter(d, index);
-    fill_route(d, t.section, &d->binding[index], pt, ret);
+    fill_route(d, &d->binding[index], pt, ret);
     ret->replaced = replaced;
     return RTP_DEMUX_BOUND;
 }
@@ -317,14 +413,13 @@ enum rtp_demux_result rtp_demux_packet(struct rtp_demux *d, mono_t now, const st
         return bind_new(d, now, h, ret);
     }
     b->last_seen = now;
-    const struct rtp_demux_section *const s = section_find(d, b->section_id);
-    const struct rtp_demux_pt *const pt = s ? pt_find(s, h->pt) : NULL;
+    const struct rtp_demux_pt *const pt = pt_find(&d->section[b->section], h->pt);
     // Media and RTX do not share an SSRC (RFC 4588 section 4: session or SSRC multiplexing).
     if (!pt || (pt->codec == CODEC_RTX) != b->rtx) {
         return RTP_DEMUX_UNKNOWN_PT;
     }
     b->stopped = false;
-    fill_route(d, s, b, pt, ret);
+    fill_route(d, b, pt, ret);
     return RTP_DEMUX_KNOWN;
 }
 
@@ -342,15 +437,15 @@ bool rtp_demux_find(const struct rtp_demux *d, uint32_t ssrc, struct rtp_demux_r
     if (!b) {
         return false;
     }
-    fill_route(d, section_find(d, b->section_id), b, NULL, ret);
+    fill_route(d, b, NULL, ret);
     return true;
 }
 
 uint32_t rtp_demux_ssrc_of(const struct rtp_demux *d, uint32_t section_id, uint8_t encoding,
                            bool rtx)
 {
-    const struct rtp_demux_binding_ *const b = binding_of(d, section_id, encoding, rtx);
-    return b ? b->ssrc : 0;
+    uint16_t const section = rtp_demux_section_index(d, section_id);
+    return section < d->section_count ? ssrc_of(d, section, encoding, rtx) : 0;
 }
 
 // ---- packets that came before their SDP -----------------------------------------------------

@@ -15,11 +15,11 @@
 #include "sfu/wire/codec.h"
 #include "sfu/wire/rtp_ext.h"
 
-#define RTP_DEMUX_SECTIONS 32u
+// Sections of one transport. A bridge that publishes a whole conference has hundreds; tables grow with
+// them, so that the usual two cost 2 KB.
+#define RTP_DEMUX_SECTIONS 320u
 #define RTP_DEMUX_ENCODINGS 4u
-#define RTP_DEMUX_PTS 24u   // payload types of one section
-#define RTP_DEMUX_SSRCS 64u // per transport (appendix C: SSRCs per publisher transport)
-#define RTP_DEMUX_SSRC_SLOTS 128u
+#define RTP_DEMUX_PTS 24u // payload types of one section
 #define RTP_DEMUX_ID_MAX                                                                           \
     32u // longest mid or rid taken (browsers: 1 to 2 characters, RFC 8852: short)
 #define RTP_DEMUX_RETIRED 16u // a simulcast track has 6, and hardly more than two stop at a time
@@ -70,6 +70,7 @@ enum rtp_demux_result {
 
 struct rtp_demux_route {
     uint32_t section_id;
+    uint16_t section; // its place among the sections, see rtp_demux_section_index
     uint8_t encoding;
     bool rtx;
     uint8_t codec;       // enum codec of the payload type; for RTX that of the media
@@ -80,8 +81,8 @@ struct rtp_demux_route {
 };
 
 struct rtp_demux_binding_ {
-    uint32_t ssrc; // 0 = free slot
-    uint32_t section_id;
+    uint32_t ssrc;
+    uint16_t section; // index
     uint8_t encoding;
     bool rtx;
     bool stopped; // BYE
@@ -91,11 +92,13 @@ struct rtp_demux_binding_ {
 
 struct rtp_demux {
     struct rtp_ext_map ext;
-    uint8_t section_count;
-    struct rtp_demux_section section[RTP_DEMUX_SECTIONS];
-    uint8_t ssrc_count;
-    uint8_t slot_of_[RTP_DEMUX_SSRC_SLOTS]; // open addressing: binding index + 1, 0 = empty
-    struct rtp_demux_binding_ binding[RTP_DEMUX_SSRCS];
+    uint16_t section_count, section_cap;
+    // Bindings, and twice as many slots of an open addressing table: binding index + 1, 0 = empty.
+    // There is a place for media and RTX of each encoding before a packet comes.
+    uint16_t ssrc_count, ssrc_cap;
+    struct rtp_demux_section *section;
+    struct rtp_demux_binding_ *binding;
+    uint16_t *slot_of_;
     uint8_t retired_next;
     uint32_t retired[RTP_DEMUX_RETIRED]; // SSRCs of sections that stopped, a ring
     uint16_t held_count;
@@ -105,14 +108,18 @@ struct rtp_demux {
 };
 
 void rtp_demux_init(struct rtp_demux *d);
-void rtp_demux_done(struct rtp_demux *d); // gives up held packets
+void rtp_demux_done(struct rtp_demux *d); // gives up held packets and tables
 
 // Ids of the header extensions (mid, rid, rrid are used).
 void rtp_demux_set_extensions(struct rtp_demux *d, const struct rtp_ext_map *map);
 
 // Adds a section, or replaces the one with the same id (renegotiation): bindings of the section
-// stay. -ENOBUFS.
+// stay. Makes room for its SSRCs, so that no packet allocates. -ENOBUFS, -ENOMEM.
 int rtp_demux_set_section(struct rtp_demux *d, const struct rtp_demux_section *s) NODISCARD;
+// The place of a section among d->section, as in routes: below section_count, and constant until a
+// section is removed. RTP_DEMUX_SECTIONS if there is none.
+uint16_t rtp_demux_section_index(const struct rtp_demux *d, uint32_t id);
+
 // The section stopped (inactive, port 0): its bindings go as well. What is still on its way under
 // those SSRCs is not held, and does not keep an encoding from another SSRC.
 void rtp_demux_remove_section(struct rtp_demux *d, uint32_t id);

@@ -83,8 +83,10 @@ struct participant_attribute {
 // livekit-protocol 4.5: more than this many unanswered add_track requests are refused.
 #define PARTICIPANT_PENDING_TRACKS_MAX 20
 
-// Published tracks of one participant: what the demultiplexer of a transport can tell apart.
-#define PARTICIPANT_TRACKS_MAX 32
+// Published tracks of one participant: a bridge that brings a conference in has some hundreds. What
+// the demultiplexer of a transport can tell apart, but for some second codecs; a client that wants
+// more gets LIMIT_EXCEEDED.
+#define PARTICIPANT_TRACKS_MAX 300
 
 // Not ACTIVE after this long: removed with JOIN_FAILURE (livekit-protocol 4.1).
 #define PARTICIPANT_JOIN_DEADLINE_MS 60000

@@ -217,6 +217,7 @@ static void forget_ingress(struct pc_transport *t)
 {
     if (t->ingress != NULL) {
         rtp_demux_done(&t->ingress->demux);
+        mem_free(t->ingress->sections);
         mem_free(t->ingress);
         t->ingress = NULL;
     }
@@ -463,40 +464,58 @@ static bool is_receiving(const struct pc_transport *t, uint32_t id)
 
 static void remove_silent_sections(struct pc_transport *t)
 {
-    for (uint8_t i = 0; t->ingress != NULL && i < t->ingress->section_count; i++) {
+    for (uint16_t i = 0; t->ingress != NULL && i < t->ingress->section_count; i++) {
         if (!is_receiving(t, t->ingress->sections[i].id)) {
             remove_section(t, t->ingress->sections[i].id);
         }
     }
 }
 
+// Tells the demultiplexer a section; one that could not be told stays as it was.
+static int add_section(struct pc_transport *t, const struct jsep_transceiver *s)
+{
+    int rc = need_ingress(t);
+    if (rc == 0) {
+        rc = set_section(t, s);
+    }
+    struct pc_ingress *const in = t->ingress;
+    if (rc == 0 && in->section_cap < in->demux.section_cap) {
+        struct pc_section *const v =
+            mem_regrow(in->sections, in->demux.section_cap, sizeof(*in->sections));
+        if (v == NULL) {
+            return -ENOMEM;
+        }
+        in->sections = v;
+        in->section_cap = in->demux.section_cap;
+    }
+    return rc;
+}
+
 int pc_transport_update_ingress(struct pc_transport *t)
 {
-    uint8_t n = 0;
     remove_silent_sections(t);
+    if (t->ingress != NULL) {
+        t->ingress->section_count = 0; // until all are told
+    }
     struct rtp_ext_map ext = {0};
     for (size_t i = 0; i < jsep_count(t->jsep); i++) {
         const struct jsep_transceiver *const s = jsep_at(t->jsep, i);
         if (!receives(s)) {
             continue;
         }
-        if (n >= RTP_DEMUX_SECTIONS) {
-            return -ENOBUFS;
-        }
-        int rc = need_ingress(t);
-        if (rc == 0) {
-            rc = set_section(t, s);
+        int const rc = add_section(t, s);
+        if (rc == -ENOBUFS) {
+            continue; // what it sends is dropped as unbound; no add_track is refused so late
         }
         if (rc < 0) {
             return rc;
         }
         merge_ext(&ext, &s->ext_recv);
-        t->ingress->sections[n].id = s->id;
-        t->ingress->sections[n].media = section_media(t, s);
-        n++;
+        uint16_t const at = rtp_demux_section_index(&t->ingress->demux, s->id);
+        t->ingress->sections[at] = (struct pc_section){s->id, section_media(t, s)};
     }
     if (t->ingress != NULL) {
-        t->ingress->section_count = n;
+        t->ingress->section_count = t->ingress->demux.section_count;
         rtp_demux_set_extensions(&t->ingress->demux, &ext);
         router_release_held(t);
     }
@@ -516,7 +535,7 @@ void pc_transport_set_track(struct pc_transport *t, uint32_t section_id, struct 
     if (t->ingress == NULL) {
         return;
     }
-    for (uint8_t i = 0; i < t->ingress->section_count; i++) {
+    for (uint16_t i = 0; i < t->ingress->section_count; i++) {
         if (t->ingress->sections[i].id == section_id) {
             t->ingress->sections[i].media = media;
         }
@@ -554,7 +573,7 @@ void pc_transport_bound(struct pc_transport *t, struct track_media *media,
 uint32_t pc_transport_any_ssrc(const struct pc_transport *t)
 {
     const struct pc_ingress *const in = t->ingress;
-    for (uint8_t i = 0; in != NULL && i < in->section_count; i++) {
+    for (uint16_t i = 0; in != NULL && i < in->section_count; i++) {
         uint32_t const ssrc = rtp_demux_ssrc_of(&in->demux, in->sections[i].id, 0, false);
         if (ssrc != 0) {
             return ssrc;
@@ -565,7 +584,7 @@ uint32_t pc_transport_any_ssrc(const struct pc_transport *t)
 
 void pc_transport_set_rtt(struct pc_transport *t, int64_t rtt_us)
 {
-    for (uint8_t i = 0; t->ingress != NULL && i < t->ingress->section_count; i++) {
+    for (uint16_t i = 0; t->ingress != NULL && i < t->ingress->section_count; i++) {
         const struct track_media *const media = t->ingress->sections[i].media;
         if (media != NULL && media->receiver != NULL) {
             receiver_set_rtt(media->receiver, rtt_us);

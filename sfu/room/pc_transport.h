@@ -25,11 +25,12 @@ enum pc_target { // SignalTarget
 struct pc_ingress {
     struct rtp_demux demux;
     struct twcc_recorder twcc;
-    uint8_t section_count;
-    struct {
+    uint16_t section_count, section_cap;
+    // In the order of the demultiplexer: a route's section is an index.
+    struct pc_section {
         uint32_t id;               // of the demultiplexer's section: the transceiver's
         struct track_media *media; // NULL while no add_track claims it
-    } sections[RTP_DEMUX_SECTIONS];
+    } * sections;
 };
 
 struct pc_transport {

@@ -9,15 +9,11 @@
 
 // ---- in -------------------------------------------------------------------------------------
 
-static struct track_media *media_of(const struct pc_transport *t, uint32_t section_id)
+static struct track_media *media_of(const struct pc_transport *t,
+                                    const struct rtp_demux_route *route)
 {
     const struct pc_ingress *const in = t->ingress;
-    for (uint8_t i = 0; i < in->section_count; i++) {
-        if (in->sections[i].id == section_id) {
-            return in->sections[i].media;
-        }
-    }
-    return NULL;
+    return route->section < in->section_count ? in->sections[route->section].media : NULL;
 }
 
 static void mark_dirty(struct room_env *env, struct track_media *media)
@@ -75,7 +71,7 @@ static void route_packet(struct pc_transport *t, struct packet *p, const struct 
         env->drops[ROOM_DROP_UNBOUND_SSRC]++;
         return;
     }
-    struct track_media *const media = media_of(t, route.section_id);
+    struct track_media *const media = media_of(t, &route);
     if (result == RTP_DEMUX_BOUND) {
         pc_transport_bound(t, media, &route, h->ssrc);
     }
@@ -265,7 +261,7 @@ static struct track_media *input_by_ssrc(const struct pc_transport *t, uint32_t 
     if (t->ingress == NULL || !rtp_demux_find(&t->ingress->demux, ssrc, &route)) {
         return NULL;
     }
-    struct track_media *const media = media_of(t, route.section_id);
+    struct track_media *const media = media_of(t, &route);
     return media != NULL && media->receiver != NULL ? media : NULL;
 }
 
@@ -452,7 +448,7 @@ static mono_t out_ingress(struct pc_transport *t, struct rtcp_out *out)
     bool const report = mono_reached(t->next_report, now);
     bool receiving = false;
     mono_t next = MONO_NEVER;
-    for (uint8_t i = 0; i < t->ingress->section_count; i++) {
+    for (uint16_t i = 0; i < t->ingress->section_count; i++) {
         struct track_media *const media = t->ingress->sections[i].media;
         if (media == NULL || media->receiver == NULL) {
             continue;

@@ -114,10 +114,55 @@ static void tracks_of_many_reach_everybody(void **state)
     end();
 }
 
+// A bridge: one connection publishes all of them, and each sends.
+static void tracks_of_one_reach_everybody(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 2; v0++) {
+        begin();
+        struct room_client *const a = join_as("bridge", v0 != 0);
+        struct room_client *const b = join_as("bob", false);
+        struct room_sender *s[TRACKS + 1];
+        run(S(1));
+        for (size_t i = 0; i < TRACKS; i++) {
+            s[i] = room_client_publish(a, i % 3 == 0 ? ROOM_VIDEO : ROOM_AUDIO);
+            s[i]->audio_sn = 1000;
+            s[i]->muted = true;
+            run(MS(10));
+        }
+        run(S(3));
+        assert_int_equal(server_side(a)->track_count, TRACKS);
+        assert_int_equal(live(b), TRACKS);
+        mute_all(s, TRACKS, false);
+        run(MS(1500));
+        for (size_t i = 0; i < TRACKS; i++) {
+            const struct room_stream *const st = room_client_stream(b, s[i]->sid);
+            if (st == NULL || st->packets < 8 || st->audio_bad > 0) {
+                fail_msg("track %zu does not arrive", i);
+            }
+        }
+        assert_int_equal(h.env.drops[ROOM_DROP_UNBOUND_SSRC], 0);
+        assert_int_equal(h.env.drops[ROOM_DROP_SSRC_LIMIT], 0);
+        mute_all(s, TRACKS, true);
+        // One more than may be is refused, and takes nothing from the others.
+        s[TRACKS] = room_client_publish(a, ROOM_AUDIO);
+        run(MS(500));
+        assert_int_equal(a->last_refusal, LIVEKIT__REQUEST_RESPONSE__REASON__LIMIT_EXCEEDED);
+        assert_int_equal(server_side(a)->track_count, TRACKS);
+        // What ends makes room.
+        room_client_unpublish(a, s[0]);
+        run(S(1));
+        assert_int_equal(live(b), TRACKS - 1);
+        check_flows(b, s + 1, TRACKS - 1);
+        end();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(tracks_of_many_reach_everybody),
+        TEST(tracks_of_one_reach_everybody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

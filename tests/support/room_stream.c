@@ -7,6 +7,7 @@
 #include "common/base/hash.h"
 #include "common/base/seq.h"
 #include "sfu/media/rtcp_out.h"
+#include "sfu/transport/srtp_transport.h"
 #include "sfu/wire/rtcp_fb.h"
 #include "sfu/wire/rtp_ext.h"
 #include "tests/support/room_client.h"
@@ -250,6 +251,11 @@ void room_media_rtp(struct room_client *c, struct bytes packet)
         room_harness_violation(c->h, "%s got RTP of a stream that no description named",
                                c->identity);
         return;
+    }
+    const struct room_pc *const pc = c->conf.v0 ? c->subscriber : c->publisher;
+    if (s->packets == 0) {
+        // A description named it: it is not one of the few that may come unannounced.
+        room_must(srtp_transport_bind_ssrc(peer_connection_srtp(pc->pc), h.ssrc) == 0, "bind");
     }
     if (h.ssrc == s->ssrc) {
         (void)rtp_stats_rx_packet(&s->rx, c->h->now, h.sn, h.ts, packet.n,

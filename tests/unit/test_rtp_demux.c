@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "sfu/media/rtp_demux.h"
 #include "tests/support/pcap.h"
@@ -217,27 +218,30 @@ static void rtp_demux_forgets_removed_sections(void **state)
     struct rtp_demux_route r;
     begin(MID_ID, RID_ID, RRID_ID);
     for (uint32_t i = 0; i < RTP_DEMUX_SECTIONS; i++) {
-        char mid[2] = {(char)('A' + (int)i), 0};
+        char mid[8];
+        snprintf(mid, sizeof(mid), "m%u", i);
         struct rtp_demux_section const s = single(i, mid, 96);
         assert_int_equal(rtp_demux_set_section(&d, &s), 0);
         assert_int_equal(route(0, 1000 + i * 128, 96, mid, "", "", &r), RTP_DEMUX_BOUND);
         assert_int_equal(route(0, 1001 + i * 128, 97, mid, "", "", &r), RTP_DEMUX_BOUND);
     }
-    struct rtp_demux_section const more = single(99, "zz", 96);
+    struct rtp_demux_section const more = single(9999, "zz", 96);
     assert_int_equal(rtp_demux_set_section(&d, &more), -ENOBUFS);
-    struct rtp_demux_section const again = single(0, "A", 98); // renegotiated
+    struct rtp_demux_section const again = single(0, "m0", 98); // renegotiated
     assert_int_equal(rtp_demux_set_section(&d, &again), 0);
     assert_int_equal(route(0, 1000, 98, "", "", "", &r), RTP_DEMUX_KNOWN);
     assert_int_equal(route(0, 1000, 96, "", "", "", &r), RTP_DEMUX_UNKNOWN_PT);
     for (uint32_t i = 0; i < RTP_DEMUX_SECTIONS; i += 2) {
         rtp_demux_remove_section(&d, i);
     }
-    rtp_demux_remove_section(&d, 77);
+    rtp_demux_remove_section(&d, 7777);
     for (uint32_t i = 1; i < RTP_DEMUX_SECTIONS; i++) {
         assert_int_equal(route(0, 1000 + i * 128, 96, "", "", "", &r),
                          i % 2 ? RTP_DEMUX_KNOWN : RTP_DEMUX_UNKNOWN);
         assert_int_equal(route(0, 1001 + i * 128, 97, "", "", "", &r),
                          i % 2 ? RTP_DEMUX_KNOWN : RTP_DEMUX_UNKNOWN);
+        assert_true(i % 2 == 0 || (r.section_id == i && d.section[r.section].id == i &&
+                                   r.section == rtp_demux_section_index(&d, i)));
     }
     rtp_demux_done(&d);
 }
