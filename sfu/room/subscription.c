@@ -396,7 +396,7 @@ int subscription_assign(struct subscription *s, struct jsep_transceiver *section
         .cname = stream,
         .ssrc = s->ssrc,
         .rtx_ssrc = s->rtx_ssrc,
-        .stereo = s->track->info.stereo,
+        .stereo = track_info_stereo(&s->track->info),
     };
     int const rc = jsep_transceiver_set_sender(section, &sender);
     if (rc < 0) {

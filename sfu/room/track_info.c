@@ -24,6 +24,19 @@ static bool add_unique(uint8_t *list, uint8_t *count, int value)
     return true;
 }
 
+// livekit-server tells them in the order of their numbers (recording 03-audio-red-off-dtx-off).
+static void sort_features(struct track_info *info)
+{
+    for (uint8_t i = 1; i < info->feature_count; i++) {
+        uint8_t const f = info->features[i];
+        uint8_t k = i;
+        for (; k > 0 && info->features[k - 1] > f; k--) {
+            info->features[k] = info->features[k - 1];
+        }
+        info->features[k] = f;
+    }
+}
+
 // LOW to HIGH; a later layer of the same quality is dropped. OFF is not a layer.
 static void copy_layers(struct track_codec *c, Livekit__VideoLayer *const *layers, size_t n)
 {
@@ -34,7 +47,6 @@ static void copy_layers(struct track_codec *c, Livekit__VideoLayer *const *layer
             }
             c->layers[c->layer_count] = (struct track_layer){
                 .quality = (uint8_t)quality,
-                .spatial = c->layer_count,
                 .width = layers[i]->width,
                 .height = layers[i]->height,
                 .bitrate = layers[i]->bitrate,
@@ -127,16 +139,31 @@ static void add_codec(struct track_info *info, const Livekit__AddTrackRequest *r
     info->codecs[info->codec_count++] = n;
 }
 
+static void number_layers(struct track_codec *c)
+{
+    for (uint8_t i = 0; i < c->layer_count; i++) {
+        c->layers[i].spatial = i;
+    }
+}
+
+void track_info_number_layers(struct track_info *info, uint8_t index)
+{
+    if (index < info->codec_count) {
+        number_layers(&info->codecs[index]);
+    }
+}
+
 // Three layers of one codec each in its own stream have these names with all clients; livekit-server
 // answers a backup codec with them before any description has come (recording
 // 03-av1-backup-requested).
-static void default_rids(struct track_codec *c)
+static void name_backup(struct track_codec *c)
 {
     static const char *const rids[TRACK_INFO_LAYERS_MAX] = {"q", "h", "f"};
     bool const streams = c->layer_mode == LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM;
     for (uint8_t i = 0; streams && c->layer_count > 1 && i < c->layer_count; i++) {
         copy_text(c->layers[i].rid, sizeof(c->layers[i].rid), rids[i]);
     }
+    number_layers(c);
 }
 
 int track_info_add_codec(struct track_info *info, const Livekit__AddTrackRequest *req,
@@ -158,7 +185,7 @@ int track_info_add_codec(struct track_info *info, const Livekit__AddTrackRequest
         return 0;
     }
     info->codecs[index] = make_codec(info, req, sc, c);
-    default_rids(&info->codecs[index]);
+    name_backup(&info->codecs[index]);
     info->codec_count = (uint8_t)MAX(info->codec_count, index + 1);
     return 0;
 }
@@ -179,7 +206,10 @@ static void fill_codecs(struct track_info *info, const Livekit__AddTrackRequest 
         c->layer_mode = LIVEKIT__VIDEO_LAYER__MODE__ONE_SPATIAL_LAYER_PER_STREAM;
         copy_layers(c, req->layers, req->n_layers);
     }
-    const struct track_codec *const c = &info->codecs[0];
+    struct track_codec *const c = &info->codecs[0];
+    if (c->cid[0] == 0) {
+        copy_text(c->cid, sizeof(c->cid), req->cid); // the section will have it
+    }
     info->simulcast =
         c->layer_count > 1 &&
         c->layer_mode != LIVEKIT__VIDEO_LAYER__MODE__MULTIPLE_SPATIAL_LAYERS_PER_STREAM;
@@ -222,8 +252,6 @@ int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequ
               *lk_str(req->stream) ? req->stream : default_stream(info->source));
     for (size_t i = 0; i < req->n_audio_features; i++) {
         (void)add_unique(info->features, &info->feature_count, (int)req->audio_features[i]);
-        info->stereo |= req->audio_features[i] == LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO;
-        info->disable_dtx |= req->audio_features[i] == LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX;
     }
     if (info->type == TRACK_AUDIO && info->stereo) {
         (void)add_unique(info->features, &info->feature_count,
@@ -233,6 +261,7 @@ int track_info_from_request(struct track_info *info, const Livekit__AddTrackRequ
         (void)add_unique(info->features, &info->feature_count,
                          LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
     }
+    sort_features(info);
     for (size_t i = 0; i < req->n_packet_trailer_features; i++) {
         (void)add_unique(info->trailer_features, &info->trailer_feature_count,
                          (int)req->packet_trailer_features[i]);
@@ -417,4 +446,23 @@ uint8_t track_info_layer_quality(const struct track_info *info, uint8_t index, i
         return info->codecs[index].layers[layer].quality;
     }
     return LIVEKIT__VIDEO_QUALITY__HIGH;
+}
+
+static bool has_feature(const struct track_info *info, int feature)
+{
+    uint8_t i = 0;
+    while (i < info->feature_count && info->features[i] != feature) {
+        i++;
+    }
+    return i < info->feature_count;
+}
+
+bool track_info_stereo(const struct track_info *info)
+{
+    return has_feature(info, LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO);
+}
+
+bool track_info_dtx(const struct track_info *info)
+{
+    return info->type == TRACK_AUDIO && !has_feature(info, LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
 }

@@ -53,8 +53,9 @@ struct track_info {
     char sid[SID_SIZE];
     uint8_t type;   // enum track_type
     uint8_t source; // enum track_source
-    bool muted, simulcast, disable_dtx, stereo, disable_red;
-    uint8_t encryption; // Encryption.Type
+    bool muted, simulcast, disable_red;
+    bool disable_dtx, stereo; // as the request said them; features have them too
+    uint8_t encryption;       // Encryption.Type
     uint8_t backup_codec_policy;
     uint32_t width, height;
     char name[TRACK_INFO_TEXT_MAX + 1];
@@ -94,8 +95,15 @@ uint8_t track_info_rid_rank(struct bytes rid, uint8_t index, uint8_t count);
 void track_info_set_rids(struct track_info *info, uint8_t index, const char *const *rids_by_rank,
                          uint8_t count);
 
+// The spatial numbers of codec `index`, which are told with its publication: the rank of each layer.
+void track_info_number_layers(struct track_info *info, uint8_t index);
+
 // Builds the message in the arena, text borrowed from info. NULL without memory.
 Livekit__TrackInfo *track_info_to_proto(const struct track_info *info, struct arena *a) NODISCARD;
+
+// Whether it is stereo, and may pause in silence: by its features, which older flags are part of.
+bool track_info_stereo(const struct track_info *info);
+bool track_info_dtx(const struct track_info *info);
 
 // The layer (spatial rank) of codec `index` for a quality, and the number of layers (at least 1).
 uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality);

@@ -60,8 +60,8 @@ void track_media_set_section(struct track_media *m, struct jsep_transceiver *sec
     struct jsep_receiver const r = {
         .accept = true,
         .preferred = (uint8_t)m->codec,
-        .dtx = info->type == TRACK_AUDIO && !info->disable_dtx,
-        .stereo = info->stereo,
+        .dtx = track_info_dtx(info),
+        .stereo = track_info_stereo(info),
     };
     jsep_transceiver_set_receiver(section, &r);
     if (section->remote != NULL) {
@@ -85,6 +85,7 @@ static void tell_info(struct track_media *m)
 {
     struct track_info *const info = &m->track->info;
     struct track_codec *const tc = codec_info(m);
+    track_info_number_layers(info, m->index);
     if (m->index == 0) {
         (void)snprintf(info->mime, sizeof(info->mime), "%s", codec_mime(m->codec));
         (void)snprintf(info->mid, sizeof(info->mid), "%.16s", m->section->mid);

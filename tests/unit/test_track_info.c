@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/base64.h"
 #include "common/lk/livekit.h"
 #include "sfu/room/track_info.h"
 
@@ -79,6 +80,7 @@ static void layers_are_sorted_and_unique(void **state)
     assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
     const struct track_codec *const c = &info.codecs[0];
     assert_int_equal(c->layer_count, 3);
+    track_info_number_layers(&info, 0);
     for (uint8_t i = 0; i < 3; i++) {
         assert_int_equal(c->layers[i].quality, i);
         assert_int_equal(c->layers[i].spatial, i);
@@ -170,8 +172,10 @@ static void features_are_unique_and_know_the_old_flags(void **state)
     r.n_audio_features = ARRAY_LEN(f);
     LK_SET(&r, disable_dtx, true);
     assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
-    assert_true(info.stereo); // TF_STEREO is 0
+    assert_false(info.stereo); // the flag was not set
+    assert_true(track_info_stereo(&info));
     assert_true(info.disable_dtx);
+    assert_false(track_info_dtx(&info));
     assert_int_equal(info.feature_count, 3);
     assert_string_equal(info.stream, "unknown");
     for (size_t i = 0; i < ARRAY_LEN(f); i++) {
@@ -257,6 +261,116 @@ static void the_message_says_what_is_known(void **state)
     arena_done(&a);
 }
 
+// ---- what livekit-server made of the requests of real clients -------------------------------
+
+#define LINE_CAP (64u << 10)
+
+static char line_buf[LINE_CAP];
+
+static struct pbuf *decode(const char *base64, bool request)
+{
+    struct dynbuf raw;
+    struct pbuf *m = NULL;
+    dynbuf_init(&raw, LINE_CAP);
+    assert_int_equal(base64_decode(BASE64_STD, bytes_str(base64), &raw), 0);
+    assert_int_equal(request ? lk_unpack_signal_request(dynbuf_view(&raw), &m)
+                             : lk_unpack_signal_response(dynbuf_view(&raw), &m),
+                     0);
+    dynbuf_done(&raw);
+    return m;
+}
+
+static void assert_same(const char *scenario, const ProtobufCMessage *ours,
+                        const ProtobufCMessage *theirs)
+{
+    struct dynbuf v[2];
+    dynbuf_init(&v[0], LINE_CAP);
+    dynbuf_init(&v[1], LINE_CAP);
+    assert_int_equal(pbuf_pack(ours, &v[0]), 0);
+    assert_int_equal(pbuf_pack(theirs, &v[1]), 0);
+    if (!bytes_eq(dynbuf_view(&v[0]), dynbuf_view(&v[1]))) {
+        fail_msg("%s: another TrackInfo than livekit-server's", scenario);
+    }
+    dynbuf_done(&v[0]);
+    dynbuf_done(&v[1]);
+}
+
+static void recorded_requests_are_answered_as_recorded(void **state)
+{
+    (void)state;
+    FILE *const f = fopen("tests/data/signalling/add_tracks.txt", "r");
+    size_t lines = 0;
+    assert_non_null(f); // run from the root of the tree
+    while (fgets(line_buf, sizeof(line_buf), f)) {
+        char *const scenario = strtok(line_buf, " \n");
+        CLEANUP(pbuf_free) struct pbuf *req = decode(strtok(NULL, " \n"), true);
+        CLEANUP(pbuf_free) struct pbuf *rsp = decode(strtok(NULL, " \n"), false);
+        const Livekit__AddTrackRequest *const a = ((Livekit__SignalRequest *)req->msg)->add_track;
+        const Livekit__TrackInfo *const want =
+            ((Livekit__SignalResponse *)rsp->msg)->track_published->track;
+        // Scenarios with a plus: another codec for the track of the line before.
+        bool const backup = scenario[strlen(scenario) - 1] == '+';
+        uint8_t index = 0;
+        if (backup) {
+            assert_int_equal(track_info_add_codec(&info, a, ALL, &index), 0);
+            assert_int_equal(index, 1);
+        } else {
+            assert_int_equal(track_info_from_request(&info, a, ALL | 1u << CODEC_H265), 0);
+            (void)snprintf(info.sid, sizeof(info.sid), "%s", want->sid);
+        }
+        struct arena arena;
+        arena_init(&arena, 4096, LINE_CAP);
+        const Livekit__TrackInfo *const got = track_info_to_proto(&info, &arena);
+        assert_non_null(got);
+        // What the first codec became by its publication is in the later answer as well.
+        if (backup) {
+            assert_same(scenario, &got->codecs[1]->base, &want->codecs[1]->base);
+        } else {
+            assert_same(scenario, &got->base, &want->base);
+        }
+        arena_done(&arena);
+        lines++;
+    }
+    (void)fclose(f);
+    assert_int_equal(lines, 37);
+}
+
+// Wrong ones and those that change nothing.
+static void other_codecs_are_added_once(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r = request(LIVEKIT__TRACK_TYPE__VIDEO, LIVEKIT__TRACK_SOURCE__CAMERA);
+    Livekit__SimulcastCodec sc = LIVEKIT__SIMULCAST_CODEC__INIT;
+    uint8_t index = 9;
+    r.simulcast_codecs = (Livekit__SimulcastCodec *[]){&sc};
+    r.n_simulcast_codecs = 1;
+    LK_SET_STR(&sc, codec, "av1");
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    assert_int_equal(track_info_codec(&info, 1), CODEC_NONE);
+    LK_SET_STR(&sc, codec, "h265"); // may not be published
+    assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), -ENOTSUP);
+    LK_SET_STR(&sc, codec, "av1"); // the primary one
+    assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), 0);
+    assert_int_equal(index, 0);
+    assert_int_equal(info.codec_count, 1);
+    LK_SET_STR(&sc, codec, "vp8"); // was not announced, and may be added nevertheless
+    LK_SET_STR(&sc, cid, "second");
+    assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), 0);
+    assert_int_equal(index, 1);
+    assert_string_equal(info.codecs[1].cid, "second");
+    assert_int_equal(track_info_codec(&info, 1), CODEC_VP8);
+    LK_SET_STR(&sc, codec, "h264"); // a third one
+    assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), -ENOTSUP);
+    // Published: its cid stays.
+    (void)snprintf(info.codecs[1].mid, sizeof(info.codecs[1].mid), "5");
+    LK_SET_STR(&sc, codec, "vp8");
+    LK_SET_STR(&sc, cid, "third");
+    assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), 0);
+    assert_string_equal(info.codecs[1].cid, "second");
+    r.n_simulcast_codecs = 0;
+    assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), -ENOTSUP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +384,8 @@ int main(void)
         cmocka_unit_test(rids_have_ranks),
         cmocka_unit_test(qualities_find_the_best_layer_below),
         cmocka_unit_test(the_message_says_what_is_known),
+        cmocka_unit_test(recorded_requests_are_answered_as_recorded),
+        cmocka_unit_test(other_codecs_are_added_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
