@@ -123,6 +123,11 @@ check-webhooks: $(OUT)/foci-sfu $(OUT)/test_client
 	$(Q)tests/blackbox/test_sfu_webhooks.py $^
 .PHONY: check-webhooks
 
+## check-api: foci-sfu's server API from outside, against what a LiveKit server answered
+check-api: $(OUT)/foci-sfu
+	$(Q)tests/blackbox/test_sfu_api.py $^
+.PHONY: check-api
+
 # ---- demo ------------------------------------------------------------------------------------------------------------
 DEMO_MODULES := tests/support/demo/node_modules/.package-lock.json
 $(DEMO_MODULES): tests/support/demo/package-lock.json

@@ -447,6 +447,45 @@ static const Livekit__TrackInfo *mute(const char *identity, const char *sid, boo
     return r->track;
 }
 
+static struct dynbuf kinds; // of messages to `watched`
+static handle_t watched;
+
+static void note_kind(void *user, const struct channel_msg *m)
+{
+    (void)user;
+    struct pbuf *p = NULL;
+    if (m->type != CHANNEL_SEND || !handle_eq(m->handle, watched)) {
+        return;
+    }
+    assert_int_equal(lk_unpack_signal_response(shared_buf_view(m->u.send.data), &p), 0);
+    const Livekit__SignalResponse *const rsp = p->msg;
+    if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MUTE) {
+        dynbuf_add_str(&kinds, "mute ");
+    } else if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE) {
+        dynbuf_add_str(&kinds, "update ");
+    }
+    pbuf_free(p);
+}
+
+static void who_is_muted_is_asked_before_it_is_shown(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    run(S(1));
+    struct room_sender *const mic = room_client_publish(a, ROOM_AUDIO);
+    run(S(1));
+    dynbuf_init(&kinds, 4096);
+    watched = a->session;
+    h.tap = note_kind;
+    (void)mute("alice", mic->sid, true);
+    run(S(1));
+    h.tap = NULL;
+    assert_string_equal(dynbuf_cstr(&kinds), "mute update ");
+    dynbuf_done(&kinds);
+    end_calls();
+}
+
 static void muting_reaches_the_publisher_and_everybody(void **state)
 {
     (void)state;
@@ -856,6 +895,7 @@ int main(void)
         TEST(removing_ends_the_session_and_tells_the_reason),
         TEST(names_metadata_and_attributes_are_changed),
         TEST(permissions_are_replaced),
+        TEST(who_is_muted_is_asked_before_it_is_shown),
         TEST(muting_reaches_the_publisher_and_everybody),
         TEST(subscriptions_of_others_are_changed),
         TEST(data_of_the_server_reaches_whom_it_names),

@@ -1,0 +1,414 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The server API of foci-sfu over HTTP: every recorded request of a LiveKit server's API (tests/data/signalling/twirp.jsonl)
+asked again and compared, what the recording does not hold, and PerformRpc's time-outs. Participants are sockets that speak JSON.
+
+    tests/blackbox/test_sfu_api.py path/to/foci-sfu [TestName...]"""
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SFU = None
+KEY, SECRET = "devkey", "devsecret-0123456789abcdef0123456789abcdef"
+
+
+def part(value):
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")
+
+
+def token(key=KEY, secret=SECRET, lifetime=600, **claims):
+    head = part(b'{"alg":"HS256"}')
+    body = part(json.dumps({"iss": key, "exp": int(time.time()) + lifetime, **claims}).encode())
+    return f"{head}.{body}." + part(hmac.new(secret.encode(), f"{head}.{body}".encode(), hashlib.sha256).digest())
+
+
+def paths(value, prefix=""):
+    """Every key of a JSON value as a.b[].c."""
+    if isinstance(value, dict):
+        return {p for k, v in value.items() for p in {prefix + k} | paths(v, f"{prefix}{k}.")}
+    if isinstance(value, list):
+        return {p for v in value for p in paths(v, prefix[:-1] + "[].")}
+    return set()
+
+
+class Person:
+    """A participant without media: signalling v0 in text frames. Keeps what it is told."""
+
+    def __init__(self, port, identity, room, claims=None, **video):
+        query = urllib.parse.urlencode({"access_token": token(sub=identity, name=identity.capitalize(), **(claims or {}), video={
+            "roomJoin": True, "room": room, **video}), "auto_subscribe": "1", "sdk": "js", "protocol": "17", "version": "2.23.0"})
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.sendall((f"GET /rtc?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n").encode())
+        self.socket.settimeout(None)
+        self.stream = self.socket.makefile("rb")
+        assert b" 101 " in self.stream.readline()
+        while self.stream.readline() != b"\r\n":
+            pass
+        self.told, self.changed, self.ended = [], threading.Condition(), False
+        threading.Thread(target=self.read, daemon=True).start()
+        self.say({"ping": str(int(time.time() * 1000))})  # from now on we are answered in text
+        self.wait("pong")
+
+    def read(self):
+        try:
+            while len(head := self.stream.read(2)) == 2:
+                n = head[1] & 127
+                n = struct.unpack(">H", self.stream.read(2))[0] if n == 126 else struct.unpack(">Q", self.stream.read(8))[0] if n == 127 else n
+                data = self.stream.read(n)
+                if head[0] & 15 == 1:
+                    with self.changed:
+                        self.told.append(json.loads(data))
+                        self.changed.notify_all()
+        except OSError:
+            pass
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def say(self, request):
+        data = json.dumps(request).encode()
+        self.socket.sendall(bytes([0x81]) + (bytes([0x80 | len(data)]) if len(data) < 126 else bytes([0xfe]) + struct.pack(">H", len(data)))
+                            + b"\0\0\0\0" + data)
+
+    def kinds(self, since=0):
+        return [k for m in self.told[since:] for k in m if k not in ("pong", "trickle", "offer", "roomUpdate", "connectionQuality")]
+
+    def wait(self, kind, since=0, seconds=5):
+        with self.changed:
+            if not self.changed.wait_for(lambda: any(kind in m for m in self.told[since:]), seconds):
+                raise AssertionError(f"no {kind} in {self.told[since:]}")
+            return next(m[kind] for m in self.told[since:] if kind in m)
+
+    def publish(self, cid, source, kind):
+        n = len(self.told)
+        self.say({"addTrack": {"cid": cid, "source": source, "type": kind}})
+        return self.wait("trackPublished", n)["track"]["sid"]
+
+    def close(self):
+        self.socket.close()
+
+
+class Server:
+    def __init__(self, *args):
+        keep = {k: os.environ[k] for k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if k in os.environ}
+        self.log = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen(
+            [SFU, "--dev", "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "2", "--log-format", "json",
+             "--empty-timeout", "20s", "--departure-timeout", "4s", *args],
+            env={**keep, "LIVEKIT_KEYS": f"{KEY}: {SECRET}"}, stderr=self.log, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not (found := re.search(r'"what":"signalling","address":"[^"]*","port":(\d+)', self.text())):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(self.text())
+            time.sleep(0.02)
+        self.port = int(found.group(1))
+
+    def text(self):
+        self.log.flush()
+        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    def ask(self, method, path, body=b"", headers=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        c.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            c.putheader(name, value)
+        c.endheaders(body)
+        r = c.getresponse()
+        answer = (r.status, r.getheader("Content-Type"), r.read())
+        c.close()
+        return answer
+
+    def twirp(self, method, /, timeout_ms=None, grants=None, **body):
+        """(status, answer as JSON)"""
+        video = grants or {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": body.get("room", "")}
+        headers = {"Authorization": f"Bearer {token(video=video)}", "Content-Type": "application/json"}
+        if timeout_ms is not None:
+            headers["X-Twirp-Timeout-Ms"] = str(timeout_ms)
+        status, _, text = self.ask("POST", f"/twirp/livekit.RoomService/{method}", json.dumps(body).encode(), headers)
+        return status, json.loads(text)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(15)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+# ---- the recording ---------------------------------------------------------------------------------------------------------------
+
+# Steps (beginnings of) that ours answers otherwise: its status and code, and why.
+ABSENT = "what is absent is told at once instead of after three seconds"
+DIFFERENT = {
+    "CreateRoom empty name": (400, "invalid_argument", "a room without a name cannot be joined"),
+    "MutePublishedTrack (unknown participant)": (404, "not_found", ABSENT),
+    "UpdateSubscriptions (unknown participant)": (404, "not_found", ABSENT),
+    "SendData (unknown room)": (404, "not_found", ABSENT),
+    "PerformRpc (unknown participant)": (404, "not_found", ABSENT),
+    # Of this test: its participants have no data channels.
+    "PerformRpc  ": (408, "canceled", "nobody is there who could answer"),
+    "PerformRpc (unknown method)": (408, "canceled", "nobody is there who could answer"),
+}
+# Other services than RoomService: not served.
+OTHER_SERVICES = ("ListEgress", "ListIngress", "ListDispatch")
+# Members of answers that the recorded server writes and ours does not, or only when there is something to say.
+NOT_OURS = re.compile(
+    r"(rooms\[\]\.)?(turn_password|version)$"  # a legacy secret; internal
+    r"|(participants\[\]\.)?tracks\[\]\..*"  # published with their media, which nobody has here
+    r"|track\.(layers|codecs)\[\]\..*|track\.version\..*")
+
+
+class Recorded(unittest.TestCase):
+    def setUp(self):
+        self.server = Server()
+        self.people = {}
+        self.sids = {}
+
+    def tearDown(self):
+        for p in self.people.values():
+            p.close()
+        self.assertEqual(self.server.stop(), 0, self.server.text())
+
+    def authorization(self, e):
+        claims = {"video": e["video"]} if "video" in e else {}
+        kinds = {"none": None, "garbage": "Bearer garbage", "basic": "Basic abc"}
+        if e.get("auth") in kinds:
+            return kinds[e["auth"]]
+        how = {"wrong secret": {"secret": "x" * 32}, "unknown key": {"key": "nokey"}, "expired": {"lifetime": -3600}}
+        return "Bearer " + token(**how.get(e.get("auth"), {}), **claims)
+
+    def prepare(self, step):
+        """What happened beside the API before a step."""
+        port = self.server.port
+        if step.startswith("ListParticipants (two participants)") and not self.people:
+            self.people["alice"] = Person(port, "alice", "room-api")
+            self.people["bob"] = Person(port, "bob", "room-api")
+        if step.startswith("MutePublishedTrack mute microphone") and not self.sids:
+            a = self.people["alice"]
+            self.sids["TR_AMNao43PGAxmiu"] = a.publish("mic", "MICROPHONE", "AUDIO")
+            self.sids["TR_VCYA3KwyDCcvYs"] = a.publish("cam", "CAMERA", "VIDEO")
+        if step.startswith("livekit-server-sdk") and "carol" not in self.people:
+            self.people["carol"] = Person(port, "carol", "room-api")
+
+    def check(self, e):
+        self.prepare(e["step"])
+        body = base64.b64decode(e["body64"]) if "body64" in e else e.get("body", "").encode()
+        for theirs, ours in self.sids.items():
+            self.assertEqual(len(theirs), len(ours))  # inside of protobuf
+            body = body.replace(theirs.encode(), ours.encode())
+        headers = {}
+        if "type" in e:
+            headers["Content-Type"] = e["type"]
+        if (authorization := self.authorization(e)) is not None:
+            headers["Authorization"] = authorization
+        if e["method"] == "OPTIONS":
+            headers.update({"Origin": "http://x", "Access-Control-Request-Method": "POST"})
+        began = time.monotonic()
+        status, kind, text = self.server.ask(e["method"], e["path"], body, headers)
+        seconds = time.monotonic() - began
+        step = e["step"]
+        different = next((v for k, v in DIFFERENT.items() if step.startswith(k)), None)
+        self.assertLess(seconds, 2.5, step)
+        if different is not None:
+            self.assertNotEqual(status, e["status"] if e["status"] != 503 else 0, step)
+            self.assertEqual((status, json.loads(text)["code"]), different[:2], step)
+            return
+        self.assertEqual(status, e["status"], f"{step}: {text}")
+        self.assertEqual((kind or "").lower(), e.get("answer_type", "").lower(), step)
+        if "error" in e:
+            error = json.loads(text)
+            self.assertEqual(error["code"], e["error"]["code"], step)
+            self.assertEqual(error["msg"], e["error"]["msg"].removeprefix("twirp error unknown: "), step)
+            self.assertEqual(error.get("meta"), e["error"].get("meta"), step)
+        elif "members" in e:
+            have = paths(json.loads(text))
+            missing = {m for m in set(e["members"]) - have if not NOT_OURS.match(m)}
+            self.assertEqual(missing, set(), f"{step}: {text}")
+        elif "text" in e:
+            self.assertTrue(text.decode().startswith(e["text"].strip().split(":")[0]), f"{step}: {text}")
+        # What is no token's business is not repeated.
+        if (authorization or "").startswith("Bearer "):
+            self.assertNotIn(authorization[7:].encode(), text, step)
+
+    def test_each_recorded_request(self):
+        served = 0
+        for line in (ROOT / "tests/data/signalling/twirp.jsonl").read_text().splitlines():
+            e = json.loads(line)
+            if e["step"].startswith(OTHER_SERVICES):
+                continue
+            self.check(e)
+            served += 1
+        self.assertGreater(served, 100)
+        a, b = self.people["alice"], self.people["bob"]
+        # Not for a track that it does not have.
+        self.assertEqual(a.kinds().count("mute"), 3)
+        self.assertEqual([m["mute"]["sid"] for m in a.told if "mute" in m][0], self.sids["TR_AMNao43PGAxmiu"])
+        self.assertEqual(b.wait("leave")["reason"], "PARTICIPANT_REMOVED")
+        self.assertEqual(a.wait("leave")["reason"], "ROOM_DELETED")
+
+
+# ---- beyond the recording --------------------------------------------------------------------------------------------------------
+
+
+class Api(unittest.TestCase):
+    def setUp(self):
+        self.server = Server()
+        self.people = []
+
+    def tearDown(self):
+        for p in self.people:
+            p.close()
+        self.assertEqual(self.server.stop(), 0, self.server.text())
+
+    def join(self, identity, room="r", **video):
+        self.people.append(Person(self.server.port, identity, room, **video))
+        return self.people[-1]
+
+    def refused(self, answer, status, code, msg, argument=None):
+        self.assertEqual(answer[0], status, answer)
+        self.assertEqual((answer[1]["code"], answer[1]["msg"]), (code, msg))
+        self.assertEqual(answer[1].get("meta"), {"argument": argument} if argument else None)
+
+    def test_limits(self):
+        t = self.server.twirp
+        self.join("alice")
+        self.refused(t("CreateRoom", name="x" * 257), 400, "invalid_argument", "room name length exceeds limits: max length 256")
+        self.refused(t("CreateRoom", name="x", metadata="m" * 524289), 400, "invalid_argument",
+                     "metadata size exceeds limits: max size 524288")
+        self.refused(t("CreateRoom", name="x", room_preset="large"), 400, "invalid_argument",
+                     "unknown room configuration in create room request")
+        self.refused(t("CreateRoom", name="x", egress={"room": {}}), 500, "internal", "egress not connected (redis required)")
+        self.refused(t("UpdateRoomMetadata", room="r", metadata="m" * 524289), 400, "invalid_argument",
+                     "metadata size exceeds limits 524288", "metadata size exceeds limits")
+        self.refused(t("UpdateParticipant", room="r", identity="alice", name="x" * 257), 400, "invalid_argument",
+                     "name length exceeds limits 256", "name length exceeds limits")
+        self.refused(t("UpdateParticipant", room="r", identity="alice", attributes={"k": "x" * 65536}), 400, "invalid_argument",
+                     "attribute size exceeds limits 65536", "attribute size exceeds limits")
+        self.refused(t("SendData", room="r", nonce="AAAA"), 400, "invalid_argument", "nonce should be 16-bytes or empty, not: 3 bytes")
+        self.refused(t("PerformRpc", room="r"), 400, "invalid_argument", "destination identity is required")
+        self.refused(t("PerformRpc", room="r", destination_identity="alice", payload="x" * 15361), 400, "invalid_argument",
+                     "RpcError 1402: Request payload too large")
+        grants = {"roomAdmin": True, "room": "r", "destinationRoom": "r"}
+        self.refused(t("MoveParticipant", grants=grants, room="r", identity="alice", destination_room="r"), 400, "invalid_argument",
+                     "destination room cannot be the same as source room")
+        # The largest that are allowed.
+        self.assertEqual(t("UpdateRoomMetadata", room="r", metadata="m" * 524288)[0], 200)
+        status, p = t("UpdateParticipant", room="r", identity="alice", name="x" * 256, attributes={"k": "x" * 65535})
+        self.assertEqual((status, len(p["name"]), len(p["attributes"]["k"])), (200, 256, 65535))
+
+    def test_rooms_are_listed_as_they_are_created(self):
+        t = self.server.twirp
+        status, made = t("CreateRoom", name="r", empty_timeout=33, departure_timeout=7, max_participants=5, metadata="m",
+                         min_playout_delay=100, max_playout_delay=200, sync_streams=True)
+        self.assertEqual(status, 200)
+        self.assertEqual((made["empty_timeout"], made["departure_timeout"], made["max_participants"], made["metadata"]), (33, 7, 5, "m"))
+        self.assertEqual(t("ListRooms"), (200, {"rooms": [made]}))
+        self.assertEqual(t("ListRooms", names=["other"]), (200, {"rooms": []}))
+        a = self.join("alice")
+        self.join("ghost", hidden=True)
+        t("UpdateRoomMetadata", room="r", metadata="news")
+        listed = t("ListRooms", names=["r", "other"])[1]["rooms"]
+        self.assertEqual([(r["metadata"], r["num_participants"], r["sid"]) for r in listed], [("news", 1, made["sid"])])
+        self.assertEqual(sorted(p["identity"] for p in t("ListParticipants", room="r")[1]["participants"]), ["alice", "ghost"])
+        a.wait("roomUpdate")
+
+    def test_a_permission_takes_tracks_away(self):
+        a = self.join("alice")
+        a.publish("mic", "MICROPHONE", "AUDIO")
+        a.publish("cam", "CAMERA", "VIDEO")
+        n = len(a.told)
+        status, p = self.server.twirp("UpdateParticipant", room="r", identity="alice", permission={
+            "can_subscribe": True, "can_publish": True, "can_publish_sources": ["MICROPHONE"]})
+        self.assertEqual(status, 200)
+        self.assertEqual(p["permission"]["can_publish_sources"], ["MICROPHONE"])
+        self.assertFalse(p["permission"]["can_publish_data"])
+        fresh = a.wait("refreshToken", n)
+        claims = json.loads(base64.urlsafe_b64decode(fresh.split(".")[1] + "=="))
+        self.assertEqual(claims["video"]["canPublishSources"], ["microphone"])
+        self.assertIn("trackUnpublished", a.kinds(n))
+
+    def test_time_limits(self):
+        self.join("alice")
+        call = {"room": "r", "destination_identity": "alice", "method": "m"}
+        began = time.monotonic()
+        self.refused(self.server.twirp("PerformRpc", **call), 408, "canceled", "RpcError 1501: Connection timeout")
+        self.assertAlmostEqual(time.monotonic() - began, 2, delta=0.5)
+        began = time.monotonic()
+        self.refused(self.server.twirp("PerformRpc", timeout_ms=500, **call), 408, "deadline_exceeded", "context deadline exceeded")
+        self.assertAlmostEqual(time.monotonic() - began, 0.5, delta=0.3)
+        # Numbers that are none change nothing.
+        self.assertEqual(self.server.twirp("GetParticipant", timeout_ms="soon", room="r", identity="alice")[0], 200)
+
+    def test_a_caller_that_gives_up_disturbs_nobody(self):
+        self.join("alice")
+        for _ in range(20):
+            s = socket.create_connection(("127.0.0.1", self.server.port))
+            body = json.dumps({"room": "r", "destination_identity": "alice", "method": "m"}).encode()
+            grant = token(video={"roomAdmin": True, "room": "r"})
+            s.sendall((f"POST /twirp/livekit.RoomService/PerformRpc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {grant}\r\n"
+                       f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body)
+            s.close()
+        self.assertEqual(self.server.twirp("GetParticipant", room="r", identity="alice")[0], 200)
+        time.sleep(2.5)
+        self.assertEqual(self.server.twirp("GetParticipant", room="r", identity="alice")[0], 200)
+
+    def test_remote_unmute_takes_a_setting(self):
+        a = self.join("alice")
+        sid = a.publish("mic", "MICROPHONE", "AUDIO")
+        call = {"room": "r", "identity": "alice", "track_sid": sid}
+        self.refused(self.server.twirp("MutePublishedTrack", **call), 412, "failed_precondition", "remote unmute not enabled")
+        other = Server("--enable-remote-unmute")
+        try:
+            b = Person(other.port, "alice", "r")
+            sid = b.publish("mic", "MICROPHONE", "AUDIO")
+            status, answer = other.twirp("MutePublishedTrack", room="r", identity="alice", track_sid=sid, muted=True)
+            self.assertEqual((status, answer["track"]["muted"]), (200, True))
+            status, answer = other.twirp("MutePublishedTrack", room="r", identity="alice", track_sid=sid)
+            self.assertEqual((status, answer["track"]["muted"]), (200, False))
+            self.assertEqual([m["mute"].get("muted", False) for m in b.told if "mute" in m], [True, False])
+            b.close()
+        finally:
+            self.assertEqual(other.stop(), 0)
+
+    def test_joining_makes_the_room_that_the_token_describes(self):
+        self.join("alice", claims={"roomConfig": {"emptyTimeout": 9, "metadata": "made", "maxParticipants": 3}})
+        self.join("bob", claims={"roomConfig": {"emptyTimeout": 1, "metadata": "other"}})
+        room, = self.server.twirp("ListRooms")[1]["rooms"]
+        self.assertEqual((room["empty_timeout"], room["metadata"], room["max_participants"]), (9, "made", 3))
+
+
+def main():
+    global SFU
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    SFU = os.path.abspath(sys.argv.pop(1))
+    result = unittest.main(verbosity=2, exit=False, warnings="ignore").result
+    failed = len(result.failures) + len(result.errors)
+    passed = result.testsRun - failed - len(result.skipped)
+    if os.environ.get("RESULTS"):
+        with open(os.environ["RESULTS"], "a", encoding="utf-8") as f:
+            f.write(f"{passed} {failed}\n")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or passed == 0 else 0)
+
+
+if __name__ == "__main__":
+    main()
