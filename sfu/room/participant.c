@@ -8,6 +8,7 @@
 #include "sfu/room/participant_info.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/published_track.h"
+#include "sfu/room/resume.h"
 #include "sfu/room/room.h"
 #include "sfu/room/room_event.h"
 #include "sfu/room/room_news.h"
@@ -287,20 +288,15 @@ void participant_transport_failed(struct participant *p, struct pc_transport *t)
             }
         }
     }
-    signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RESUME);
-    signal_send_close(p);
-    (void)participant_set_session(p, HANDLE_NONE);
-    timer_heap_set_sooner(env->timers, &p->timer,
-                          mono_add_ms(env->now, PARTICIPANT_RESUME_DEADLINE_MS));
+    resume_transport_failed(p, t);
 }
 
 void participant_timeout(struct participant *p)
 {
-    if (p->state < PARTICIPANT_ACTIVE) {
+    if (p->state < PARTICIPANT_ACTIVE && !participant_is_cut_off(p)) {
         signal_send_leave(p, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT);
         participant_close(p, DISCONNECT_JOIN_FAILURE);
     } else {
-        signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RECONNECT);
-        participant_close(p, DISCONNECT_CONNECTION_TIMEOUT);
+        resume_end(p, DISCONNECT_CONNECTION_TIMEOUT);
     }
 }

@@ -91,8 +91,11 @@ struct participant_attribute {
 // Not ACTIVE after this long: removed with JOIN_FAILURE (livekit-protocol 4.1).
 #define PARTICIPANT_JOIN_DEADLINE_MS 60000
 
-// A failed transport may be resumed for this long (livekit-protocol 4.13).
-#define PARTICIPANT_RESUME_DEADLINE_MS 5000
+// A failed transport may be resumed for this long. livekit waits 5 s, which misses a client that was
+// frozen for 20 s (a tab, a phone in a tunnel: 15 s until ICE gives it up, 5 s until its session is
+// gone) by a moment, and with the session the reliable messages that it has not got yet. Others see
+// a client that is gone for good 5 s longer.
+#define PARTICIPANT_RESUME_DEADLINE_MS 10000
 
 // And after the resume it must be connected within this: clients wait 15 s themselves
 // (livekit-protocol 4.10).
@@ -130,11 +133,13 @@ struct participant {
     handle_t session;    // HANDLE_NONE while its WebSocket is gone
     mono_t heard;        // when its last request came
     mono_t session_lost; // when its last WebSocket went
+    mono_t resumed;      // when it came back last
     bool v1;             // single peer connection
     bool auto_subscribe;
     bool adaptive_stream;
     bool subscriber_primary; // v0: the subscriber transport makes it ACTIVE
     bool closing;
+    bool was_resumed;
 
     struct pc_transport *publisher;  // v1: the only one
     struct pc_transport *subscriber; // v0

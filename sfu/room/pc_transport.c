@@ -69,7 +69,8 @@ static void route_early(struct pc_transport *t)
     }
 }
 
-static void on_state(struct pc_transport *t, enum peer_connection_state state)
+static void on_state(struct pc_transport *t, enum peer_connection_state state,
+                     enum peer_connection_failure failure)
 {
     if (state == PEER_CONNECTION_CONNECTED) {
         bool const first = !t->connected;
@@ -81,6 +82,7 @@ static void on_state(struct pc_transport *t, enum peer_connection_state state)
         route_early(t);
     } else if (state == PEER_CONNECTION_FAILED) {
         t->failed = true;
+        t->beyond_repair = failure != PEER_CONNECTION_FAILURE_ICE;
         t->connected = false;
         participant_transport_failed(t->participant, t);
     }
@@ -115,7 +117,7 @@ static void drain_events(struct pc_transport *t)
     while (peer_connection_poll_event(t->pc, &e)) {
         switch (e.kind) {
         case PEER_CONNECTION_EVENT_STATE:
-            on_state(t, e.state);
+            on_state(t, e.state, e.failure);
             break;
         case PEER_CONNECTION_EVENT_TUPLE_ADDED:
             claim_address(t, &e.remote);

@@ -47,6 +47,7 @@ struct pc_transport {
     bool remote_set;
     bool connected;                   // ICE and DTLS are up
     bool failed;                      // and not connected again since
+    bool beyond_repair;               // failed in a way that no ICE restart mends
     struct subscription *outputs;     // hash by SSRC that we send
     struct subscription *outputs_rtx; // hash by RTX SSRC
     struct timer timer;               // ROOM_TIMER_PC

@@ -9,6 +9,7 @@
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/participant_update.h"
+#include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_post.h"
 #include "sfu/room/signal_send.h"
@@ -26,6 +27,22 @@ void resume_detach(struct participant *p)
 {
     signal_send_close(p);
     (void)participant_set_session(p, HANDLE_NONE);
+}
+
+void resume_transport_failed(struct participant *p, const struct pc_transport *t)
+{
+    struct room_env *const env = p->room->env;
+    int64_t ms = PARTICIPANT_RESUME_DEADLINE_MS;
+    if (t->beyond_repair) {
+        ms = 0;
+    } else if (p->was_resumed && mono_diff_ms(env->now, p->resumed) < RESUME_SETTLE_MS &&
+               !handle_is_none(p->session)) {
+        ms = PARTICIPANT_RESTART_DEADLINE_MS;
+    } else {
+        signal_send_leave(p, DISCONNECT_CONNECTION_TIMEOUT, LEAVE_RESUME);
+        resume_detach(p);
+    }
+    timer_heap_set_sooner(env->timers, &p->timer, mono_add_ms(env->now, ms));
 }
 
 void resume_end(struct participant *p, enum disconnect_reason reason)
@@ -125,6 +142,8 @@ static void take_over(struct participant *p, handle_t session, struct access_tok
         return;
     }
     resume_note_heard(p);
+    p->resumed = p->room->env->now;
+    p->was_resumed = true;
     set_deadline(p);
     participant_renew_token(p, token);
     signal_send_reconnect(p);

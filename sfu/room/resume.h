@@ -13,6 +13,10 @@
 
 #include "sfu/room/participant.h"
 
+// After a resume clients restart ICE on all their connections: what fails meanwhile was lost before.
+// livekit-client settles for at least 2 s, and offers within the first of them.
+#define RESUME_SETTLE_MS 5000
+
 // A client that never pings (Go) was last heard long before its socket was lost: it has missed what
 // was written to a dead one. TCP ends by itself or the media fails long before this.
 #define RESUME_MISSED_MS 60000
@@ -26,6 +30,12 @@ void resume_session(struct room_env *env, struct participant *p, handle_t sessio
 
 // A message of the client arrived: everything sent before it was alive has reached it.
 void resume_note_heard(struct participant *p);
+
+// Its transport t has failed: Leave{RESUME}, and so many seconds to come back (livekit-protocol 4.13).
+// If only a new session helps (DTLS), Leave{RECONNECT} follows at once, with the next timer: t is
+// in use by the caller. A second transport that fails while the client is coming back already does
+// not send it away again.
+void resume_transport_failed(struct participant *p, const struct pc_transport *t);
 
 // Closes the client's socket after what was sent before; the session waits for another one.
 void resume_detach(struct participant *p);

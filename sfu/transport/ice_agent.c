@@ -121,8 +121,11 @@ void ice_agent_set_local(struct ice_agent *a, mono_t now, const struct ice_creds
             ice_checks_stop_(a->checks);
         }
         ice_agent_set_state_(a, ICE_STATE_NEW);
+        a->started = now;
+    } else if (!mono_before(a->last_rx, a->started)) {
+        // Once until something is heard: restarts alone keep nothing alive.
+        a->started = now;
     }
-    a->started = now;
 }
 
 void ice_agent_start(struct ice_agent *a, mono_t now)
@@ -297,6 +300,12 @@ enum ice_rx ice_agent_input(struct ice_agent *a, mono_t now, uint8_t local, cons
 
 // ---- time -----------------------------------------------------------------------------------
 
+// A restart is given as much time as a silence.
+static mono_t failed_at(const struct ice_agent *a)
+{
+    return mono_add_ms(mono_max(a->last_rx, a->started), ICE_FAILED_MS);
+}
+
 static void update_liveness(struct ice_agent *a, mono_t now)
 {
     switch (a->state) {
@@ -309,7 +318,7 @@ static void update_liveness(struct ice_agent *a, mono_t now)
     case ICE_STATE_CONNECTED:
     case ICE_STATE_DISCONNECTED:
         ice_agent_leave_silent_(a, now);
-        if (mono_diff_ms(now, a->last_rx) >= ICE_FAILED_MS) {
+        if (mono_reached(failed_at(a), now)) {
             ice_agent_set_state_(a, ICE_STATE_FAILED);
         } else if (a->state == ICE_STATE_CONNECTED &&
                    mono_diff_ms(now, a->last_rx) >= ICE_DISCONNECTED_MS) {
@@ -354,8 +363,10 @@ static mono_t liveness_deadline(const struct ice_agent *a)
     case ICE_STATE_COUNT:
         return MONO_NEVER;
     }
-    mono_t d = mono_add_ms(a->last_rx,
-                           a->state == ICE_STATE_CONNECTED ? ICE_DISCONNECTED_MS : ICE_FAILED_MS);
+    mono_t d = failed_at(a);
+    if (a->state == ICE_STATE_CONNECTED) {
+        d = mono_min(d, mono_add_ms(a->last_rx, ICE_DISCONNECTED_MS));
+    }
     return mono_min(d, ice_agent_leave_deadline_(a));
 }
 

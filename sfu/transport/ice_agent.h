@@ -12,6 +12,7 @@
 //     CONNECTED ──10 s of silence──► DISCONNECTED ──anything valid──► CONNECTED
 //     NEW ──connect_timeout──► FAILED,  DISCONNECTED ──15 s of silence──► FAILED
 //     FAILED ──restart (new local credentials)──► NEW
+//     a restart before that puts FAILED off: 15 s from then, once until something is heard again
 //
 // A tuple is a remote address that proved knowledge of our password, as seen through one local
 // socket. Data is accepted from every tuple, and sent to the selected one only. Flow tables of the

@@ -14,10 +14,14 @@
 #define RECEIVE_MAX 65536
 #define RTO_INITIAL_MS 1000
 #define RTO_MIN_MS 200
-#define RTO_MAX_MS 10000
+// A path that was gone for a while is tried again soon after it is back: what libwebrtc has (dcsctp:
+// max_timer_backoff_duration).
+#define RTO_MAX_MS 3000
 #define HEARTBEAT_MS 30000
-#define ASSOC_RTX_MAX 10
-#define INIT_RTX_MAX 8
+// How long a peer may be gone is ICE's to decide, which knows of restarts: over 60 s in repetitions,
+// longer than a transport may take to come back.
+#define ASSOC_RTX_MAX 25
+#define INIT_RTX_MAX 25
 
 struct usrsctp_glue_hub {
     void (*wake)(void *user);

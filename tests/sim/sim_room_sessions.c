@@ -78,10 +78,10 @@ static void a_vanished_client_is_removed(void **state)
         assert_state(a, "bob", STATE_ACTIVE);
         assert_false(handle_is_none(server_side(b)->session));
         // 15 s after its last packet (a v0 subscriber connection sends only checks, up to 6 s
-        // apart) a Leave goes to the dead socket, 5 s later it is gone.
+        // apart) a Leave goes to the dead socket, 10 s later it is gone.
         run(S(7));
         assert_true(server_side(b) == NULL || handle_is_none(server_side(b)->session));
-        run(S(6));
+        run(S(11));
         assert_state(a, "bob", STATE_DISCONNECTED);
         assert_int_equal(room_client_peer(a, "bob")->reason, LEAVE_TIMEOUT);
         assert_null(server_side(b));
@@ -150,7 +150,7 @@ static void an_offer_without_media_path_ends_too(void **state)
     assert_false(c->closed);
     run(S(2)); // no check came for 20 s
     assert_left(c, LEAVE_TIMEOUT, LEAVE_RESUME);
-    run(S(6));
+    run(S(11));
     assert_null(server_side(c));
     end();
 }
@@ -209,7 +209,7 @@ static void a_client_comes_back_after_an_outage(void **state)
         begin_call(v0 != 0);
         room_client_set_vanished(b, true);
         while (!handle_is_none(server_side(b)->session)) {
-            run(MS(100)); // until it failed, and its 5 s are running
+            run(MS(100)); // until it failed, and its 10 s are running
         }
         room_client_set_vanished(b, false);
         room_client_resume(b);

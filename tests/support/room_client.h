@@ -27,6 +27,7 @@ struct room_client_conf {
     bool no_offer;      // like Firefox: nothing in the join request, the offer follows the answer
     bool silent;        // never answers or offers anything
     bool rejects_video; // v0: answers with port 0
+    bool nominates;     // consent checks carry USE-CANDIDATE, as Chromium's do
     bool no_sections;   // v1: offers nothing when it is asked for sections
     bool dynacast;      // obeys subscribed_quality_update, publishes backup codecs
     uint32_t codecs;    // bit (1u << enum codec) of those it can send and receive; 0: all

@@ -30,7 +30,10 @@ struct room_pc *room_pc_new(struct room_client *c, bool subscriber)
     };
     room_must(jsep_new(&jc, &p->jsep) == 0, "jsep_new");
     struct peer_connection_config const pc = {
-        .ice = {.role = ICE_ROLE_FULL, .rng = &h->rng, .connect_timeout_ms = 60000},
+        .ice = {.role = ICE_ROLE_FULL,
+                .rng = &h->rng,
+                .connect_timeout_ms = 60000,
+                .nominate_always = c->conf.nominates},
         .creds = p->creds,
         .cert = h->client_cert,
         .hub = h->client_hub,
