@@ -2,7 +2,7 @@
 // LINK: room
 // SUPPORT: room_harness room_client room_client_signal room_client_pc room_data room_stream vnet
 // SUPPORT: media_model media_subscriber
-// COVERS: participant_update participant_permission participant_info room_news room_update
+// COVERS: participant_update participant_permission room_update
 //
 // What people are told of each other and of the room when something changes, and in which order.
 #include <setjmp.h>
