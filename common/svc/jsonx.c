@@ -5,6 +5,7 @@
 
 #include "common/base/dynbuf.h"
 #include "common/base/mem.h"
+#include "common/base/utf8.h"
 
 // struct jsonx is json_t seen from outside; it is never defined.
 static json_t *inner(const struct jsonx *j)
@@ -43,39 +44,6 @@ static bool too_deep(struct bytes text, unsigned max)
         }
     }
     return false;
-}
-
-// Length of the UTF-8 sequence at p, or 0 if it is invalid (RFC 3629).
-static size_t utf8_len(const uint8_t *p, size_t n)
-{
-    static const uint8_t low[] = {0x80, 0xa0, 0x80,
-                                  0x90}; // smallest second byte after C2.. E0 E1.. F0
-    size_t len = 0;
-    uint8_t min = 0x80;
-    uint8_t max = 0xbf;
-    if (p[0] < 0x80) {
-        return 1;
-    }
-    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-        len = 2;
-    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
-        len = 3;
-        min = p[0] == 0xe0 ? low[1] : low[2];
-        max = p[0] == 0xed ? 0x9f : 0xbf;
-    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-        len = 4;
-        min = p[0] == 0xf0 ? low[3] : low[0];
-        max = p[0] == 0xf4 ? 0x8f : 0xbf;
-    }
-    if (len == 0 || n < len || p[1] < min || p[1] > max) {
-        return 0;
-    }
-    for (size_t i = 2; i < len; i++) {
-        if ((p[i] & 0xc0u) != 0x80u) {
-            return 0;
-        }
-    }
-    return len;
 }
 
 // The value of the \uXXXX at p, or -1.

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/base/hash.h"
+#include "common/base/utf8.h"
 
 // Label values of a series one behind the other, each with its zero.
 #define KEY_MAX (METRIC_LABELS_MAX * (METRIC_LABEL_VALUE_MAX + 1))
@@ -246,30 +247,13 @@ static void add_number(struct dynbuf *out, double v)
     }
 }
 
-// Length of the UTF-8 sequence at s, 0 if there is none; a cut value may end in half of one.
-static size_t utf8_len(const char *s)
-{
-    const uint8_t *const p = (const uint8_t *)s;
-    size_t const n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    if (p[0] > 0xf4) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0u) != 0x80) {
-            return 0;
-        }
-    }
-    bool const bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-                     (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : n;
-}
-
 // Backslash, line feed and, in label values, quotes are escaped; other control characters and what
 // is no UTF-8 would make the whole page unreadable for some readers.
 static void add_escaped(struct dynbuf *out, const char *s, bool quotes)
 {
     while (*s != '\0') {
-        size_t const n = utf8_len(s);
+        // A cut value may end in half of a character.
+        size_t const n = utf8_len((const uint8_t *)s, strnlen(s, 4));
         if (n == 0 || ((uint8_t)*s < ' ' && *s != '\n')) {
             dynbuf_add_str(out, "\xef\xbf\xbd");
             s++;

@@ -4,6 +4,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "common/base/mem.h"
+#include "common/base/utf8.h"
 
 static void *pbuf_alloc_cb(void *user, size_t n)
 {
@@ -34,6 +35,53 @@ void pbuf_free(struct pbuf *p)
     }
 }
 
+// ---- text -----------------------------------------------------------------------------------
+
+// Fields of a decoded message as its descriptor has them: memory at offsets.
+static const void *member(const ProtobufCMessage *m, unsigned offset)
+{
+    return (const uint8_t *)m + offset;
+}
+
+static size_t count_of(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+{
+    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+        return *(const size_t *)member(m, f->quantifier_offset);
+    }
+    // Members of a oneof share their memory.
+    bool const other = (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
+                       *(const uint32_t *)member(m, f->quantifier_offset) != f->id;
+    return !other && *(void *const *)member(m, f->offset) != NULL;
+}
+
+static const void *element(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f, size_t i)
+{
+    const void *const field = *(void *const *)member(m, f->offset);
+    return f->label == PROTOBUF_C_LABEL_REPEATED ? ((void *const *)field)[i] : field;
+}
+
+// As deep as the decoder went.
+static bool texts_are_utf8(const ProtobufCMessage *m)
+{
+    for (unsigned k = 0; k < m->descriptor->n_fields; k++) {
+        const ProtobufCFieldDescriptor *const f = &m->descriptor->fields[k];
+        bool const text = f->type == PROTOBUF_C_TYPE_STRING;
+        if (!text && f->type != PROTOBUF_C_TYPE_MESSAGE) {
+            continue;
+        }
+        size_t const n = count_of(m, f);
+        for (size_t i = 0; i < n; i++) {
+            const void *const e = element(m, f, i);
+            if (text ? !utf8_is_valid(bytes_str(e)) : !texts_are_utf8(e)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+// ---- messages -------------------------------------------------------------------------------
+
 int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, size_t cap,
                 struct pbuf **ret)
 {
@@ -49,6 +97,9 @@ int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, 
     p->msg = protobuf_c_message_unpack(type, &a, in.n, in.n > 0 ? in.p : nothing);
     if (!p->msg) {
         return p->arena.over_cap ? -E2BIG : -EBADMSG;
+    }
+    if (!texts_are_utf8(p->msg)) {
+        return -EBADMSG;
     }
     *ret = STEAL(p);
     return 0;

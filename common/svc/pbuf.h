@@ -25,7 +25,9 @@ struct pbuf {
 // needs 40 KB) and for 2 MiB of payload, the largest WebSocket message (livekit-protocol 1.7).
 #define PBUF_CAP_DEFAULT ((size_t)4 << 20)
 
-// Decodes `in` (copied, may go away). -EBADMSG not such a message, -E2BIG over `cap` bytes of
+// Decodes `in` (copied, may go away). -EBADMSG not such a message, or text in it that is no UTF-8:
+// proto3 demands it, protobuf-c does not look, and passed on to others it would make the decoders of
+// their clients refuse the whole message. -E2BIG over `cap` bytes of
 // memory, -ENOMEM.
 int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, size_t cap,
                 struct pbuf **ret) NODISCARD;

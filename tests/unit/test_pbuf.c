@@ -116,9 +116,63 @@ static void arena_hands_out_zeroed_aligned_memory(void **state)
     arena_done(&a);
 }
 
+static int unpack_name(const char *name)
+{
+    Livekit__UpdateParticipantMetadata u = LIVEKIT__UPDATE_PARTICIPANT_METADATA__INIT;
+    Livekit__UpdateParticipantMetadata__AttributesEntry e =
+        LIVEKIT__UPDATE_PARTICIPANT_METADATA__ATTRIBUTES_ENTRY__INIT;
+    Livekit__UpdateParticipantMetadata__AttributesEntry *list[] = {&e};
+    LK_SET_STR(&e, value, name);
+    u.attributes = list;
+    u.n_attributes = 1;
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_METADATA;
+    r.update_metadata = &u;
+    struct dynbuf b;
+    dynbuf_init(&b, 1024);
+    assert_int_equal(pbuf_pack(&r.base, &b), 0);
+    struct pbuf *m = NULL;
+    int const rc = lk_unpack_signal_request(dynbuf_view(&b), &m);
+    pbuf_free(m);
+    dynbuf_done(&b);
+    return rc;
+}
+
+static void text_is_utf8(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"x",
+                                       "\xc2\x80",
+                                       "\xc3\xa9t\xc3\xa9",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xef\xbf\xbf",
+                                       "\xf0\x90\x80\x80",
+                                       "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc1\xbf",
+                                      "\xc3",
+                                      "\xc3(",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xe2\x82",
+                                      "\xe2\x82(",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "fine until \xff"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(unpack_name(good[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(unpack_name(bad[i]), -EBADMSG);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_is_utf8),
         cmocka_unit_test(decoding_stops_at_the_memory_cap),
         cmocka_unit_test(truncated_and_foreign_bytes_are_malformed),
         cmocka_unit_test(nothing_is_an_empty_message),
