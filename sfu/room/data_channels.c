@@ -41,6 +41,9 @@ static void schedule(struct participant *p)
     if (d->head != NULL && !d->out[DATA_RELIABLE].open) {
         next = mono_min(next, d->hold_until);
     }
+    if (d->lost) {
+        next = mono_min(next, d->lost_at);
+    }
     timer_heap_set(env->timers, &d->timer, next);
 }
 
@@ -328,6 +331,14 @@ static void look_again(struct participant *p)
     schedule(p);
 }
 
+static void note_lost(struct participant *p)
+{
+    struct data_channels *const d = &p->data;
+    d->lost = d->out[DATA_RELIABLE].open;
+    d->lost_at = mono_add_ms(p->room->env->now, DATA_LOST_MS);
+    look_again(p);
+}
+
 static void on_message(struct pc_transport *t, const struct sctp_event *e)
 {
     struct participant *const p = t->participant;
@@ -358,6 +369,7 @@ void data_channels_event(struct pc_transport *t, const struct sctp_event *e)
     bool const primary = t == participant_primary(p);
     switch (e->kind) {
     case SCTP_EVENT_UP:
+        p->data.lost = false;
         p->data.accepted = 0;
         p->data.reliable_in_sctp = 0;
         if (!p->v1 && t->target == PC_SUBSCRIBER) {
@@ -368,6 +380,10 @@ void data_channels_event(struct pc_transport *t, const struct sctp_event *e)
         }
         break;
     case SCTP_EVENT_DOWN:
+        if (primary) {
+            note_lost(p);
+        }
+        break;
     case SCTP_EVENT_CHANNEL_OPEN:
     case SCTP_EVENT_CHANNEL_CLOSED:
     case SCTP_EVENT_WRITABLE:
@@ -404,6 +420,7 @@ void data_channels_timeout(struct participant *p)
         d->drained = 0;
         d->stall_at = mono_add_ms(now, DATA_STALL_MS);
     }
+    d->cut |= d->lost && mono_reached(d->lost_at, now);
     if (d->cut) {
         signal_send_leave(p, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT);
         participant_close(p, DISCONNECT_STATE_MISMATCH);

@@ -58,6 +58,11 @@ enum data_kind {
 #define DATA_HOLD_MAX ((size_t)1 << 20)
 #define DATA_HOLD_MS 60000
 
+// An association that ends while its transport lives does not come back, and neither would data: the
+// session is ended like that of a stuck receiver, unless it ends by itself (a client that closes its
+// connection ends the association first).
+#define DATA_LOST_MS 10000
+
 // media-plane 9.3.
 #define DATA_LOSSY_BYTES ((size_t)64 << 10)
 #define DATA_LOSSY_MS 200
@@ -86,6 +91,8 @@ struct data_channels {
     struct participant *wait_prev, *wait_next; // among waits_for->data.waiting
 
     mono_t stall_at, hold_until; // only while something waits
+    bool lost;                   // channels were open, the association is gone
+    mono_t lost_at;              // when that ends the session
 
     size_t accepted, acked;  // bytes SCTP has taken, and the peer acknowledged when last looked
     size_t reliable_in_sctp; // of those on their way, at most so many are reliable

@@ -2,8 +2,8 @@
 #include "sfu/room/join.h"
 
 #include "common/lk/livekit.h"
-#include "sfu/room/audience.h"
 #include "sfu/room/add_track.h"
+#include "sfu/room/audience.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/participant_permission.h"

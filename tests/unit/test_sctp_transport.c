@@ -346,6 +346,30 @@ static void full_buffer_says_again_and_then_writable(void **state)
     end_done(&b);
 }
 
+static void a_reader_that_stops_closes_the_window(void **state)
+{
+    (void)state;
+    static struct end a, b;
+    static uint8_t data[16000];
+    connect(&a, &b);
+    uint16_t const id = open_channel(&a, &b, "_reliable", false);
+    sctp_transport_set_reading(b.t, false);
+    size_t accepted = 0;
+    for (int i = 0; i < 2000; i++) {
+        accepted += sctp_transport_send(a.t, id, true, bytes_of(data, sizeof(data))) == 0;
+        run_for(&a, &b, SCTP_TICK_MS);
+    }
+    assert_int_equal(b.messages, 0);
+    // A megabyte of window and the sender's buffer: after that nothing more is taken.
+    assert_in_range(accepted * sizeof(data), 1 << 20, 2 << 20);
+    sctp_transport_set_reading(b.t, true);
+    run_for(&a, &b, 5000);
+    assert_int_equal(b.messages, accepted);
+    assert_int_equal(sctp_transport_buffered(a.t), 0);
+    end_done(&a);
+    end_done(&b);
+}
+
 static void closed_channels_end_on_both_sides_and_their_ids_are_reused(void **state)
 {
     (void)state;
@@ -516,6 +540,7 @@ int main(void)
         cmocka_unit_test(loss_is_repaired_on_a_reliable_channel),
         cmocka_unit_test(loss_is_not_repaired_on_a_lossy_channel),
         cmocka_unit_test(full_buffer_says_again_and_then_writable),
+        cmocka_unit_test(a_reader_that_stops_closes_the_window),
         cmocka_unit_test(closed_channels_end_on_both_sides_and_their_ids_are_reused),
         cmocka_unit_test(dead_peer_brings_it_down),
         cmocka_unit_test(garbage_does_no_harm),
