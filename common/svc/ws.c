@@ -59,7 +59,7 @@ struct ws {
     size_t early_at;
     size_t out_at;
     size_t out_n;
-    uint8_t out[OUT_CAP];
+    uint8_t *out; // OUT_CAP bytes while something waits: idle connections do without
 };
 
 // Closing goes on all the same: the peer's close frame is awaited.
@@ -117,6 +117,8 @@ static bool flush_out(struct ws *w)
     }
     w->out_at = 0;
     w->out_n = 0;
+    mem_free(w->out);
+    w->out = NULL;
     return true;
 }
 
@@ -125,12 +127,20 @@ static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t 
 {
     (void)flags;
     struct ws *const w = user;
-    if (w->out_n == sizeof(w->out) && !flush_out(w)) {
+    if (w->out_n == OUT_CAP && !flush_out(w)) {
         wslay_event_set_error(ctx, w->failed != NULL ? WSLAY_ERR_CALLBACK_FAILURE
                                                      : WSLAY_ERR_WOULDBLOCK);
         return -1;
     }
-    size_t const n = MIN(len, sizeof(w->out) - w->out_n);
+    if (w->out == NULL) {
+        w->out = mem_alloc(OUT_CAP);
+    }
+    if (w->out == NULL) {
+        w->failed = "out of memory";
+        wslay_event_set_error(ctx, WSLAY_ERR_CALLBACK_FAILURE);
+        return -1;
+    }
+    size_t const n = MIN(len, OUT_CAP - w->out_n);
     memcpy(w->out + w->out_n, data, n);
     w->out_n += n;
     return (ssize_t)n;
@@ -203,6 +213,7 @@ static void destroy(struct ws *w)
         wslay_event_context_free(w->wslay);
     }
     dynbuf_done(&w->early);
+    mem_free(w->out);
     mem_free(w);
 }
 

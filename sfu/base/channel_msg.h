@@ -54,7 +54,6 @@ struct channel_join {
     struct access_token
         *token; // verified claims: identity, name, metadata, attributes, kind, video grant
     bool v1;    // single peer connection
-    bool has_subscriber_allow_pause; // v0 knows three states (livekit-protocol 1.5)
     // v0 parameters are put into the same message as v1's, with v0's defaults applied
     // (auto_subscribe true).
     struct pbuf *request; // Livekit__JoinRequest

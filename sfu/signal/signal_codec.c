@@ -5,6 +5,7 @@
 #include "common/lk/livekit.h"
 #include "common/svc/gzip.h"
 #include "common/svc/jsonx.h"
+#include "sfu/signal/user_agent.h"
 
 // ---- v1 -------------------------------------------------------------------------------------
 
@@ -276,6 +277,42 @@ int signal_codec_v0(const struct httpd_req *r, bool validate, struct pbuf **ret,
     return 0;
 }
 
+// A field that the client left empty. False without memory.
+static bool fill_empty(char **field, const char *text, struct arena *a)
+{
+    if (*lk_str(*field) == 0 && *text != 0) {
+        *field = arena_strdup(a, bytes_str(text));
+        return *field != NULL;
+    }
+    return true;
+}
+
+// SDKs that run in browsers may leave to the server what the User-Agent says.
+static int fill_from_user_agent(const struct httpd_req *r, Livekit__ClientInfo *c, struct arena *a)
+{
+    struct user_agent ua;
+    switch (c->sdk) {
+    case LIVEKIT__CLIENT_INFO__SDK__UNKNOWN:
+    case LIVEKIT__CLIENT_INFO__SDK__JS:
+    case LIVEKIT__CLIENT_INFO__SDK__REACT_NATIVE:
+    case LIVEKIT__CLIENT_INFO__SDK__FLUTTER:
+    case LIVEKIT__CLIENT_INFO__SDK__UNITY:
+        break;
+    default:
+        return 0;
+    }
+    user_agent_parse(httpd_header(r, "User-Agent"), &ua);
+    // Versions go with the names, not with another one that the client gave.
+    bool const browser = *lk_str(c->browser) == 0;
+    bool const os = *lk_str(c->os) == 0;
+    bool ok = !browser || (fill_empty(&c->browser, ua.browser, a) &&
+                           fill_empty(&c->browser_version, ua.browser_version, a));
+    ok = ok &&
+         (!os || (fill_empty(&c->os, ua.os, a) && fill_empty(&c->os_version, ua.os_version, a)));
+    ok = ok && fill_empty(&c->device_model, ua.device, a);
+    return ok ? 0 : -ENOMEM;
+}
+
 int signal_codec_complete(const struct httpd_req *r, struct pbuf *join_request)
 {
     static const char *const headers[] = {"CF-Connecting-IP", "X-Forwarded-For", "X-Real-IP"};
@@ -298,5 +335,7 @@ int signal_codec_complete(const struct httpd_req *r, struct pbuf *join_request)
         }
     }
     j->client_info->address = arena_strdup(&join_request->arena, bytes_str(from));
-    return j->client_info->address != NULL ? 0 : -ENOMEM;
+    return j->client_info->address != NULL
+               ? fill_from_user_agent(r, j->client_info, &join_request->arena)
+               : -ENOMEM;
 }

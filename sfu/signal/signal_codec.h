@@ -21,5 +21,6 @@ int signal_codec_v1(const char *join_request, struct pbuf **ret,
 int signal_codec_v0(const struct httpd_req *r, bool validate, struct pbuf **ret,
                     struct auth_refusal *refusal) NODISCARD;
 
-// Fills in what HTTP knows better than the client: its address.
+// Fills in what HTTP knows better than the client: its address; and from the User-Agent what an SDK of
+// browsers did not say.
 int signal_codec_complete(const struct httpd_req *r, struct pbuf *join_request) NODISCARD;

@@ -24,7 +24,7 @@
 // needs more memory than PBUF_CAP_DEFAULT, likewise; -ENOMEM.
 int signal_frame_decode(enum ws_kind kind, struct bytes data, struct pbuf **ret) NODISCARD;
 
-// Appends the encoded SignalResponse `wire` as text to out. -EBADMSG: it has no such form (bytes that
-// are not UTF-8 in a text), -ENOBUFS over out's cap, -E2BIG, -ENOMEM. The caller sends it in binary
+// Appends the encoded SignalResponse `wire` as text to out. -EBADMSG: it has no such form (it is no
+// message of ours), -ENOBUFS over out's cap, -E2BIG, -ENOMEM. The caller sends it in binary
 // then, which loses nothing.
 int signal_frame_text(struct bytes wire, struct dynbuf *out) NODISCARD;

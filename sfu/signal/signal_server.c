@@ -23,6 +23,10 @@
 // Browsers, a proxy's health check, idle keep-alives: sockets cost little, rooms bound themselves.
 #define CONNECTIONS_MAX 65536u
 
+// Of one address that is no trusted proxy: a quarter, so that nobody alone can take all the others'
+// places.
+#define CONNECTIONS_OF_ADDRESS_MAX (CONNECTIONS_MAX / 4)
+
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 
 struct signal_server {
@@ -331,6 +335,13 @@ static void route_root(void *user, struct httpd_req *r)
     }
 }
 
+static bool is_exempt(void *user, const struct addr *a)
+{
+    const struct signal_server *const s = user;
+    struct addr const x = cidr_unmap(a);
+    return addr_is_loopback(&x) || cidr_set_match(s->conf.proxies, &x);
+}
+
 // ---- life -----------------------------------------------------------------------------------
 
 int signal_server_new(const struct signal_server_conf *conf, struct signal_server **ret,
@@ -355,6 +366,8 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
         .routes = routes,
         .route_count = ARRAY_LEN(routes),
         .max_connections = CONNECTIONS_MAX,
+        .max_per_ip = CONNECTIONS_OF_ADDRESS_MAX,
+        .exempt_address = is_exempt,
         .decorate = decorate,
         .user = s,
     };

@@ -323,6 +323,46 @@ static void too_much_before_the_socket_closes_it(void **state)
     assert_int_equal(bed.seen.closed, 1);
 }
 
+// Gone before its room answered: noticed when it does, and the worker hears of it.
+static void a_client_may_go_before_the_answer(void **state)
+{
+    (void)state;
+    bed.silent = true;
+    struct signal_bed_ws gone;
+    signal_bed_connect(&bed, with_token("/rtc", ""), NULL, &gone);
+    while (bed.seen.joins == 0) {
+        signal_bed_turn(&bed);
+    }
+    signal_bed_disconnect(&gone);
+    struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, bed.seen.session);
+    m->u.send.data = shared_buf_copy(bytes_of("\x92\x01\x00", 3));
+    signal_server_deliver(bed.server, m);
+    assert_true(signal_bed_until(&bed, nobody_left, NULL));
+    assert_int_equal(bed.seen.closed, 1);
+}
+
+// What the User-Agent says is for those that say nothing themselves.
+static void the_user_agent_fills_what_is_empty(void **state)
+{
+    (void)state;
+    static const char firefox[] =
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0\r\n";
+    signal_bed_connect(&bed, with_token("/rtc", "&sdk=js"), firefox, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_string_equal(join_seen()->client_info->browser, "Firefox");
+    assert_string_equal(join_seen()->client_info->browser_version, "153.0");
+    assert_string_equal(join_seen()->client_info->os, "Linux");
+    signal_bed_disconnect(&ws);
+    signal_bed_connect(&bed, with_token("/rtc", "&sdk=js&browser=Chrome&os=x"), firefox, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_string_equal(join_seen()->client_info->browser, "Chrome");
+    assert_null(join_seen()->client_info->browser_version);
+    signal_bed_disconnect(&ws);
+    signal_bed_connect(&bed, with_token("/rtc", "&sdk=go"), firefox, &ws);
+    assert_true(signal_bed_until(&bed, told_or_over, &ws));
+    assert_null(join_seen()->client_info->browser);
+}
+
 static void the_server_may_end_while_a_room_is_asked(void **state)
 {
     (void)state;
@@ -456,7 +496,8 @@ static void what_we_say_of_ourselves_is_text_too(void **state)
     assert_non_null(strstr(ws.text, "{\"refreshToken\":\"ey"));
 }
 
-// A text that is no UTF-8 has no JSON form: it comes in binary rather than not at all.
+// In JSON some characters are six: what would be longer than that comes in binary rather than not at
+// all.
 static void what_has_no_text_comes_in_binary(void **state)
 {
     (void)state;
@@ -464,8 +505,13 @@ static void what_has_no_text_comes_in_binary(void **state)
     assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"ping\":\"1\"}")), 0);
     assert_true(signal_bed_until(&bed, ponged, &ws));
     struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, bed.seen.session);
-    // refresh_token = "\xff"
-    m->u.send.data = shared_buf_copy(bytes_of("\x82\x01\x01\xff", 4));
+    Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
+    rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN;
+    rsp.refresh_token = mem_alloc((1u << 20) + 1);
+    memset(rsp.refresh_token, 1, 1u << 20);
+    rsp.refresh_token[1u << 20] = 0;
+    assert_int_equal(pbuf_pack_shared(&rsp.base, (size_t)2 << 20, &m->u.send.data), 0);
+    mem_free(rsp.refresh_token);
     signal_server_deliver(bed.server, m);
     assert_true(signal_bed_until(&bed, ponged_twice, &ws));
     assert_int_equal(ws.texts, 1);
@@ -735,6 +781,8 @@ int main(void)
         TEST(a_silent_worker_is_not_waited_for_for_ever),
         TEST(what_comes_before_the_socket_is_kept_in_order),
         TEST(too_much_before_the_socket_closes_it),
+        TEST(a_client_may_go_before_the_answer),
+        TEST(the_user_agent_fills_what_is_empty),
         TEST(the_server_may_end_while_a_room_is_asked),
         TEST(one_room_has_one_worker),
         TEST(requests_go_to_the_worker_and_answers_come_back),
