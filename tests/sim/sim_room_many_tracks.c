@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "sfu/media/down_track.h"
+#include "sfu/room/negotiation.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/subscription.h"
 #include "tests/support/room_sim.h"
@@ -125,7 +126,7 @@ static void tracks_of_one_reach_everybody(void **state)
         struct room_sender *s[TRACKS + 1];
         run(S(1));
         for (size_t i = 0; i < TRACKS; i++) {
-            s[i] = room_client_publish(a, i % 3 == 0 ? ROOM_VIDEO : ROOM_AUDIO);
+            s[i] = room_client_publish(a, i % 10 == 0 ? ROOM_VIDEO : ROOM_AUDIO);
             s[i]->audio_sn = 1000;
             s[i]->muted = true;
             run(MS(10));
@@ -158,11 +159,55 @@ static void tracks_of_one_reach_everybody(void **state)
     }
 }
 
+// More videos than descriptions may carry: what does not fit waits and is told, and takes the place
+// of what ends; nobody is asked again and again.
+static void what_does_not_fit_waits(void **state)
+{
+    (void)state;
+    enum { VIDEOS = 450, FIT = NEGOTIATION_TEXT_MAX / NEGOTIATION_VIDEO_BYTES };
+    begin();
+    struct room_client *p[PUBLISHERS];
+    static struct room_sender *s[VIDEOS];
+    for (size_t i = 0; i < PUBLISHERS; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "p%zu", i);
+        p[i] = room_client_join(
+            &h, &(struct room_client_conf){.identity = name, .no_auto_subscribe = true});
+    }
+    run(S(1));
+    for (size_t i = 0; i < VIDEOS; i++) {
+        s[i] = room_client_publish(p[i % PUBLISHERS], ROOM_VIDEO);
+        s[i]->muted = true;
+        run(MS(5));
+    }
+    struct room_client *const c[2] = {join_as("bob", false), join_as("carol", true)};
+    run(S(20));
+    for (size_t i = 0; i < 2; i++) {
+        assert_in_range(live(c[i]), FIT - 4, FIT);
+        assert_int_equal(c[i]->subscription_refusals[0], VIDEOS - live(c[i]));
+    }
+    unsigned const asked = c[0]->requirements;
+    unsigned const answered = c[1]->subscriber->answers;
+    run(S(20));
+    assert_int_equal(c[0]->requirements, asked);
+    assert_int_equal(c[1]->subscriber->answers, answered);
+    for (size_t i = 0; i < 100; i++) {
+        room_client_unpublish(p[i % PUBLISHERS], s[i]);
+    }
+    run(S(5));
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(live(c[i]), VIDEOS - 100);
+        check_flows(c[i], s + 100, VIDEOS - 100);
+    }
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(tracks_of_many_reach_everybody),
         TEST(tracks_of_one_reach_everybody),
+        TEST(what_does_not_fit_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,9 @@ void room_sender_tick(struct room_sender *s, struct room_pc *p)
         mono_add_us(s->model.start, (int64_t)(s->model.frame + 3) * US_PER_S / MODEL_FPS), now)) {
         s->model.frame++;
     }
+    if (s->muted) {
+        return; // no frame is encoded, and no number is used up
+    }
     model_publisher_tick(&s->model, now, &s->link);
     while (model_link_take(&s->link, now, &d)) {
         send_model_packet(s, p, &d);
