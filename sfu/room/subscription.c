@@ -376,6 +376,28 @@ static uint32_t draw_ssrc(struct pc_transport *t)
     }
 }
 
+// Longest name of a stream that goes into descriptions; those of clients are "camera" and the like.
+#define SYNC_STREAM_MAX 32 // also in the format below
+
+// A name that a client chose for its stream goes into the descriptions of others: only what has no
+// meaning there, and what does not look like the sid of a track.
+static bool is_plain_stream(const char *name)
+{
+    size_t const n =
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+    return n > 0 && n <= SYNC_STREAM_MAX && name[n] == 0 && strncmp(name, "TR", 2) != 0;
+}
+
+// livekit-protocol 4.4: with sync_streams tracks of one source share a stream, so that they are
+// played in sync. Clients then find the track by mid_to_track_id, which old ones do not know and
+// Firefox does not use.
+static bool is_synced(const struct subscription *s)
+{
+    const struct client_traits *const c = &s->subscriber->client;
+    return s->subscriber->room->sync_streams && c->protocol > 9 && !c->firefox &&
+           is_plain_stream(s->track->info.stream);
+}
+
 int subscription_assign(struct subscription *s, struct jsep_transceiver *section)
 {
     struct pc_transport *const t = participant_sending(s->subscriber);
@@ -386,14 +408,17 @@ int subscription_assign(struct subscription *s, struct jsep_transceiver *section
         match_codec(s, section, &media) == NULL && promised(s, section) == NULL) {
         return -ENOTSUP;
     }
-    char stream[2 * SID_SIZE + 2];
-    (void)snprintf(stream, sizeof(stream), "%s|%s", s->track->publisher->sid, s->track->info.sid);
+    char cname[2 * SID_SIZE + 2];
+    char stream[SID_SIZE + SYNC_STREAM_MAX + 2];
+    (void)snprintf(cname, sizeof(cname), "%s|%s", s->track->publisher->sid, s->track->info.sid);
+    (void)snprintf(stream, sizeof(stream), "%s|%.32s", s->track->publisher->sid,
+                   is_synced(s) ? s->track->info.stream : s->track->info.sid);
     s->ssrc = draw_ssrc(t);
     s->rtx_ssrc = s->track->info.type == TRACK_VIDEO ? draw_ssrc(t) : 0;
     struct jsep_sender const sender = {
         .stream_id = stream,
         .track_id = s->track->info.sid,
-        .cname = stream,
+        .cname = cname,
         .ssrc = s->ssrc,
         .rtx_ssrc = s->rtx_ssrc,
         .stereo = track_info_stereo(&s->track->info),

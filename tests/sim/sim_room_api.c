@@ -162,6 +162,43 @@ static void a_join_makes_the_room_that_its_token_describes(void **state)
     end_calls();
 }
 
+static const char *stream_of(const struct room_client *c, const struct room_sender *s)
+{
+    const struct room_pc *const pc = c->conf.v0 ? c->subscriber : c->publisher;
+    for (size_t i = 0; i < jsep_count(pc->jsep); i++) {
+        const struct jsep_transceiver *const t = jsep_at(pc->jsep, i);
+        if (t->remote != NULL && strcmp(t->remote->track_id, s->sid) == 0) {
+            return strchr(t->remote->stream_id, '|') + 1;
+        }
+    }
+    return "";
+}
+
+static void tracks_of_a_room_with_sync_streams_share_one(void **state)
+{
+    (void)state;
+    for (int synced = 0; synced < 2; synced++) {
+        begin();
+        (void)create("room", 30, 30);
+        room_find(&h.env, "room")->sync_streams = synced != 0;
+        struct room_client *const a = join_as("alice", false);
+        struct room_client *const b = join_as("bob", false);
+        struct room_client *const c = join_as("carol", true);
+        struct room_client *const old = room_client_join(
+            &h, &(struct room_client_conf){.identity = "old", .v0 = true, .protocol = 9});
+        run(S(1));
+        struct room_sender *const mic = room_client_publish(a, ROOM_AUDIO);
+        struct room_sender *const cam = room_client_publish(a, ROOM_VIDEO);
+        run(S(2));
+        assert_string_equal(stream_of(b, mic), synced ? "camera" : mic->sid);
+        assert_string_equal(stream_of(b, cam), synced ? "camera" : cam->sid);
+        assert_string_equal(stream_of(c, cam), synced ? "camera" : cam->sid);
+        assert_string_equal(stream_of(old, cam), cam->sid);
+        assert_true(flow(b, mic, S(1)) > 20 && flow(c, cam, S(1)) > 20);
+        end_calls();
+    }
+}
+
 static bool exists(const char *name)
 {
     return room_find(&h.env, name) != NULL;
@@ -887,6 +924,7 @@ int main(void)
         TEST(an_existing_room_is_returned_unchanged),
         TEST(metadata_of_the_room_reaches_everybody_at_once),
         TEST(a_join_makes_the_room_that_its_token_describes),
+        TEST(tracks_of_a_room_with_sync_streams_share_one),
         TEST(empty_and_departure_timeouts),
         TEST(dependents_keep_no_room_alive),
         TEST(a_room_with_a_dependent_only_ends_as_an_empty_one),
