@@ -420,6 +420,7 @@ static void names_metadata_and_attributes_are_changed(void **state)
     assert_null(update(&m));
     assert_refused("invalid_argument", "attribute size exceeds limits");
     mem_free(large);
+    m.n_attributes = 0;
     LK_SET_STR(&m, identity, "zoe");
     assert_null(update(&m));
     assert_refused("not_found", "participant does not exist");
