@@ -128,6 +128,11 @@ check-api: $(OUT)/foci-sfu
 	$(Q)tests/blackbox/test_sfu_api.py $^
 .PHONY: check-api
 
+## check-resume: clients of foci-sfu that come back, and its end
+check-resume: $(OUT)/foci-sfu
+	$(Q)tests/blackbox/test_sfu_resume.py $^
+.PHONY: check-resume
+
 # ---- demo ------------------------------------------------------------------------------------------------------------
 DEMO_MODULES := tests/support/demo/node_modules/.package-lock.json
 $(DEMO_MODULES): tests/support/demo/package-lock.json

@@ -54,6 +54,7 @@ part asan-fuzz run_make MODE=asan fuzz-smoke
 part asan-jwt run_make MODE=asan check-jwt
 part asan-webhooks run_make MODE=asan check-webhooks
 part asan-api run_make MODE=asan check-api
+part asan-resume run_make MODE=asan check-resume
 part asan-call tests/support/demo.sh "$build/asan" --self-check
 part tsan-build run_make MODE=tsan all tools test-programs
 part tsan-unit run_make MODE=tsan check-unit
