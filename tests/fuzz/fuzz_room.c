@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sfu/room/participant_permission.h"
+#include "sfu/room/participant_update.h"
+#include "sfu/room/room_update.h"
+#include "sfu/room/track_info.h"
 #include "tests/support/room_client.h"
 
 #define CLIENTS_MAX 5
@@ -263,6 +267,52 @@ static void op_api(void)
     room_harness_post(&f.h, m);
 }
 
+static struct participant_permission permission_from(uint8_t bits)
+{
+    return (struct participant_permission){
+        .can_subscribe = (bits & 1) == 0,
+        .can_publish = (bits & 2) == 0,
+        .can_publish_data = (bits & 4) == 0,
+        .hidden = (bits & 24) == 24,
+        .recorder = (bits & 96) == 96,
+        .sources = bits & 128 ? 1u << TRACK_SOURCE_MICROPHONE : 0,
+    };
+}
+
+// What operators change while people are inside.
+static void op_state(struct room_client *c)
+{
+    struct room *const r = room_find(&f.h.env, c->room);
+    struct participant *const p = r != NULL ? room_participant(r, c->identity) : NULL;
+    uint8_t const what = rd_u8(&f.in);
+    struct bytes const b = take();
+    char text[256] = "";
+    if (b.n > 0) {
+        memcpy(text, b.p, MIN(b.n, sizeof(text) - 1));
+    }
+    if (p == NULL) {
+        return;
+    }
+    struct participant_permission const perm = permission_from(text[0] != 0 ? b.p[0] : 0);
+    struct access_attribute const attribute = {what & 64 ? "a" : "b", text};
+    switch (what % 4) {
+    case 0:
+        (void)participant_set_permission(p, &perm);
+        break;
+    case 1:
+        (void)!participant_update(p, what & 16 ? text : NULL, what & 32 ? text : NULL, &attribute,
+                                  what & 128 ? 1 : 0);
+        break;
+    case 2:
+        (void)!room_set_metadata(r, text);
+        break;
+    default:
+        participant_changed(p, what & 4);
+        break;
+    }
+    room_harness_turn(&f.h);
+}
+
 static void op_time(void)
 {
     uint8_t const t = rd_u8(&f.in);
@@ -281,12 +331,14 @@ static void step(void)
         op_join();
     } else if (op % 16 == 1) {
         op_api();
-    } else if (op % 16 >= 12) {
+    } else if (op % 16 > 12) {
         op_time();
-    } else if (op % 16 >= 10) {
+    } else if (op % 16 == 10 || op % 16 == 11) {
         op_datagram(c);
     } else if (c == NULL) {
         return;
+    } else if (op % 16 == 12) {
+        op_state(c);
     } else if (op % 16 == 9) {
         op_data_track(c);
     } else if (op % 16 == 8) {

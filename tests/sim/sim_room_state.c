@@ -362,6 +362,50 @@ static void permissions_change_live(void **state)
     }
 }
 
+static void only_some_sources_may_be_published(void **state)
+{
+    (void)state;
+    begin_told();
+    a = join_with(
+        &(struct room_client_conf){.identity = "alice", .sources = 1u << TRACK_SOURCE_MICROPHONE});
+    b = join_as("bob", false);
+    run(S(1));
+    struct room_sender *const audio = room_client_publish(a, ROOM_AUDIO);
+    (void)room_client_publish(a, ROOM_VIDEO);
+    run(S(3));
+    assert_int_equal(a->last_refusal, LIVEKIT__REQUEST_RESPONSE__REASON__NOT_ALLOWED);
+    assert_int_equal(room_client_peer(b, "alice")->track_count, 1);
+    assert_true(flow(b, audio, S(1)) > 30);
+    end_told();
+}
+
+// Whoever gets a description knows the publisher of what it carries, also when the room's update
+// waits because there was one just before: the client checks that.
+static void publishers_are_known_before_their_media(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 2; v0++) {
+        begin_told();
+        a = join_as("alice", v0 != 0);
+        b = join_as("bob", v0 != 0);
+        run(S(2));
+        struct room *const room = server_side(a)->room;
+        for (int i = 0; i < 20; i++) {
+            // As if the room were large: its updates wait all the time.
+            room->updated_at = mono_add_ms(h.now, 45);
+            if (i % 5 == 0) {
+                (void)room_client_publish(i % 2 == 0 ? a : b,
+                                          i % 10 == 0 ? ROOM_AUDIO : ROOM_VIDEO);
+            }
+            run(MS(40));
+        }
+        run(S(3));
+        assert_int_equal(room_client_peer(a, "bob")->track_count, 2);
+        assert_int_equal(room_client_peer(b, "alice")->track_count, 2);
+        end_told();
+    }
+}
+
 // v0 without canSubscribe has no subscriber connection until it may subscribe.
 static void subscribing_may_be_allowed_later(void **state)
 {
@@ -466,6 +510,8 @@ int main(void)
         TEST(metadata_of_the_join_is_in_the_first_token),
         TEST(track_requests_for_nothing_are_answered),
         TEST(permissions_change_live),
+        TEST(only_some_sources_may_be_published),
+        TEST(publishers_are_known_before_their_media),
         TEST(subscribing_may_be_allowed_later),
         TEST(counters_are_told_every_five_seconds),
         TEST(some_are_not_counted),

@@ -363,6 +363,44 @@ static void minting_needs_expiry_and_utf8(void **state)
     assert_null(token);
 }
 
+static void claims_are_copied_whole(void **state)
+{
+    (void)state;
+    struct access_attribute const attributes[] = {{"k", "v"}, {"l", ""}};
+    static const char *const details[] = {"forwarded"};
+    char name[] = "Alice";
+    struct access_claims in = join_claims("alice");
+    in.name = name;
+    in.attributes = attributes;
+    in.attribute_count = 2;
+    in.kind_details = details;
+    in.kind_detail_count = 1;
+    in.room_config = "{}";
+    struct access_token *t = NULL;
+    assert_int_equal(access_token_new(&in, "devkey", &t), 0);
+    name[0] = 'x';
+    const struct access_claims *const c = &t->claims;
+    assert_string_equal(c->identity, "alice");
+    assert_string_equal(c->name, "Alice");
+    assert_null(c->metadata);
+    assert_int_equal(c->attribute_count, 2);
+    assert_string_equal(c->attributes[0].value, "v");
+    assert_string_equal(c->kind_details[0], "forwarded");
+    assert_string_equal(c->room_config, "{}");
+    assert_string_equal(c->video.room, in.video.room);
+    assert_true(c->video.room_join && c->exp == in.exp);
+    assert_string_equal(t->api_key, "devkey");
+    access_token_free(t);
+    // More than a participant can have.
+    size_t const n = ACCESS_TOKEN_COPY_MAX + 1;
+    char *const huge = mem_alloc(n + 1);
+    assert_non_null(huge);
+    memset(huge, 'x', n);
+    in.metadata = huge;
+    assert_int_equal(access_token_new(&in, "devkey", &t), -ENOMEM);
+    mem_free(huge);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -378,6 +416,7 @@ int main(void)
         cmocka_unit_test(a_minted_token_verifies_and_comes_back),
         cmocka_unit_test(payloads_are_readable_by_atob_for_any_identity),
         cmocka_unit_test(minting_needs_expiry_and_utf8),
+        cmocka_unit_test(claims_are_copied_whole),
         cmocka_unit_test(a_retired_key_is_told),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -764,6 +764,39 @@ static void fresh_tokens_carry_the_claims(void **state)
     assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
 }
 
+// A token travels in a request line: what makes it too long is left out, permissions never are.
+static void long_metadata_is_not_in_the_token(void **state)
+{
+    (void)state;
+    open_session();
+    char *const metadata = mem_alloc(100001);
+    assert_non_null(metadata);
+    memset(metadata, 'x', 100000);
+    struct access_attribute const attribute = {"k", "v"};
+    struct access_claims const claims = {
+        .identity = "alice",
+        .metadata = metadata,
+        .attributes = &attribute,
+        .attribute_count = 1,
+        .has_video = true,
+        .video = {.room = "room", .room_join = true, .can_publish = TRISTATE_FALSE},
+        .exp = loop_wall(bed.loop).us / US_PER_S + 3600,
+    };
+    struct channel_msg *const m = channel_msg_new(CHANNEL_CLAIMS, bed.seen.session);
+    assert_int_equal(access_token_new(&claims, "key", &m->u.claims.token), 0);
+    mem_free(metadata);
+    signal_server_deliver(bed.server, m);
+    assert_true(signal_bed_until(&bed, told_thrice, &ws));
+    struct access_token *t = NULL;
+    struct access_token_refusal why;
+    assert_int_equal(
+        access_token_verify(bed.keys, loop_wall(bed.loop), bytes_str(ws.token), &t, &why), 0);
+    assert_null(t->claims.metadata);
+    assert_int_equal(t->claims.attribute_count, 1);
+    assert_false(video_grant_may_publish(&t->claims.video));
+    access_token_free(t);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -772,6 +805,7 @@ int main(void)
         TEST(the_first_answer_is_followed_by_a_token),
         TEST(another_key_means_another_token_at_once),
         TEST(fresh_tokens_carry_the_claims),
+        TEST(long_metadata_is_not_in_the_token),
         TEST(v0_parameters_arrive),
         TEST(v0_parameters_become_a_join_request),
         TEST(publish_makes_a_participant_of_its_own),
