@@ -154,7 +154,7 @@ void add_track(struct participant *p, Livekit__AddTrackRequest *req)
         signal_send_add_track_response(p, req, REQUEST_NOT_ALLOWED);
     } else if (*lk_str(req->sid) != 0) {
         add_codec(p, req);
-    } else if (track_info_from_request(&info, req, p->room->env->conf->codecs) < 0) {
+    } else if (track_info_from_request(&info, req, participant_publish_codecs(p)) < 0) {
         signal_send_add_track_response(p, req, REQUEST_UNSUPPORTED_TYPE);
     } else {
         add_new(p, req, &info);

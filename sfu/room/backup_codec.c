@@ -10,7 +10,7 @@ int backup_codec_request(struct published_track *t, const Livekit__AddTrackReque
 {
     uint8_t index = 0;
     int const rc =
-        track_info_add_codec(&t->info, req, t->publisher->room->env->conf->codecs, &index);
+        track_info_add_codec(&t->info, req, participant_publish_codecs(t->publisher), &index);
     if (rc == 0 && index > 0 && t->media[index].receiver == NULL &&
         t->media[index].section == NULL) {
         track_media_init(&t->media[index], t, index, track_info_codec(&t->info, index));

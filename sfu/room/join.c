@@ -24,6 +24,11 @@ static bool contains(const char *text, const char *word)
     return text != NULL && strcasestr(text, word) != NULL;
 }
 
+static bool is_text(const char *text, const char *word)
+{
+    return text != NULL && strcasecmp(text, word) == 0;
+}
+
 static struct client_traits traits_of(const Livekit__ClientInfo *info)
 {
     struct client_traits c = {0};
@@ -37,11 +42,12 @@ static struct client_traits traits_of(const Livekit__ClientInfo *info)
         unsigned const cap = (unsigned)info->capabilities[i];
         c.capabilities |= cap < 32 ? 1u << cap : 0;
     }
-    c.firefox = contains(info->browser, "firefox");
+    c.firefox = is_text(info->browser, "firefox") || is_text(info->browser, "firefox mobile");
     c.safari = contains(info->browser, "safari");
     // livekit pkg/clientconfiguration/conf.go and pkg/rtc/participant_sdp.go.
     c.only_preferred_video =
         c.firefox && (contains(info->os, "linux") || contains(info->os, "android"));
+    c.codecs = client_codecs_of(info);
     return c;
 }
 

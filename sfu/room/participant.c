@@ -234,6 +234,11 @@ void participant_changed(struct participant *p, bool urgent)
     }
 }
 
+uint32_t participant_publish_codecs(const struct participant *p)
+{
+    return client_codecs_publish(&p->client.codecs, p->room->env->conf->codecs);
+}
+
 struct pc_transport *participant_primary(const struct participant *p)
 {
     return p->v1 || !p->subscriber_primary ? p->publisher : p->subscriber;

@@ -9,6 +9,7 @@
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/participant.go.
 
 #include "common/lk/sid.h"
+#include "sfu/room/client_codecs.h"
 #include "sfu/room/data_channels.h"
 #include "sfu/room/room_env.h"
 #include "sfu/room/subscription_permission.h"
@@ -68,6 +69,7 @@ struct client_traits {
     uint32_t capabilities; // bit n = Capability n
     bool firefox, safari;
     bool only_preferred_video; // Firefox on Linux and Android
+    struct client_codecs codecs;
 };
 
 struct participant_attribute {
@@ -221,6 +223,9 @@ void participant_set_state(struct participant *p, enum participant_state state);
 // Something that ParticipantInfo shows has changed: counts the version up and puts it into the next
 // update. urgent: the update goes out at once.
 void participant_changed(struct participant *p, bool urgent);
+
+// Codecs that it may publish: bit (1u << enum codec).
+uint32_t participant_publish_codecs(const struct participant *p);
 
 // The transport that makes it ACTIVE.
 struct pc_transport *participant_primary(const struct participant *p);

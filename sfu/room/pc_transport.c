@@ -180,7 +180,7 @@ static int make_jsep(struct pc_transport *t, const struct ice_creds *creds)
         .no_red = true, // RED cannot be converted for subscribers without it, so it is not taken
                         // from anyone
         .no_reuse = p->client.safari || p->client.protocol <= 3,
-        .codecs = conf->codecs,
+        .codecs = conf->codecs & ~p->client.codecs.disabled,
         .session_id = rng_u64(t->env->rng) >> 1,
         .fingerprint = t->env->fingerprint,
         .ice_ufrag = creds->ufrag,

@@ -18,7 +18,7 @@ static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct ar
     j->participant = proto_map_participant(p, a);
     j->server_info = proto_map_server(env, a);
     j->enabled_publish_codecs =
-        proto_map_codecs(env->conf->codecs, a, &j->n_enabled_publish_codecs);
+        proto_map_codecs(participant_publish_codecs(p), a, &j->n_enabled_publish_codecs);
     LK_SET_STR(j, server_version, env->conf->server_version);
     LK_SET_STR(j, server_region, env->conf->region);
     LK_SET(j, subscriber_primary, p->subscriber_primary);
@@ -26,7 +26,8 @@ static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct ar
     LK_SET(j, ping_interval, PING_INTERVAL_S);
     LK_SET_BYTES(j, sif_trailer, bytes_str(p->room->sif_trailer));
     LK_SET(j, fast_publish, p->permission.can_publish);
-    return j->room != NULL && j->participant != NULL && j->server_info != NULL &&
+    return client_codecs_to_proto(&p->client.codecs, a, &j->client_configuration) == 0 &&
+           j->room != NULL && j->participant != NULL && j->server_info != NULL &&
            j->enabled_publish_codecs != NULL;
 }
 
@@ -50,7 +51,8 @@ void signal_send_reconnect(struct participant *p)
     Livekit__ReconnectResponse r = LIVEKIT__RECONNECT_RESPONSE__INIT;
     r.server_info = proto_map_server(p->room->env, &a);
     LK_SET(&r, last_message_seq, data_router_last_sequence(p));
-    if (r.server_info != NULL) {
+    if (r.server_info != NULL &&
+        client_codecs_to_proto(&p->client.codecs, &a, &r.client_configuration) == 0) {
         Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_RECONNECT);
         rsp.reconnect = &r;
         signal_post(p, &rsp);

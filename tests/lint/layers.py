@@ -58,7 +58,7 @@ THIRD_PARTY = {
 # Who may see the generated protocol types.
 GENERATED = re.compile(
     r"^(common/lk/|common/svc/pb|sfu/signal/|sfu/base/channel_msg\.c$|jwt-service/base/(sfu_client|webhook_receiver)\.c$"
-    r"|sfu/room/(add_track|backup_codec|dynacast|signal_dispatch|room_api(_call|_participant|_data)?|rpc_calls|room_config|data_packet|data_router|data_track|data_subscription|join|proto_map|signal_post|connection_quality|signal_send|track_info|room_event|room_update|participant_info|room_news|participant_update|participant_permission|subscription_permission|stream_state|resume|sync_state|simulate)\.[ch]$)"
+    r"|sfu/room/(add_track|backup_codec|client_codecs|dynacast|signal_dispatch|room_api(_call|_participant|_data)?|rpc_calls|room_config|data_packet|data_router|data_track|data_subscription|join|proto_map|signal_post|connection_quality|signal_send|track_info|room_event|room_update|participant_info|room_news|participant_update|participant_permission|subscription_permission|stream_state|resume|sync_state|simulate)\.[ch]$)"
 )
 # Layers that must not touch the outside world: no sockets, clocks, threads or files.
 PURE = ("common/base", "sfu/wire", "sfu/transport", "sfu/media", "sfu/room", "common/lk")
