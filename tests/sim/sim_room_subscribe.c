@@ -416,12 +416,125 @@ static void a_client_without_socket_has_time_to_answer(void **state)
     end();
 }
 
+// ---- as recorded ----------------------------------------------------------------------------
+
+// What a subscriber is told about the subscriptions of livekit-server 1.13.5 with livekit-client 2.23
+// (v1 and v0): order, and milliseconds from the message before, where the server's timers say so.
+struct told {
+    char kind; // u update, p permission, s sections requirement, o offer, a answer, t stream state
+    int64_t at_ms;
+};
+
+static struct told heard[64];
+static size_t heard_count;
+static handle_t listener;
+
+static void listen(void *user, const struct channel_msg *m)
+{
+    static const struct {
+        Livekit__SignalResponse__MessageCase kind;
+        char name;
+    } kinds[] = {
+        {LIVEKIT__SIGNAL_RESPONSE__MESSAGE_UPDATE, 'u'},
+        {LIVEKIT__SIGNAL_RESPONSE__MESSAGE_SUBSCRIPTION_PERMISSION_UPDATE, 'p'},
+        {LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MEDIA_SECTIONS_REQUIREMENT, 's'},
+        {LIVEKIT__SIGNAL_RESPONSE__MESSAGE_OFFER, 'o'},
+        {LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ANSWER, 'a'},
+        {LIVEKIT__SIGNAL_RESPONSE__MESSAGE_STREAM_STATE_UPDATE, 't'},
+    };
+    (void)user;
+    struct pbuf *p = NULL;
+    if (m->type != CHANNEL_SEND || !handle_eq(m->handle, listener)) {
+        return;
+    }
+    assert_int_equal(lk_unpack_signal_response(shared_buf_view(m->u.send.data), &p), 0);
+    const Livekit__SignalResponse *const rsp = p->msg;
+    for (size_t i = 0; i < ARRAY_LEN(kinds) && heard_count < ARRAY_LEN(heard); i++) {
+        // Only the first update of a step: more follow as layers become known.
+        if (rsp->message_case == kinds[i].kind && (kinds[i].name != 'u' || heard_count == 0)) {
+            heard[heard_count++] = (struct told){kinds[i].name, h.env.now.us / US_PER_MS};
+        }
+    }
+    pbuf_free(p);
+}
+
+// gaps: -1 where only the order counts.
+static void expect(const char *kinds, const int64_t *gaps)
+{
+    char seen[ARRAY_LEN(heard) + 1] = "";
+    run(MS(900));
+    for (size_t i = 0; i < heard_count; i++) {
+        seen[i] = heard[i].kind;
+    }
+    assert_string_equal(seen, kinds);
+    for (size_t i = 1; i < heard_count; i++) {
+        int64_t const gap = heard[i].at_ms - heard[i - 1].at_ms;
+        if (gaps[i] >= 0 && (gap < gaps[i] || gap > gaps[i] + 2)) {
+            fail_msg("%d ms before message %zu of %s", (int)gap, i, kinds);
+        }
+    }
+    heard_count = 0;
+    memset(heard, 0, sizeof(heard));
+}
+
+static void messages_come_as_recorded(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 2; v0++) {
+        begin();
+        struct room_client *const a = join_as("alice", false);
+        struct room_client *const b = join_as("bob", v0 != 0);
+        run(S(2));
+        listener = b->session;
+        heard_count = 0;
+        h.tap = listen;
+        // 01-js-v1 bob 5044 to 5093 ms; 02-js-v0 bob 4925 to 4955 ms.
+        (void)room_client_publish(a, ROOM_AUDIO);
+        expect(v0 != 0 ? "upo" : "upsa", (const int64_t[]){0, 0, 10, -1});
+        // 7658 to 7703; 7532 to 7602: video has a stream state in v0.
+        struct room_sender *const s = room_client_publish(a, ROOM_VIDEO);
+        expect(v0 != 0 ? "upot" : "upsa", (const int64_t[]){0, 0, 10, -1});
+        // 19793 to 20046; 19670 to 19881.
+        int64_t const asked = h.env.now.us / US_PER_MS;
+        room_client_subscribe(b, s->sid, false);
+        run(MS(300));
+        assert_in_range(heard[0].at_ms - asked, 200, 210); // and the way to the server
+        expect(v0 != 0 ? "o" : "sa", (const int64_t[]){0, -1});
+        // 22301 to 22356; 22175 to 22317.
+        room_client_subscribe(b, s->sid, true);
+        expect(v0 != 0 ? "pot" : "psa", (const int64_t[]){0, 10, -1});
+        // 83212 to 83461; 83165 to 83372. Here news of those who leave are gathered for 20 ms.
+        room_client_leave(a);
+        expect(v0 != 0 ? "uo" : "usa", (const int64_t[]){0, 180, -1});
+        h.tap = NULL;
+        end();
+    }
+}
+
+static void recorders_are_exempt(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const r = room_client_join(
+        &h, &(struct room_client_conf){.identity = "tape", .recorder = true, .hidden = true});
+    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    run(S(1));
+    room_client_permit(a, NULL, NULL);
+    run(S(1));
+    assert_int_equal(r->withheld, 0);
+    assert_true(flow(r, s, S(1)) > 30);
+    assert_int_equal(a->track_subscribed, 0); // it is hidden
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(publishers_say_who_may_subscribe),
         TEST(permissions_are_for_tracks),
         TEST(permissions_name_participants),
+        TEST(recorders_are_exempt),
         TEST(unknown_tracks_are_given_up),
         TEST(unbound_subscriptions_are_told),
         TEST(refused_codecs_are_tried_again_when_asked_for),
@@ -432,6 +545,7 @@ int main(void)
         TEST(tracks_that_come_one_by_one_cost_few_rounds),
         TEST(ends_are_told_without_hurry),
         TEST(a_client_without_socket_has_time_to_answer),
+        TEST(messages_come_as_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

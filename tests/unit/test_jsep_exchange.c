@@ -246,7 +246,11 @@ static void jsep_v1_ten_subscriptions_then_unsubscribe_and_reuse(void **state)
     assert_false(t->sender_live);
     // not before the client was told
     assert_null(jsep_find_free(s, JSEP_VIDEO));
+    assert_int_equal(jsep_count_freeing(s, JSEP_VIDEO), 1);
+    assert_int_equal(jsep_count_freeing(s, JSEP_AUDIO), 0);
     exchange(c, s);
+    assert_int_equal(jsep_count_freeing(s, JSEP_VIDEO), 0);
+    assert_int_equal(jsep_count_free(s, JSEP_VIDEO), 1);
     assert_int_equal(t->direction, SDP_INACTIVE);
     assert_int_equal(peer_of(c, t)->direction, SDP_INACTIVE);
     assert_null(peer_of(c, t)->remote);
@@ -371,6 +375,8 @@ static void jsep_v0_subscriber_ten_tracks_unsubscribe_and_reuse(void **state)
     struct rtp_ext_map const before = t[1]->ext_send;
 
     jsep_transceiver_clear_sender(t[1]);
+    assert_int_equal(jsep_count_freeing(s, JSEP_VIDEO), 1);
+    assert_int_equal(jsep_count_reusable(s, JSEP_VIDEO), 0);
     struct jsep_transceiver *other;
     assert_int_equal(jsep_add_sender_section(s, JSEP_VIDEO, &other), 0);
     assert_ptr_not_equal(other, t[1]); // still described
@@ -378,6 +384,8 @@ static void jsep_v0_subscriber_ten_tracks_unsubscribe_and_reuse(void **state)
     exchange(s, c);
     assert_int_equal(t[1]->direction, SDP_INACTIVE);
     assert_null(peer_of(c, t[1])->remote);
+    assert_int_equal(jsep_count_freeing(s, JSEP_VIDEO), 0);
+    assert_int_equal(jsep_count_reusable(s, JSEP_VIDEO), 1);
     assert_int_equal(jsep_add_sender_section(s, JSEP_VIDEO, &other), 0);
     assert_ptr_equal(other, t[1]);
     send_track(other, 21);
