@@ -40,7 +40,7 @@ enum disconnect_reason { // LiveKit's DisconnectReason, those that this server g
     DISCONNECT_ROOM_DELETED = 5,
     DISCONNECT_STATE_MISMATCH = 6,
     DISCONNECT_JOIN_FAILURE = 7,
-    DISCONNECT_MIGRATION = 8, // simulated ones only
+    DISCONNECT_MIGRATION = 8, // simulated, and MoveParticipant
     DISCONNECT_SIGNAL_CLOSE = 9,
     DISCONNECT_ROOM_CLOSED = 10,
     DISCONNECT_USER_UNAVAILABLE = 11,

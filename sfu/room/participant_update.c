@@ -187,9 +187,10 @@ static void grant_of(const struct participant *p, struct video_grant *g)
     g->agent = perm->agent;
 }
 
-static int claims_of(const struct participant *p, struct access_token **ret)
+static int claims_of(const struct participant *p, const char *room, struct access_token **ret)
 {
     struct access_claims c = p->token->claims;
+    c.video.room = room;
     struct access_attribute *const v = mem_array(p->attribute_count, sizeof(*v));
     if (v == NULL) {
         return -ENOMEM;
@@ -209,19 +210,25 @@ static int claims_of(const struct participant *p, struct access_token **ret)
     return rc;
 }
 
-void participant_post_claims(struct participant *p)
+bool participant_post_claims_of(struct participant *p, const char *room)
 {
     struct room_env *const env = p->room->env;
     if (handle_is_none(p->session) || p->token == NULL) {
-        return;
+        return false;
     }
     struct channel_msg *const m = channel_msg_new(CHANNEL_CLAIMS, p->session);
-    if (m == NULL || claims_of(p, &m->u.claims.token) < 0) {
+    if (m == NULL || claims_of(p, room, &m->u.claims.token) < 0) {
         env->no_memory++;
         channel_msg_free(m);
-        return;
+        return false;
     }
     room_env_post(env, m);
+    return true;
+}
+
+void participant_post_claims(struct participant *p)
+{
+    (void)participant_post_claims_of(p, p->room->name);
 }
 
 void participant_renew_token(struct participant *p, struct access_token *token)

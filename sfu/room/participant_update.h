@@ -38,6 +38,9 @@ const char *participant_update_error(int rc);
 // (env->no_memory).
 void participant_post_claims(struct participant *p);
 
+// The same with claims for another room. False: it was not sent.
+bool participant_post_claims_of(struct participant *p, const char *room);
+
 // A resume came with this token: lifetime, key and room configuration are taken from it, the rest
 // stays as it is here. Refers to token; the new socket's first token has the claims of now.
 void participant_renew_token(struct participant *p, struct access_token *token);

@@ -185,6 +185,8 @@ static const struct {
     [ROOM_API_SEND_DATA] = {&livekit__send_data_request__descriptor, room_api_send_data},
     [ROOM_API_UPDATE_ROOM_METADATA] = {&livekit__update_room_metadata_request__descriptor,
                                        update_room_metadata},
+    [ROOM_API_MOVE_PARTICIPANT] = {&livekit__move_participant_request__descriptor,
+                                   room_api_move_participant},
     [ROOM_API_PERFORM_RPC] = {&livekit__perform_rpc_request__descriptor, room_api_perform_rpc},
 };
 

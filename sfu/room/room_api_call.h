@@ -43,5 +43,10 @@ void room_api_remove_participant(const struct room_api_call *c, const void *req)
 void room_api_update_participant(const struct room_api_call *c, const void *req);
 void room_api_mute_track(const struct room_api_call *c, const void *req);
 void room_api_update_subscriptions(const struct room_api_call *c, const void *req);
+// The participant gets a token for the other room and a Leave that makes it join anew: it comes up
+// there by itself, on whichever worker that room is, with the same identity and a new session, and
+// publishes what it published. (RoomMovedResponse, which moves a session as it is, would tie both
+// rooms to one worker, and clients that do not know it would stay where they are.)
+void room_api_move_participant(const struct room_api_call *c, const void *req);
 void room_api_send_data(const struct room_api_call *c, const void *req);
 void room_api_perform_rpc(const struct room_api_call *c, const void *req);

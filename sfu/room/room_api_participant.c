@@ -56,6 +56,26 @@ void room_api_remove_participant(const struct room_api_call *c, const void *msg)
     room_api_reply(c->env, c->handle, &rsp.base);
 }
 
+// ---- MoveParticipant ------------------------------------------------------------------------
+
+void room_api_move_participant(const struct room_api_call *c, const void *msg)
+{
+    const Livekit__MoveParticipantRequest *const req = msg;
+    struct participant *const p = named(c, req->identity);
+    if (p == NULL) {
+        return;
+    }
+    if (!participant_post_claims_of(p, lk_str(req->destination_room))) {
+        // Its socket is away: it would come back to this room, with the token that it has.
+        room_api_fail(c->env, c->handle, "unavailable", "participant is not connected");
+        return;
+    }
+    signal_send_leave(p, DISCONNECT_MIGRATION, LEAVE_RECONNECT);
+    participant_close(p, DISCONNECT_MIGRATION);
+    Livekit__MoveParticipantResponse const rsp = LIVEKIT__MOVE_PARTICIPANT_RESPONSE__INIT;
+    room_api_reply(c->env, c->handle, &rsp.base);
+}
+
 // ---- UpdateParticipant ----------------------------------------------------------------------
 
 // It replaces the whole set: what is not named is taken away.

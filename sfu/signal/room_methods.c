@@ -41,7 +41,7 @@ static const struct room_method methods[] = {
            perform_rpc_response),
     METHOD("ForwardParticipant", ROOM_GRANT_MOVE, ROOM_API_METHOD_COUNT,
            forward_participant_request, forward_participant_response),
-    METHOD("MoveParticipant", ROOM_GRANT_MOVE, ROOM_API_METHOD_COUNT, move_participant_request,
+    METHOD("MoveParticipant", ROOM_GRANT_MOVE, ROOM_API_MOVE_PARTICIPANT, move_participant_request,
            move_participant_response),
 };
 
@@ -73,6 +73,11 @@ const char *room_method_room(const struct room_method *m, const ProtobufCMessage
     return text_of(req, m->api == ROOM_API_CREATE_ROOM ? "name" : "room");
 }
 
+const char *room_method_destination(const ProtobufCMessage *req)
+{
+    return text_of(req, "destination_room");
+}
+
 bool room_method_granted(const struct room_method *m, const struct access_token *token,
                          const ProtobufCMessage *req)
 {
@@ -90,7 +95,7 @@ bool room_method_granted(const struct room_method *m, const struct access_token 
         return admin;
     case ROOM_GRANT_MOVE:
         return admin && *lk_str(g->destination_room) != 0 &&
-               strcmp(g->destination_room, text_of(req, "destination_room")) == 0;
+               strcmp(g->destination_room, room_method_destination(req)) == 0;
     }
     return false;
 }
@@ -168,14 +173,31 @@ static int check_data(const Livekit__SendDataRequest *req, struct twirp_error *e
     return 0;
 }
 
+static int check_move(const struct room_method *m, const ProtobufCMessage *req,
+                      struct twirp_error *e)
+{
+    const char *const to = room_method_destination(req);
+    if (strcmp(text_of(req, "room"), to) == 0) {
+        return refuse(e, TWIRP_INVALID_ARGUMENT,
+                      "destination room cannot be the same as source room");
+    }
+    if (m->api != ROOM_API_MOVE_PARTICIPANT) {
+        // To be in two rooms at once: a room's media stay on its thread.
+        return refuse(e, TWIRP_UNKNOWN, "not implemented");
+    }
+    if (strlen(to) > ROOM_NAME_MAX) {
+        *e = twirp_error_of(TWIRP_INVALID_ARGUMENT,
+                            "room name length exceeds limits: max length %u", ROOM_NAME_MAX);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int room_method_check(const struct room_method *m, const ProtobufCMessage *req,
                       struct twirp_error *ret_error)
 {
     if (m->grant == ROOM_GRANT_MOVE) {
-        return strcmp(text_of(req, "room"), text_of(req, "destination_room")) != 0
-                   ? refuse(ret_error, TWIRP_UNKNOWN, "not implemented")
-                   : refuse(ret_error, TWIRP_INVALID_ARGUMENT,
-                            "destination room cannot be the same as source room");
+        return check_move(m, req, ret_error);
     }
     switch (m->api) {
     case ROOM_API_CREATE_ROOM:
@@ -198,6 +220,7 @@ int room_method_check(const struct room_method *m, const ProtobufCMessage *req,
     case ROOM_API_REMOVE_PARTICIPANT:
     case ROOM_API_MUTE_PUBLISHED_TRACK:
     case ROOM_API_UPDATE_SUBSCRIPTIONS:
+    case ROOM_API_MOVE_PARTICIPANT:
     case ROOM_API_METHOD_COUNT:
         break;
     }
@@ -222,6 +245,7 @@ int room_method_absent(const struct room_method *m, struct twirp_error *ret_erro
     case ROOM_API_MUTE_PUBLISHED_TRACK:
     case ROOM_API_UPDATE_SUBSCRIPTIONS:
     case ROOM_API_PERFORM_RPC:
+    case ROOM_API_MOVE_PARTICIPANT:
     case ROOM_API_METHOD_COUNT:
         break;
     }

@@ -4,7 +4,8 @@
 // with a request before anybody is asked (livekit-protocol 6.2).
 //
 // Pure. Upstream: livekit pkg/service/{roomservice,auth}.go. Deviations: the grant is checked before
-// the lengths, so that nobody without it learns anything; rooms without a name are refused.
+// the lengths, so that nobody without it learns anything; rooms without a name are refused; MoveParticipant
+// works (room_api_participant.c), there it is not implemented.
 
 #include "common/lk/access_token.h"
 #include "common/lk/livekit.h"
@@ -32,6 +33,9 @@ const struct room_method *room_method_find(struct bytes name);
 
 // The room that a request is about; "" if it names none.
 const char *room_method_room(const struct room_method *m, const ProtobufCMessage *req);
+
+// The room that somebody is to be moved to; "" if the request names none.
+const char *room_method_destination(const ProtobufCMessage *req);
 
 // Whether the token (NULL: none) allows it.
 bool room_method_granted(const struct room_method *m, const struct access_token *token,

@@ -261,6 +261,12 @@ static void call_worker(struct room_service *s, struct httpd_req *r, const struc
         }
         return;
     }
+    if (m->api == ROOM_API_MOVE_PARTICIPANT && !s->auto_create &&
+        room_registry_find(s->registry, room_method_destination(req->msg)) == NULL) {
+        err = twirp_error_of(TWIRP_NOT_FOUND, "requested room does not exist");
+        respond_error(r, &err);
+        return;
+    }
     struct room_entry *const e = room_registry_hold(s->registry, name);
     struct call *c = NULL;
     if (e == NULL || start_call(s, r, e, &c) < 0) {

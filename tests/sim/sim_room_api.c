@@ -366,6 +366,56 @@ static void removing_ends_the_session_and_tells_the_reason(void **state)
     end_calls();
 }
 
+static char moved_to[32]; // room of the last token
+
+static void note_claims(void *user, const struct channel_msg *m)
+{
+    (void)user;
+    if (m->type == CHANNEL_CLAIMS) {
+        (void)snprintf(moved_to, sizeof(moved_to), "%s", m->u.claims.token->claims.video.room);
+        assert_string_equal(m->u.claims.token->claims.identity, "bob");
+    }
+}
+
+static void move(const char *identity, const char *to)
+{
+    Livekit__MoveParticipantRequest m = LIVEKIT__MOVE_PARTICIPANT_REQUEST__INIT;
+    LK_SET_STR(&m, identity, identity);
+    LK_SET_STR(&m, destination_room, to);
+    (void)room_harness_api(&h, ROOM_API_MOVE_PARTICIPANT, "room", &m.base);
+}
+
+static void who_is_moved_is_sent_to_the_other_room(void **state)
+{
+    (void)state;
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    struct room_client *const b = join_as("bob", true);
+    run(S(1));
+    h.tap = note_claims;
+    move("bob", "other");
+    (void)answer(&livekit__move_participant_response__descriptor);
+    run(MS(100));
+    assert_string_equal(moved_to, "other");
+    assert_true(b->left && b->closed);
+    assert_int_equal(b->leave_action, LEAVE_RECONNECT);
+    assert_state(a, "bob", STATE_DISCONNECTED);
+    assert_int_equal(room_client_peer(a, "bob")->reason, DISCONNECT_MIGRATION);
+    assert_false(exists("other")); // made when bob comes
+    move("bob", "other");
+    assert_refused("not_found", "participant does not exist");
+    // A socket that is away cannot be told.
+    room_client_drop_socket(a);
+    run(MS(100));
+    moved_to[0] = 0;
+    move("alice", "other");
+    assert_refused("unavailable", "participant is not connected");
+    assert_string_equal(moved_to, "");
+    assert_non_null(server_side(a));
+    h.tap = NULL;
+    end_calls();
+}
+
 static const Livekit__ParticipantInfo *update(Livekit__UpdateParticipantRequest *m)
 {
     LK_SET_STR(m, room, "room");
@@ -932,6 +982,7 @@ int main(void)
         TEST(a_deleted_room_is_made_anew_by_the_next_join),
         TEST(participants_are_shown_with_all_they_have),
         TEST(removing_ends_the_session_and_tells_the_reason),
+        TEST(who_is_moved_is_sent_to_the_other_room),
         TEST(names_metadata_and_attributes_are_changed),
         TEST(permissions_are_replaced),
         TEST(who_is_muted_is_asked_before_it_is_shown),

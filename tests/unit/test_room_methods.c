@@ -196,7 +196,20 @@ static void data_calls_and_moves_are_checked(void **state)
     assert_wrong("MoveParticipant", &m.base, TWIRP_INVALID_ARGUMENT,
                  "destination room cannot be the same as source room", NULL);
     LK_SET_STR(&m, destination_room, "b");
-    assert_wrong("MoveParticipant", &m.base, TWIRP_UNKNOWN, "not implemented", NULL);
+    assert_right("MoveParticipant", &m.base);
+    assert_string_equal(room_method_destination(&m.base), "b");
+    char *const long_name = letters(257);
+    m.destination_room = long_name;
+    assert_wrong("MoveParticipant", &m.base, TWIRP_INVALID_ARGUMENT,
+                 "room name length exceeds limits: max length 256", NULL);
+    mem_free(long_name);
+    Livekit__ForwardParticipantRequest f = LIVEKIT__FORWARD_PARTICIPANT_REQUEST__INIT;
+    LK_SET_STR(&f, room, "a");
+    LK_SET_STR(&f, destination_room, "a");
+    assert_wrong("ForwardParticipant", &f.base, TWIRP_INVALID_ARGUMENT,
+                 "destination room cannot be the same as source room", NULL);
+    LK_SET_STR(&f, destination_room, "b");
+    assert_wrong("ForwardParticipant", &f.base, TWIRP_UNKNOWN, "not implemented", NULL);
 }
 
 static void an_absent_room_is_answered_at_once(void **state)
