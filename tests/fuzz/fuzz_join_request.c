@@ -11,12 +11,15 @@
 #include "common/base/base64.h"
 #include "common/lk/livekit.h"
 #include "sfu/signal/signal_codec.h"
+#include "sfu/signal/user_agent.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 // Whatever was decoded can be walked and encoded again.
 static void check(const char *text)
 {
+    struct user_agent ua;
+    user_agent_parse(text, &ua); // a header of the same request
     struct pbuf *p = NULL;
     struct auth_refusal refusal = {.status = 0};
     int const rc = signal_codec_v1(text, &p, &refusal);
