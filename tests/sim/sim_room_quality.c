@@ -13,7 +13,10 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <time.h>
 
+#include "sfu/media/quality_score.h"
+#include "sfu/room/connection_quality.h"
 #include "tests/support/room_sim.h"
 
 enum {
@@ -339,6 +342,47 @@ static void a_resumed_client_is_told_what_it_missed(void **state)
     end();
 }
 
+// ---- cost -----------------------------------------------------------------------------------
+
+#define IDLE 1000
+#define TICKS 200
+
+static double seconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+// People without media cost a look every five seconds.
+static void a_thousand_idle_participants_cost_little(void **state)
+{
+    (void)state;
+    begin();
+    struct room *r = NULL;
+    assert_int_equal(room_new(&h.env, &(struct room_new_args){.name = "crowd"}, &r), 0);
+    for (uint32_t i = 0; i < IDLE; i++) {
+        char identity[16];
+        struct participant *p = NULL;
+        (void)snprintf(identity, sizeof(identity), "idle %u", i);
+        struct participant_new_args const args = {.identity = identity, .v1 = true};
+        assert_int_equal(participant_new(r, &args, &p), 0);
+        p->state = PARTICIPANT_ACTIVE;
+    }
+    connection_quality_tick(r); // everybody is told the first one
+    double const before = seconds();
+    for (int i = 0; i < TICKS; i++) {
+        h.env.now = mono_add_us(h.env.now, QUALITY_SCORE_INTERVAL_US);
+        connection_quality_tick(r);
+    }
+    double const each = (seconds() - before) / TICKS;
+    double const share = each / ((double)QUALITY_SCORE_INTERVAL_US / 1e6);
+    printf("%d idle participants: %.0f us a tick, %.5f %% of a core\n", IDLE, each * 1e6,
+           share * 100);
+    assert_true(share < 0.003); // of 0.3 % for everything, with a wide margin for slow builds
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +398,7 @@ int main(void)
         TEST(a_muted_speaker_stops),
         TEST(many_may_speak_at_once),
         TEST(a_resumed_client_is_told_what_it_missed),
+        TEST(a_thousand_idle_participants_cost_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
