@@ -3,6 +3,7 @@
 const { Room, RoomEvent, Track, VideoQuality, ExternalE2EEKeyProvider } = LivekitClient;
 
 const VIDEO_FPS = 15;
+const DATA_FRAME_MS = 50;
 
 class Client {
     constructor() {
@@ -13,6 +14,10 @@ class Client {
         this.firstFrames = {};
         this.firstMedia = 0;
         this.elements = new Map();
+        this.spoke = {};
+        this.dataTracks = new Map();
+        this.dataFrames = {};
+        this.dataTracksEnded = 0;
     }
 
     now() {
@@ -66,6 +71,11 @@ class Client {
             })
             .on(RoomEvent.ParticipantConnected, (p) => note('joined', who(p)))
             .on(RoomEvent.ParticipantDisconnected, (p) => note('left', who(p)))
+            .on(RoomEvent.ActiveSpeakersChanged, (speakers) => {
+                for (const { identity } of speakers) {
+                    this.spoke[identity] = (this.spoke[identity] ?? 0) + 1;
+                }
+            })
             .on(RoomEvent.EncryptionError, (error) => note('encryption', { text: String(error) }))
             .on(RoomEvent.Reconnecting, () => note('reconnecting'))
             .on(RoomEvent.Disconnected, (reason) => note('disconnected', { reason }));
@@ -136,6 +146,66 @@ class Client {
 
     async setCamera(enabled) {
         await this.room.localParticipant.setCameraEnabled(enabled);
+    }
+
+    /** How good everybody's connection is and who speaks, as far as this participant was told. */
+    news() {
+        const people = [this.room.localParticipant, ...this.room.remoteParticipants.values()];
+        return Object.fromEntries(
+            people.map((p) => [
+                p.identity,
+                {
+                    quality: p.connectionQuality,
+                    speaking: p.isSpeaking,
+                    spoke: this.spoke[p.identity] ?? 0,
+                },
+            ]),
+        );
+    }
+
+    async publishDataTrack(name) {
+        const track = await this.room.localParticipant.publishDataTrack({ name });
+        this.dataTracks.set(name, track);
+        return track.info.sid;
+    }
+
+    /** Frames of `bytes`, each full of its number. */
+    async pushDataFrames({ name, count, bytes }) {
+        for (let i = 0; i < count; i += 1) {
+            const payload = new Uint8Array(bytes).fill(i);
+            await this.dataTracks.get(name).tryPush({ payload });
+            await this.dataTracks.get(name).flush();
+            // A burst would be dropped: nothing waits long on this channel.
+            await new Promise((resolve) => setTimeout(resolve, DATA_FRAME_MS));
+        }
+    }
+
+    async unpublishDataTrack(name) {
+        await this.dataTracks.get(name).unpublish();
+    }
+
+    /** Subscribes to every data track that is published from now on, and counts its frames. */
+    receiveDataTracks() {
+        this.room.on(RoomEvent.DataTrackPublished, (track) => {
+            const seen = { frames: 0, bytes: 0, bad: 0 };
+            this.dataFrames[track.info.name] = seen;
+            this.readDataTrack(track, seen).catch((error) => console.log(`data track: ${error}`));
+        });
+        this.room.on(RoomEvent.DataTrackUnpublished, () => {
+            this.dataTracksEnded += 1;
+        });
+    }
+
+    async readDataTrack(track, seen) {
+        for await (const { payload } of track.subscribe()) {
+            seen.bad += payload.some((byte) => byte !== payload[0]);
+            seen.frames += 1;
+            seen.bytes += payload.length;
+        }
+    }
+
+    dataReport() {
+        return { frames: this.dataFrames, ended: this.dataTracksEnded };
     }
 
     async setKey(key) {

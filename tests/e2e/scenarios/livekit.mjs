@@ -2,6 +2,7 @@
 // livekit-client, unmodified, against foci-sfu: two participants, alice and bob.
 import { launchChromium, launchFirefox } from '../lib/browsers.mjs';
 import { hasLeft, must, seesAndHears, sendsLayers, standsStill, until } from '../lib/expect.mjs';
+import { delay } from '../lib/processes.mjs';
 import { accessToken } from '../lib/token.mjs';
 
 // livekit-client makes two simulcast layers of this size: 320x180 and 640x360.
@@ -13,6 +14,10 @@ const LAYERS = 2;
 const LEAVE_MS = 5000;
 const VANISH_MS = 45000;
 const STILL_MS = 2000;
+const NEWS_MS = 15000;
+// From seeing a data track to having subscribed to it.
+const SETTLE_MS = 500;
+const FRAMES = 20;
 
 async function join(context, peer, options) {
     await peer.goto(`${context.pages.url}/pages/client.html`);
@@ -111,6 +116,53 @@ async function mute(context, options) {
     return firstFrameMs;
 }
 
+/** Qualities are told within two rounds of 5 s. */
+async function news(context, options) {
+    const { alice, bob, firstFrameMs } = await call(context, options);
+    for (const peer of [alice, bob]) {
+        await until(
+            `${peer.name} is told of excellent connections`,
+            async () =>
+                Object.values(await peer.call('news')).every((p) => p.quality === 'excellent'),
+            NEWS_MS,
+        );
+    }
+    // The fake microphone's beep is heard once: noise suppression learns it.
+    await until(
+        'bob is told that alice spoke',
+        async () => (await bob.call('news')).alice.spoke > 0,
+        NEWS_MS,
+    );
+    await alice.call('setMicrophone', false);
+    await until('alice is silent', async () => !(await bob.call('news')).alice.speaking);
+    await noReconnects(alice, bob);
+    return firstFrameMs;
+}
+
+/** Small frames and frames of several packets over a data track, to the end of the track. */
+async function dataTracks(context, options) {
+    const { alice, bob, firstFrameMs } = await call(context, options);
+    await bob.call('receiveDataTracks');
+    const sid = await alice.call('publishDataTrack', 'sensor');
+    must('the data track has a sid', sid.startsWith('DTR_'), sid);
+    const report = async () => (await bob.call('dataReport')).frames.sensor;
+    const got = async (frames) => {
+        const seen = await report();
+        return { ok: seen.frames >= frames && seen.bad === 0, ...seen };
+    };
+    await until('bob sees the data track', report);
+    await delay(SETTLE_MS);
+    await alice.call('pushDataFrames', { name: 'sensor', count: FRAMES / 2, bytes: 100 });
+    await until('bob gets small frames', () => got(FRAMES / 2));
+    await alice.call('pushDataFrames', { name: 'sensor', count: FRAMES / 2, bytes: 40000 });
+    // Frames of three packets, on a channel that repeats none: some may go where the machine is busy.
+    await until('bob gets large frames', () => got((FRAMES * 3) / 4));
+    await alice.call('unpublishDataTrack', 'sensor');
+    await until('bob sees its end', async () => (await bob.call('dataReport')).ended === 1);
+    await noReconnects(alice, bob);
+    return firstFrameMs;
+}
+
 async function resubscribe(context, options) {
     const { alice, bob, firstFrameMs } = await call(context, options);
     const camera = { from: 'alice', source: 'camera' };
@@ -173,6 +225,10 @@ export const scenarios = [
     scenario('v1-e2ee-wrong-key', wrongKey, V1),
     scenario('v1-mute', mute, V1),
     scenario('v0-mute', mute, V0),
+    scenario('v1-news', news, V1),
+    scenario('v0-news', news, V0),
+    scenario('v1-data-tracks', dataTracks, V1),
+    scenario('v0-data-tracks', dataTracks, V0),
     scenario('v1-resubscribe', resubscribe, V1),
     scenario('v0-resubscribe', resubscribe, V0),
     scenario('v1-quality', quality, V1),
