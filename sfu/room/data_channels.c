@@ -32,8 +32,11 @@ static void schedule(struct participant *p)
     struct data_channels *const d = &p->data;
     struct room_env *const env = p->room->env;
     mono_t next = MONO_NEVER;
-    if (d->cut || d->resume) {
+    if (d->cut || (d->resume && !d->paced)) {
         next = env->now;
+    }
+    if (d->paced) {
+        next = mono_min(next, d->paced_until);
     }
     if (d->waiting != NULL) {
         next = mono_min(next, d->stall_at);
@@ -133,6 +136,20 @@ void data_channels_slow(struct participant *from, struct participant *to)
     DL_APPEND2(d->waiting, from, data.wait_prev, data.wait_next);
     set_reading(from, false);
     schedule(to);
+}
+
+void data_channels_spend(struct participant *from, size_t receivers, size_t n)
+{
+    struct data_channels *const d = &from->data;
+    mono_t const now = from->room->env->now;
+    mono_t const at = data_pace_spend(&d->pace, &from->room->data_pace, now, receivers, n);
+    if (mono_reached(at, now)) {
+        return;
+    }
+    d->paced = true;
+    d->paced_until = at;
+    set_reading(from, false);
+    schedule(from);
 }
 
 static void note_queue(struct participant *p)
@@ -430,7 +447,11 @@ void data_channels_timeout(struct participant *p)
         drop_all(p, ROOM_DROP_DATA_NO_CHANNEL);
         d->absent = true;
     }
-    if (d->resume) {
+    if (d->paced && mono_reached(d->paced_until, now)) {
+        d->paced = false;
+        d->resume = d->waits_for == NULL;
+    }
+    if (d->resume && !d->paced) {
         read_on(p);
     }
     schedule(p);

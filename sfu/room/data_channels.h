@@ -29,6 +29,7 @@
 
 #include "common/base/shared_buf.h"
 #include "common/base/timer_heap.h"
+#include "sfu/room/data_pace.h"
 
 struct participant;
 struct pc_transport;
@@ -85,6 +86,9 @@ struct data_channels {
     bool cut;    // to be ended, see data_channels_timeout
     bool absent; // DATA_HOLD_MS went by without a channel
     bool resume; // reading goes on with the next timeout
+    bool paced;  // reading stopped until paced_until
+    mono_t paced_until;
+    struct data_pace pace;
 
     struct participant *waiting;               // whose reading stopped because of this queue
     struct participant *waits_for;             // because of whose queue reading stopped
@@ -123,6 +127,10 @@ bool data_channels_open(const struct participant *p, enum data_kind kind);
 // A reliable message of `from` has gone to `to`: if its queue is congested, from's reading stops
 // until it is not. Idempotent.
 void data_channels_slow(struct participant *from, struct participant *to);
+
+// A message of n bytes from `from` was sent to so many: its reading stops for a while if it sends more
+// than its share (data_pace.h).
+void data_channels_spend(struct participant *from, size_t receivers, size_t n);
 
 // ROOM_TIMER_DATA fired: ends a receiver that is over its limits (p is closed then), lets a sender
 // go on, gives up what is held.

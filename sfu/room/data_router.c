@@ -18,9 +18,10 @@ struct receivers {
     enum data_kind kind;
     bool metrics; // canSubscribeMetrics only
     struct shared_buf *data;
+    size_t sent;
 };
 
-static void deliver(const struct receivers *r, struct participant *to)
+static void deliver(struct receivers *r, struct participant *to)
 {
     bool const there = r->kind == DATA_RELIABLE ? to->state >= PARTICIPANT_JOINED
                                                 : to->state == PARTICIPANT_ACTIVE;
@@ -30,12 +31,13 @@ static void deliver(const struct receivers *r, struct participant *to)
     }
     // What is lost is counted there.
     (void)!data_channels_send(to, r->kind, r->data);
+    r->sent++;
     if (r->kind == DATA_RELIABLE && r->from != NULL) {
         data_channels_slow(r->from, to);
     }
 }
 
-static void deliver_all(const struct receivers *r)
+static void deliver_all(struct receivers *r)
 {
     for (struct participant *p = r->room->participants; p != NULL; p = p->hh.next) {
         deliver(r, p);
@@ -66,8 +68,8 @@ static bool names(char *const *sorted, size_t n, const char *text)
 }
 
 // A participant that is named twice, by sid and identity, gets one.
-static void deliver_named(const struct receivers *r, char **identities, size_t n_identities,
-                          char **sids, size_t n_sids)
+static void deliver_named(struct receivers *r, char **identities, size_t n_identities, char **sids,
+                          size_t n_sids)
 {
     n_identities = sort_unique(identities, n_identities);
     n_sids = sort_unique(sids, n_sids);
@@ -84,7 +86,7 @@ static void deliver_named(const struct receivers *r, char **identities, size_t n
     }
 }
 
-static int deliver_to_destinations(const struct receivers *r, const Livekit__DataPacket *packet,
+static int deliver_to_destinations(struct receivers *r, const Livekit__DataPacket *packet,
                                    char **identities, size_t n_identities)
 {
     bool const user = packet->value_case == LIVEKIT__DATA_PACKET__VALUE_USER;
@@ -127,6 +129,9 @@ static int send_packet(struct receivers *r, const Livekit__DataPacket *packet)
         deliver_all(r);
     } else {
         rc = deliver_to_destinations(r, packet, from, n_identities);
+    }
+    if (r->from != NULL) {
+        data_channels_spend(r->from, r->sent, r->data->n);
     }
     shared_buf_unref(r->data);
     return rc;

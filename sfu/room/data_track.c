@@ -363,6 +363,7 @@ void data_track_input(struct participant *p, struct bytes message)
         }
     }
     mem_free(copy);
+    data_channels_spend(p, t->subscription_count, message.n);
 }
 
 // ---- blobs ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ struct room {
     uint32_t visible_count;           // neither hidden nor dependent
     uint32_t seat_count;              // not dependent: what max_participants counts
     uint32_t recorder_count;
+    struct data_pace data_pace; // of all data that is sent in it
     bool updates_pending;
     bool closing;
     bool occupied; // somebody is inside for whom the room stays (room_population_changed)

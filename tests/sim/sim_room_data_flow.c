@@ -299,6 +299,49 @@ static void waiting_ends_with_either_side(void **state)
     }
 }
 
+#define CROWD 10
+
+// 8 MB/s to twelve people would be 100 MB/s.
+static void a_sender_has_a_share_and_leaves_others_theirs(void **state)
+{
+    (void)state;
+    struct room_client *crowd[CROWD];
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    c = join_as("carol", false);
+    for (int i = 0; i < CROWD; i++) {
+        char identity[16];
+        (void)snprintf(identity, sizeof(identity), "p%d", i);
+        crowd[i] = join_as(identity, i % 2 != 0);
+    }
+    run(S(2));
+    room_client_send_file(a, FILE_BYTES);
+    room_client_send_file(c, FILE_BYTES);
+    run(S(1));
+    uint64_t const before = crowd[0]->data.file_bytes;
+    mono_t const begin_at = h.now;
+    int64_t worst = 0;
+    for (int i = 0; i < 20; i++) {
+        mono_t const start = h.now;
+        dynbuf_reset(&crowd[1]->data.told);
+        assert_int_equal(room_client_say(b, ROOM_RELIABLE, "hello", NULL), 0);
+        while (crowd[1]->data.told.n == 0 && mono_diff_ms(h.now, start) < 5000) {
+            run(MS(1));
+        }
+        worst = MAX(worst, mono_diff_ms(h.now, start));
+        run(MS(100));
+    }
+    uint64_t const rate =
+        (crowd[0]->data.file_bytes - before) * 1000 / (uint64_t)mono_diff_ms(h.now, begin_at);
+    printf("two files to 12 people: %u kB/s each receiver, a message takes %d ms at most\n",
+           (unsigned)(rate / 1000), (int)worst);
+    assert_in_range(rate * 12, DATA_PACE_ROOM_BYTES_S / 4, DATA_PACE_ROOM_BYTES_S);
+    assert_true(worst < 1000);
+    assert_false(a->left || b->left || c->left);
+    end();
+}
+
 // ---- lossy ----------------------------------------------------------------------------------
 
 static void lossy_packets_pass_a_file(void **state)
@@ -405,6 +448,7 @@ int main(void)
         TEST(one_who_reads_nothing_is_cut_off_alone),
         TEST(one_whose_network_is_gone_holds_nobody_for_long),
         TEST(waiting_ends_with_either_side),
+        TEST(a_sender_has_a_share_and_leaves_others_theirs),
         TEST(lossy_packets_pass_a_file),
         TEST(lossy_packets_do_not_wait),
         TEST(what_is_held_has_an_end),
