@@ -20,8 +20,13 @@ void room_client_request(struct room_client *c, const Livekit__SignalRequest *re
     dynbuf_init(&b, (size_t)2 << 20);
     struct channel_msg *const m = channel_msg_new(CHANNEL_REQUEST, c->session);
     room_must(m != NULL && pbuf_pack(&req->base, &b) == 0, "pbuf_pack");
-    room_must(lk_unpack_signal_request(dynbuf_view(&b), &m->u.request) == 0, "unpack");
+    int const rc = lk_unpack_signal_request(dynbuf_view(&b), &m->u.request);
     dynbuf_done(&b);
+    if (rc == -EBADMSG) { // text that is no UTF-8: no room hears of it
+        channel_msg_free(m);
+        return;
+    }
+    room_must(rc == 0, "unpack");
     room_harness_post(c->h, m);
 }
 
