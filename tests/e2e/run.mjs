@@ -14,6 +14,7 @@ import { scenarios as delegation } from './scenarios/delegation.mjs';
 import { scenarios as elementCall } from './scenarios/element_call.mjs';
 import { scenarios as keys } from './scenarios/keys.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
+import { scenarios as reconnect } from './scenarios/reconnect.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, '../..');
@@ -81,6 +82,7 @@ async function main() {
     const options = readArguments();
     const all = [
         ...livekit,
+        ...reconnect,
         ...elementCall,
         ...delegation,
         ...appservice,

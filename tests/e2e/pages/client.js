@@ -78,6 +78,11 @@ class Client {
             })
             .on(RoomEvent.EncryptionError, (error) => note('encryption', { text: String(error) }))
             .on(RoomEvent.Reconnecting, () => note('reconnecting'))
+            .on(RoomEvent.SignalReconnecting, () => note('signal reconnecting'))
+            .on(RoomEvent.Reconnected, () => note('reconnected'))
+            .on(RoomEvent.ActiveSpeakersChanged, (speakers) =>
+                note('speakers', { who: speakers.map((p) => p.identity) }),
+            )
             .on(RoomEvent.Disconnected, (reason) => note('disconnected', { reason }));
     }
 
@@ -119,6 +124,7 @@ class Client {
         const sent = await Promise.all(locals.map((p) => p.track?.getRTCStatsReport()));
         return {
             state: this.room.state,
+            sid: this.room.localParticipant.sid,
             connectedMs: this.connectedMs,
             firstFrames: this.firstFrames,
             events: this.events,
@@ -210,6 +216,12 @@ class Client {
 
     async setKey(key) {
         await this.keys.setKey(key);
+    }
+
+    /** Has the server, or the client itself, do one of livekit-client's test scenarios. */
+    simulate({ scenario, argument }) {
+        // Some answer only by what happens to the connection.
+        this.room.simulateScenario(scenario, argument).catch((e) => console.log(String(e)));
     }
 
     async leave() {
