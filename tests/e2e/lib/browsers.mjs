@@ -48,12 +48,13 @@ async function unlessLate(began, peer) {
 }
 
 class Peer {
-    constructor(name, page, end, kill) {
+    constructor(name, page, end, kill, child) {
         this.name = name;
         this.page = page;
         this.lines = [];
         this.end = end;
         this.killNow = kill;
+        this.child = child;
         page.on('console', (message) => this.note(message.text()));
         page.on('pageerror', (error) => this.note(`uncaught: ${error.stack ?? error.message}`));
         open.add(this);
@@ -76,6 +77,11 @@ class Peer {
     async close() {
         if (!open.delete(this)) return;
         await this.end().catch(() => this.killNow());
+    }
+
+    /** Stops all of its processes, or lets them go on. Nothing may be asked of it meanwhile. */
+    freeze(frozen) {
+        process.kill(-this.child.pid, frozen ? 'SIGSTOP' : 'SIGCONT');
     }
 
     /** As when the machine of that user loses power. */
@@ -114,6 +120,7 @@ export async function launchChromium(name, prepare) {
             page,
             () => server.close(),
             () => server.kill(),
+            server.process(),
         ),
     );
 }
@@ -137,7 +144,7 @@ export async function launchFirefox(name) {
     const kill = async () => {
         child?.kill('SIGKILL');
     };
-    return unlessLate(began, new Peer(name, page, () => browser.close(), kill));
+    return unlessLate(began, new Peer(name, page, () => browser.close(), kill, child));
 }
 
 export async function closeAll() {

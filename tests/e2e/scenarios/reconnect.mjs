@@ -3,7 +3,7 @@
 // and is started again. Alice is disturbed; bob must not notice more than he has to.
 import { launchChromium } from '../lib/browsers.mjs';
 import { must, seesAndHears, until } from '../lib/expect.mjs';
-import { freePorts } from '../lib/processes.mjs';
+import { delay, freePorts } from '../lib/processes.mjs';
 import { startSfu } from '../lib/servers.mjs';
 import { accessToken } from '../lib/token.mjs';
 
@@ -11,6 +11,7 @@ const PICTURE = { width: 640, height: 360 };
 // The client's own pauses between its attempts: up to 0.5, 0.3, 1.2 s, and 2 s to settle after a resume.
 const BACK_MS = 20000;
 const QUIET_MS = 3000;
+const FROZEN_MS = 20000;
 
 async function join(context, peer, sfu, options) {
     await peer.goto(`${context.pages.url}/pages/client.html`);
@@ -63,7 +64,7 @@ async function serverLeave(context, { singlePeerConnection }) {
     await until('alice is out', async () => (await events(alice, 'disconnected')).length > 0);
     const took = Date.now() - began;
     await until('bob sees it', async () => (await events(bob, 'left')).length > 0);
-    await new Promise((done) => setTimeout(done, QUIET_MS));
+    await delay(QUIET_MS);
     must('alice stays out', (await alice.call('report')).state === 'disconnected');
     return took;
 }
@@ -90,6 +91,22 @@ async function bandwidth(context, { singlePeerConnection }) {
     await bob.call('simulate', { scenario: 'subscriber-bandwidth', argument: 0 });
     await until('bob sees the large picture again', async () => (await width()) === 640);
     await bothFlow(alice, bob);
+    return took;
+}
+
+/** No process of the browser runs for 20 s: the server has given its media up, but not its session. */
+async function frozen(context, { singlePeerConnection }) {
+    const { alice, bob } = await call(context, context.sfu, { singlePeerConnection });
+    const before = (await alice.call('report')).sid;
+    alice.freeze(true);
+    await delay(FROZEN_MS);
+    alice.freeze(false);
+    const began = Date.now();
+    await seesAndHears(bob, 'alice', { ms: BACK_MS });
+    const took = Date.now() - began;
+    await bothFlow(alice, bob);
+    must('the session is the same', (await alice.call('report')).sid === before);
+    must('bob saw nobody leave', !(await events(bob, 'left')).length);
     return took;
 }
 
@@ -148,6 +165,7 @@ export const scenarios = [
     ...scenario('leave-full-reconnect', false),
     ...scenario('force-tcp', false),
     ...both('reconnect-server-leave', serverLeave),
+    ...both('reconnect-frozen', frozen),
     ...both('simulated-speaker', speaker),
     ...both('simulated-bandwidth', bandwidth),
     ...both('reconnect-server-restart', serverRestart, {}, []),
