@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/utf8.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/room_update.h"
@@ -83,6 +84,33 @@ static void op_media(struct room_client *c)
     }
 }
 
+// What has to do with coming back: scenarios of test tools, states to be synchronised, offers.
+static void op_return(struct room_client *c, uint8_t what)
+{
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    if (what & 0x80) {
+        Livekit__SimulateScenario s = LIVEKIT__SIMULATE_SCENARIO__INIT;
+        s.scenario_case = (Livekit__SimulateScenario__ScenarioCase)(what & 15);
+        s.subscriber_bandwidth = (int64_t)(what & 0x70) * 1000;
+        r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_SIMULATE;
+        r.simulate = &s;
+        room_client_request(c, &r);
+    } else if (what & 0x40) {
+        Livekit__SyncState s = LIVEKIT__SYNC_STATE__INIT;
+        char sid[24];
+        char *list[] = {sid};
+        (void)snprintf(sid, sizeof(sid), "%s",
+                       c->sender_count > 0 ? c->senders[what % c->sender_count]->sid : "TR_abc");
+        s.track_sids_disabled = list;
+        s.n_track_sids_disabled = what & 1;
+        r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_SYNC_STATE;
+        r.sync_state = &s;
+        room_client_request(c, &r);
+    } else {
+        room_client_offer(c, what & 1);
+    }
+}
+
 static void op_session(struct room_client *c)
 {
     switch (rd_u8(&f.in) % 5) {
@@ -101,7 +129,7 @@ static void op_session(struct room_client *c)
         room_client_set_vanished(c, !c->vanished);
         break;
     default:
-        room_client_offer(c, rd_u8(&f.in) & 1);
+        op_return(c, rd_u8(&f.in));
         break;
     }
 }
@@ -120,6 +148,9 @@ static void op_request(struct room_client *c)
 static void send_text(struct room_client *c, bool offer, struct dynbuf *text)
 {
     const char *const sdp = dynbuf_cstr(text);
+    if (sdp != NULL && !utf8_is_valid(bytes_str(sdp))) {
+        return; // does not get past the socket
+    }
     Livekit__SessionDescription d = LIVEKIT__SESSION_DESCRIPTION__INIT;
     Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
     d.sdp = lk_unconst_str(sdp != NULL ? sdp : "");
