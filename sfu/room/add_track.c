@@ -41,15 +41,16 @@ static uint32_t waiting_count(const struct participant *p)
     return n;
 }
 
-static void start(struct participant *p, const char *cid, const struct track_info *info)
+static bool start(struct participant *p, const char *cid, const struct track_info *info)
 {
     struct published_track *t = NULL;
     if (published_track_new(p, info, &t) < 0) {
         p->room->env->no_memory++;
-        return;
+        return false;
     }
     signal_send_track_published(p, cid, t);
     negotiation_track_added(p);
+    return true;
 }
 
 // ---- the queue ------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ void add_track_queue_next(struct participant *p)
         DL_DELETE(p->queued_tracks, q);
         // The permission may have been taken away meanwhile.
         if (may_publish(p, q->info.source)) {
-            start(p, q->cid, &q->info);
+            (void)start(p, q->cid, &q->info); // a client that is told nothing gives up by itself
         }
         mem_free(q);
     }
@@ -139,11 +140,11 @@ static void add_new(struct participant *p, Livekit__AddTrackRequest *req,
         result = REQUEST_LIMIT_EXCEEDED;
     } else if (in_use) {
         result = enqueue(p, cid, info);
+    } else if (!start(p, cid, info)) {
+        result = REQUEST_LIMIT_EXCEEDED;
     }
     if (result != REQUEST_OK) {
         signal_send_add_track_response(p, req, result);
-    } else {
-        start(p, cid, info);
     }
 }
 

@@ -65,7 +65,26 @@ static void op_join(void)
                                    .update_metadata = flags & 0x20,
                                    .silent = (flags & 0xc0) == 0xc0,
                                    .protocol = flags & 0x40 ? 12 : 17,
+                                   .dynacast = !(name & 0x40),
+                                   // Neither can receive H264.
+                                   .codecs = name & 0x20 ? 1u << CODEC_OPUS | 1u << CODEC_VP8 : 0,
                                });
+}
+
+// how: bits; 0 as usual.
+static void publish(struct room_client *c, enum room_media media, uint8_t how)
+{
+    (void)room_client_publish_as(c, &(struct room_publish){
+                                        .media = media,
+                                        .codec = how & 1 ? CODEC_H264 : CODEC_NONE,
+                                        .backup = (how & 3) == 3 ? CODEC_VP8 : CODEC_NONE,
+                                        .backup_policy = (how >> 2) % 3,
+                                        .muted = how & 16,
+                                        .cid = how & 32 ? "again" : NULL,
+                                        .sdp_cid = (how & 0xc0) == 0xc0 ? "unknown" : NULL,
+                                        .only_request = (how & 0xc0) == 0x40,
+                                        .only_section = (how & 0xc0) == 0x80,
+                                    });
 }
 
 static void op_media(struct room_client *c)
@@ -73,7 +92,7 @@ static void op_media(struct room_client *c)
     uint8_t const what = rd_u8(&f.in);
     if (what < 128 && f.published < PUBLISH_MAX) {
         f.published++;
-        (void)room_client_publish(c, (enum room_media)(what % 3));
+        publish(c, (enum room_media)(what % 3), what & 64 ? rd_u8(&f.in) : 0);
     } else if (c->sender_count > 0) {
         struct room_sender *const s = c->senders[what % c->sender_count];
         if (what & 64 || s->section == NULL) {
