@@ -166,6 +166,10 @@ static void op_request(struct room_client *c)
 
 static void send_text(struct room_client *c, bool offer, struct dynbuf *text)
 {
+    // Messages with text that is no UTF-8 never get as far as a room.
+    for (size_t i = 0; i < text->n; i++) {
+        text->p[i] = text->p[i] < 0x80 ? text->p[i] : '?';
+    }
     const char *const sdp = dynbuf_cstr(text);
     if (sdp != NULL && !utf8_is_valid(bytes_str(sdp))) {
         return; // does not get past the socket
@@ -299,11 +303,76 @@ static void op_data_track(struct room_client *c)
     }
 }
 
+static void pack_call(const ProtobufCMessage *m, struct dynbuf *out)
+{
+    room_must(pbuf_pack(m, out) == 0, "pack");
+}
+
+// A call about somebody and something that may well be there; false: none of those methods.
+static bool named_call(enum room_api_method method, uint8_t what, struct dynbuf *out)
+{
+    const struct room_client *const c = pick();
+    char *const who = lk_unconst_str(c != NULL ? c->identity : "nobody");
+    char *sid = lk_unconst_str(c != NULL && c->sender_count > 0 ? c->senders[0]->sid : "TR_VCabc");
+    Livekit__RoomParticipantIdentity id = LIVEKIT__ROOM_PARTICIPANT_IDENTITY__INIT;
+    Livekit__MuteRoomTrackRequest mute = LIVEKIT__MUTE_ROOM_TRACK_REQUEST__INIT;
+    Livekit__UpdateSubscriptionsRequest sub = LIVEKIT__UPDATE_SUBSCRIPTIONS_REQUEST__INIT;
+    Livekit__PerformRpcRequest rpc = LIVEKIT__PERFORM_RPC_REQUEST__INIT;
+    Livekit__MoveParticipantRequest move = LIVEKIT__MOVE_PARTICIPANT_REQUEST__INIT;
+    Livekit__SendDataRequest data = LIVEKIT__SEND_DATA_REQUEST__INIT;
+    switch (method) {
+    case ROOM_API_GET_PARTICIPANT:
+    case ROOM_API_REMOVE_PARTICIPANT:
+        id.identity = who;
+        pack_call(&id.base, out);
+        return true;
+    case ROOM_API_MUTE_PUBLISHED_TRACK:
+        mute.identity = who;
+        mute.track_sid = sid;
+        LK_SET(&mute, muted, what & 1);
+        pack_call(&mute.base, out);
+        return true;
+    case ROOM_API_UPDATE_SUBSCRIPTIONS:
+        sub.identity = lk_unconst_str(what & 2 ? "a" : "b");
+        sub.track_sids = &sid;
+        sub.n_track_sids = 1;
+        LK_SET(&sub, subscribe, what & 1);
+        pack_call(&sub.base, out);
+        return true;
+    case ROOM_API_PERFORM_RPC:
+        rpc.destination_identity = who;
+        LK_SET(&rpc, response_timeout_ms, what * 20u);
+        pack_call(&rpc.base, out);
+        return true;
+    case ROOM_API_MOVE_PARTICIPANT:
+        move.identity = who;
+        LK_SET_STR(&move, destination_room, "other");
+        pack_call(&move.base, out);
+        return true;
+    case ROOM_API_SEND_DATA:
+        LK_SET(&data, kind, (Livekit__DataPacket__Kind)(what & 1));
+        data.destination_identities = (char *[]){who};
+        data.n_destination_identities = what & 2 ? 1 : 0;
+        uint8_t nonce[16] = {what & 0xf0};
+        LK_SET_BYTES(&data, nonce, bytes_of(nonce, what & 4 ? sizeof(nonce) : 0));
+        pack_call(&data.base, out);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void op_api(void)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_API, (handle_t){9, 9});
-    struct bytes const b = take();
+    struct dynbuf call;
+    dynbuf_init(&call, 4096);
+    struct bytes b = take();
     uint8_t const method = rd_u8(&f.in);
+    if (method & 0x40 && named_call((enum room_api_method)(method % ROOM_API_METHOD_COUNT),
+                                    b.n > 0 ? b.p[0] : 0, &call)) {
+        b = dynbuf_view(&call);
+    }
     m->u.api = (struct channel_api){
         .method = (enum room_api_method)(method % ROOM_API_METHOD_COUNT),
         .room_name = mem_strdup(method & 0x80 ? "other" : "room"),
@@ -313,6 +382,7 @@ static void op_api(void)
     if (b.n > 0) {
         memcpy(m->u.api.request, b.p, b.n);
     }
+    dynbuf_done(&call);
     f.h.api_call = (handle_t){9, 9};
     room_harness_post(&f.h, m);
 }
