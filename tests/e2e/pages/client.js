@@ -169,6 +169,67 @@ class Client {
         );
     }
 
+    /** Takes packets, text and byte streams, and answers calls of the method `echo`. */
+    receiveData() {
+        const data = { packets: [], texts: [], files: [] };
+        this.data = data;
+        const text = new TextDecoder();
+        this.room.on(RoomEvent.DataReceived, (payload, from, kind, topic) => {
+            data.packets.push({ text: text.decode(payload), from: from?.identity, kind, topic });
+        });
+        this.room.registerTextStreamHandler('notes', async (reader, { identity }) => {
+            data.texts.push({ from: identity, length: (await reader.readAll()).length });
+        });
+        this.room.registerByteStreamHandler('files', async (reader, { identity }) => {
+            const file = { from: identity, name: reader.info.name, bytes: 0, bad: 0, whole: false };
+            data.files.push(file);
+            for await (const chunk of reader) {
+                for (let i = 0; i < chunk.length; i += 1) {
+                    file.bad += chunk[i] !== (file.bytes + i) % 251;
+                }
+                file.bytes += chunk.length;
+            }
+            file.whole = true;
+        });
+        this.room.registerRpcMethod(
+            'echo',
+            async ({ callerIdentity, payload }) => `${callerIdentity} said ${payload}`,
+        );
+    }
+
+    receivedData() {
+        return this.data;
+    }
+
+    async sendPacket({ text, ...options }) {
+        await this.room.localParticipant.publishData(new TextEncoder().encode(text), options);
+    }
+
+    async sendText({ length }) {
+        await this.room.localParticipant.sendText('x'.repeat(length), { topic: 'notes' });
+    }
+
+    /** Bytes count up modulo 251, so that a gap or a repetition shows. */
+    async sendFile({ name, bytes }) {
+        const content = new Uint8Array(bytes);
+        for (let i = 0; i < bytes; i += 1) {
+            content[i] = i % 251;
+        }
+        await this.room.localParticipant.sendFile(new File([content], name), { topic: 'files' });
+    }
+
+    async callEcho({ to, payload }) {
+        return this.room.localParticipant.performRpc({
+            destinationIdentity: to,
+            method: 'echo',
+            payload,
+        });
+    }
+
+    async simulate(scenario) {
+        await this.room.simulateScenario(scenario);
+    }
+
     async publishDataTrack(name) {
         const track = await this.room.localParticipant.publishDataTrack({ name });
         this.dataTracks.set(name, track);

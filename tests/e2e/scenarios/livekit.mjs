@@ -18,6 +18,12 @@ const NEWS_MS = 15000;
 // From seeing a data track to having subscribed to it.
 const SETTLE_MS = 500;
 const FRAMES = 20;
+// DataPacket.Kind.
+const RELIABLE = 0;
+const LOSSY = 1;
+const TEXT_LENGTH = 50000;
+const FILE_BYTES = 20 * 1024 * 1024;
+const FILE_MS = 60000;
 
 async function join(context, peer, options) {
     await peer.goto(`${context.pages.url}/pages/client.html`);
@@ -163,6 +169,74 @@ async function dataTracks(context, options) {
     return firstFrameMs;
 }
 
+/** A packet of `text` from alice is among what bob got, once. */
+async function gotPacket(bob, text, wanted) {
+    await until(`bob gets ${text}`, async () => {
+        const found = (await bob.call('receivedData')).packets.filter((p) => p.text === text);
+        const ok =
+            found.length === 1 && Object.entries(wanted).every(([k, v]) => found[0][k] === v);
+        return { ok, found };
+    });
+}
+
+async function gotFile(bob, name, bytes) {
+    await until(
+        `bob gets ${name}`,
+        async () => {
+            const file = (await bob.call('receivedData')).files.find((f) => f.name === name);
+            const ok = file?.whole && file.bytes === bytes && file.bad === 0;
+            return { ok, file };
+        },
+        FILE_MS,
+    );
+}
+
+async function data(context, options) {
+    const { alice, bob, firstFrameMs } = await call(context, options);
+    await bob.call('receiveData');
+    await alice.call('sendPacket', { text: 'one', reliable: true, topic: 'chat' });
+    await gotPacket(bob, 'one', { from: 'alice', kind: RELIABLE, topic: 'chat' });
+    await alice.call('sendPacket', { text: 'two', reliable: false });
+    // livekit-client forgets the kind of what it decrypts.
+    await gotPacket(bob, 'two', { from: 'alice', kind: options.e2eeKey ? RELIABLE : LOSSY });
+    await alice.call('sendPacket', {
+        text: 'not for bob',
+        reliable: true,
+        destinationIdentities: ['nobody'],
+    });
+    await alice.call('sendText', { length: TEXT_LENGTH });
+    await until('bob gets a text', async () => {
+        const { texts } = await bob.call('receivedData');
+        return { ok: texts[0]?.length === TEXT_LENGTH && texts[0].from === 'alice', texts };
+    });
+    const echo = await alice.call('callEcho', { to: 'bob', payload: 'hello' });
+    must('bob answers a call', echo === 'alice said hello', echo);
+    await alice.call('sendFile', { name: 'large', bytes: FILE_BYTES });
+    await gotFile(bob, 'large', FILE_BYTES);
+    const { packets } = await bob.call('receivedData');
+    // livekit-client encrypts the names of those whom a packet is for, too: it goes to everybody.
+    must('bob got nothing else', packets.length === (options.e2eeKey ? 3 : 2), packets);
+    await noReconnects(alice, bob);
+    return firstFrameMs;
+}
+
+/** The signalling is cut while data is on its way: nothing is lost, nothing comes twice. */
+async function dataResume(context, options) {
+    const { alice, bob, firstFrameMs } = await call(context, options);
+    await bob.call('receiveData');
+    const sending = alice.call('sendFile', { name: 'during', bytes: FILE_BYTES });
+    await alice.call('simulate', 'signal-reconnect');
+    await until('alice has resumed', async () => {
+        const { events, state } = await alice.call('report');
+        return { ok: state === 'connected' && events.some((e) => e.type === 'reconnected') };
+    });
+    await sending;
+    await gotFile(bob, 'during', FILE_BYTES);
+    await alice.call('sendPacket', { text: 'after', reliable: true });
+    await gotPacket(bob, 'after', { from: 'alice' });
+    return firstFrameMs;
+}
+
 async function resubscribe(context, options) {
     const { alice, bob, firstFrameMs } = await call(context, options);
     const camera = { from: 'alice', source: 'camera' };
@@ -229,6 +303,12 @@ export const scenarios = [
     scenario('v0-news', news, V0),
     scenario('v1-data-tracks', dataTracks, V1),
     scenario('v0-data-tracks', dataTracks, V0),
+    scenario('v1-data', data, V1),
+    scenario('v0-data', data, V0),
+    scenario('v1-data-e2ee', data, { ...V1, ...E2EE }),
+    scenario('v1-data-firefox', data, { ...V1, bob: 'firefox' }),
+    scenario('v1-data-resume', dataResume, V1),
+    scenario('v0-data-resume', dataResume, V0),
     scenario('v1-resubscribe', resubscribe, V1),
     scenario('v0-resubscribe', resubscribe, V0),
     scenario('v1-quality', quality, V1),
