@@ -98,15 +98,9 @@ static const char *heard(void)
 }
 
 // Somebody joins without a client; nothing but the join is ever sent.
-static handle_t join_raw(const char *identity, bool hidden, int32_t protocol)
+static handle_t join_claims(const struct access_claims *claims, int32_t protocol)
 {
     handle_t const session = {++h.last_session, 3};
-    struct access_claims const claims = {
-        .identity = identity,
-        .has_video = true,
-        .video = {.room = "room", .room_join = true, .hidden = hidden},
-        .exp = h.env.wall.us / US_PER_S + 3600,
-    };
     struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, session);
     Livekit__JoinRequest j = LIVEKIT__JOIN_REQUEST__INIT;
     Livekit__ClientInfo info = LIVEKIT__CLIENT_INFO__INIT;
@@ -115,7 +109,7 @@ static handle_t join_raw(const char *identity, bool hidden, int32_t protocol)
     struct dynbuf d;
     dynbuf_init(&d, 4096);
     m->u.join = (struct channel_join){.room_name = mem_strdup("room"), .v1 = true};
-    assert_int_equal(access_token_new(&claims, "key", &m->u.join.token), 0);
+    assert_int_equal(access_token_new(claims, "key", &m->u.join.token), 0);
     assert_int_equal(pbuf_pack(&j.base, &d), 0);
     assert_int_equal(
         pbuf_unpack(&livekit__join_request__descriptor, dynbuf_view(&d), 4096, &m->u.join.request),
@@ -123,6 +117,17 @@ static handle_t join_raw(const char *identity, bool hidden, int32_t protocol)
     dynbuf_done(&d);
     room_harness_post(&h, m);
     return session;
+}
+
+static handle_t join_raw(const char *identity, bool hidden, int32_t protocol)
+{
+    struct access_claims const claims = {
+        .identity = identity,
+        .has_video = true,
+        .video = {.room = "room", .room_join = true, .hidden = hidden},
+        .exp = h.env.wall.us / US_PER_S + 3600,
+    };
+    return join_claims(&claims, protocol);
 }
 
 static void leave_raw(handle_t session)
@@ -252,6 +257,36 @@ static void becoming_hidden_looks_like_leaving(void **state)
     (void)join_raw("bob", false, 17);
     run(MS(100));
     assert_string_equal(heard(), "bob/3 | bob/1");
+    end_watched();
+}
+
+// What a participant is comes from its token.
+static void kinds_are_told(void **state)
+{
+    (void)state;
+    begin_watched(&clean_link);
+    static const char *const details[] = {"forwarded", "of the future"};
+    struct access_claims const claims = {
+        .identity = "caller",
+        .kind = "sip",
+        .kind_details = details,
+        .kind_detail_count = ARRAY_LEN(details),
+        .has_video = true,
+        .video = {.room = "room", .room_join = true},
+        .exp = h.env.wall.us / US_PER_S + 3600,
+    };
+    (void)join_claims(&claims, 17);
+    run(MS(100));
+    struct pbuf *m = NULL;
+    assert_int_equal(pbuf_unpack(&livekit__participant_info__descriptor,
+                                 shared_buf_view(participant_info(by_identity("caller"))), 1u << 16,
+                                 &m),
+                     0);
+    const Livekit__ParticipantInfo *const info = m->msg;
+    assert_int_equal(info->kind, LIVEKIT__PARTICIPANT_INFO__KIND__SIP);
+    assert_int_equal(info->n_kind_details, 1);
+    assert_int_equal(info->kind_details[0], LIVEKIT__PARTICIPANT_INFO__KIND_DETAIL__FORWARDED);
+    pbuf_free(m);
     end_watched();
 }
 
@@ -423,6 +458,7 @@ int main(void)
         TEST(who_is_back_at_once_is_not_ended_again),
         TEST(hidden_people_are_told_to_nobody),
         TEST(becoming_hidden_looks_like_leaving),
+        TEST(kinds_are_told),
         TEST(a_crowd_is_told_together),
         TEST(urgent_news_of_many_share_messages),
         TEST(what_does_not_fit_follows),
