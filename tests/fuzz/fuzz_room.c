@@ -64,6 +64,7 @@ static void op_join(void)
                                    .hidden = (flags & 0x60) == 0x60,
                                    .update_metadata = flags & 0x20,
                                    .silent = (flags & 0xc0) == 0xc0,
+                                   .no_sections = (flags & 0x44) == 0x44,
                                    .protocol = flags & 0x40 ? 12 : 17,
                                    .dynacast = !(name & 0x40),
                                    // Neither can receive H264.
@@ -177,6 +178,9 @@ static void send_text(struct room_client *c, bool offer, struct dynbuf *text)
     Livekit__SessionDescription d = LIVEKIT__SESSION_DESCRIPTION__INIT;
     Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
     d.sdp = lk_unconst_str(sdp != NULL ? sdp : "");
+    for (char *at = d.sdp; at != NULL && *at != 0; at++) {
+        *at = (char)(*at & 0x7f); // what is no UTF-8 comes no further than the decoder
+    }
     LK_SET(&d, id, 1);
     r.message_case =
         offer ? LIVEKIT__SIGNAL_REQUEST__MESSAGE_OFFER : LIVEKIT__SIGNAL_REQUEST__MESSAGE_ANSWER;
@@ -267,7 +271,10 @@ static void op_subscription(struct room_client *c)
     const char *const sid = other != NULL && other->sender_count > 0
                                 ? other->senders[what % other->sender_count]->sid
                                 : "TR_VCabc";
-    if (what & 0x80) {
+    if ((what & 0xb0) == 0xb0) {
+        const char *const whom[] = {"*", NULL, other != NULL ? other->identity : "nobody"};
+        room_client_permit(c, whom[(what & 0x0f) % 3], what & 0x40 ? sid : NULL);
+    } else if (what & 0x80) {
         room_client_subscribe(c, sid, what & 0x40);
     } else {
         room_client_settings(c, sid, what & 0x40, what & 3, (what & 0x30) * 20u, rd_u8(&f.in) * 4u);
