@@ -5,6 +5,7 @@
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
 #include "sfu/room/subscription.h"
+#include "sfu/room/subscription_codec.h"
 
 int backup_codec_request(struct published_track *t, const Livekit__AddTrackRequest *req)
 {

@@ -4,13 +4,13 @@
 #include <stdio.h>
 
 #include "sfu/room/audience.h"
-#include "sfu/room/backup_codec.h"
 #include "sfu/room/connection_quality.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room.h"
 #include "sfu/room/router.h"
 #include "sfu/room/stream_state.h"
+#include "sfu/room/subscription_codec.h"
 #include "sfu/room/subscription_permission.h"
 #include "sfu/room/subscription_timer.h"
 #include "sfu/room/track_preference.h"
@@ -120,14 +120,11 @@ static int layer_for(const struct published_track *t, uint8_t codec,
                                      pref->height);
 }
 
-static struct track_media *promised(const struct subscription *s,
-                                    const struct jsep_transceiver *section);
-
 void subscription_apply_settings(struct subscription *s)
 {
     struct room_env *const env = s->subscriber->room->env;
     const struct track_media *const m =
-        s->media != NULL || s->section == NULL ? s->media : promised(s, s->section);
+        s->media != NULL || s->section == NULL ? s->media : subscription_promised(s, s->section);
     if (m == NULL || !m->video) {
         return;
     }
@@ -327,41 +324,6 @@ void subscription_reconcile_publisher(struct participant *p)
 
 // ---- negotiation ----------------------------------------------------------------------------
 
-// The codec of the subscriber's section that can carry what the publisher sends, and the media of
-// the track in it. The primary codec goes first, or the backup that replaces it.
-static const struct jsep_codec *match_codec(const struct subscription *s,
-                                            const struct jsep_transceiver *section,
-                                            struct track_media **ret_media)
-{
-    for (size_t i = 0; i < ARRAY_LEN(s->track->media); i++) {
-        size_t const index = s->track->regressed ? ARRAY_LEN(s->track->media) - 1 - i : i;
-        struct track_media *const m = &s->track->media[index];
-        bool const comes = m->receiver != NULL && m->section != NULL;
-        const struct jsep_codec *const source =
-            comes ? jsep_codec_find(m->section, (uint8_t)m->codec) : NULL;
-        const struct jsep_codec *const c =
-            source != NULL ? jsep_codec_match(section, source) : NULL;
-        if (c != NULL) {
-            *ret_media = m;
-            return c;
-        }
-    }
-    return NULL;
-}
-
-// A codec that the publisher may send when it is asked to, and that the section could carry.
-static struct track_media *promised(const struct subscription *s,
-                                    const struct jsep_transceiver *section)
-{
-    for (size_t i = 0; i < ARRAY_LEN(s->track->media); i++) {
-        struct track_media *const m = &s->track->media[i];
-        if (backup_codec_is_promised(m) && jsep_codec_find(section, (uint8_t)m->codec) != NULL) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
 static uint32_t draw_ssrc(struct pc_transport *t)
 {
     for (;;) {
@@ -405,7 +367,8 @@ int subscription_assign(struct subscription *s, struct jsep_transceiver *section
     // out.
     struct track_media *media = NULL;
     if (section->negotiated && section->codec_count > 0 &&
-        match_codec(s, section, &media) == NULL && promised(s, section) == NULL) {
+        subscription_match_codec(s, section, &media) == NULL &&
+        subscription_promised(s, section) == NULL) {
         return -ENOTSUP;
     }
     char cname[2 * SID_SIZE + 2];
@@ -496,9 +459,9 @@ int subscription_start(struct subscription *s)
     struct pc_transport *const t = participant_sending(s->subscriber);
     struct room_env *const env = s->subscriber->room->env;
     struct track_media *media = NULL;
-    const struct jsep_codec *const c = match_codec(s, s->section, &media);
+    const struct jsep_codec *const c = subscription_match_codec(s, s->section, &media);
     if (c == NULL) {
-        s->promised = promised(s, s->section) != NULL;
+        s->promised = subscription_promised(s, s->section) != NULL;
         subscription_apply_settings(s);
         return s->promised || s->track->ending ? 0 : -ENOTSUP;
     }
@@ -531,45 +494,4 @@ int subscription_start(struct subscription *s)
     stream_state_started(s);
     pc_transport_media_by(t, env->now);
     return 0;
-}
-
-// ---- another codec --------------------------------------------------------------------------
-
-static void change_media(struct subscription *s, struct track_media *to, const struct jsep_codec *c)
-{
-    struct room_env *const env = s->subscriber->room->env;
-    struct track_media *const from = s->media;
-    if (track_media_reserve_output(to) < 0) {
-        env->no_memory++;
-        return;
-    }
-    track_media_remove_output(from, s);
-    track_media_add_output(to, s);
-    down_track_set_codec(s->down_track, env->now, to->codec, c->pt, c->rtx_pt);
-    track_media_update_needed(from);
-    subscription_apply_settings(s);
-}
-
-void subscription_choose_codec(struct subscription *s)
-{
-    struct participant *const p = s->subscriber;
-    struct track_media *media = NULL;
-    if (s->state == SUBSCRIPTION_ASSIGNED && s->section->sender_live) {
-        // What cannot be had now is tried again with the next description.
-        (void)!subscription_start(s);
-    }
-    if (s->state != SUBSCRIPTION_LIVE) {
-        return;
-    }
-    const struct jsep_codec *const c = match_codec(s, s->section, &media);
-    if (c != NULL && media == s->media) {
-        return;
-    }
-    if (c != NULL && backup_codec_may_change(p)) {
-        change_media(s, media, c);
-        return;
-    }
-    // Anew, under another SSRC.
-    subscription_detach(s);
-    negotiation_request(p);
 }

@@ -92,6 +92,3 @@ int subscription_start(struct subscription *s) NODISCARD;
 
 // Applies preferences to the down track, and tells dynacast.
 void subscription_apply_settings(struct subscription *s);
-
-// The track's media changed: gives s the codec that it should have now (backup_codec.h).
-void subscription_choose_codec(struct subscription *s);

@@ -3,6 +3,7 @@
 // SUPPORT: room_harness room_client room_client_signal room_client_pc room_stream vnet
 // SUPPORT: media_model media_subscriber
 // COVERS: add_track backup_codec dynacast published_track track_media
+// COVERS: subscription_codec
 //
 // Publishing: requests and sections in any order, ends, what publishers are told of their layers,
 // and a second codec for those who cannot receive the first.
