@@ -10,6 +10,7 @@ import { World } from './lib/world.mjs';
 import { killAll, logTail } from './lib/processes.mjs';
 import { scenarios as appservice } from './scenarios/appservice.mjs';
 import { scenarios as demoPage } from './scenarios/demo_page.mjs';
+import { scenarios as data } from './scenarios/data.mjs';
 import { scenarios as delegation } from './scenarios/delegation.mjs';
 import { scenarios as elementCall } from './scenarios/element_call.mjs';
 import { scenarios as keys } from './scenarios/keys.mjs';
@@ -83,6 +84,7 @@ async function main() {
     const all = [
         ...livekit,
         ...reconnect,
+        ...data,
         ...elementCall,
         ...delegation,
         ...appservice,

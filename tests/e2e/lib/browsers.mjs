@@ -35,6 +35,11 @@ const FIREFOX_PREFERENCES = {
     'browser.safebrowsing.update.enabled': false,
     'network.captive-portal-service.enabled': false,
     'network.connectivity-service.enabled': false,
+    // Users that share a browser are tabs, of which one is in front: none is to be slower for it.
+    'dom.min_background_timeout_value': 4,
+    'dom.min_background_timeout_value_without_budget_throttling': 4,
+    'dom.timeout.enable_budget_timer_throttling': false,
+    'media.suspend-background-video.enabled': false,
 };
 
 const open = new Set();
@@ -96,8 +101,18 @@ class Peer {
     }
 }
 
-export async function launchChromium(name, prepare) {
-    const began = round;
+/** Pages of one browser: it ends with the last of them. `end` and `kill` are the browser's. */
+class Shared {
+    constructor(count, end, kill) {
+        this.left = count;
+        this.end = async () => {
+            if (--this.left === 0) await end();
+        };
+        this.kill = kill;
+    }
+}
+
+async function startChromium() {
     const server = await chromium.launchServer({
         executablePath: process.env.E2E_CHROMIUM ?? '/usr/bin/chromium',
         args: CHROMIUM_ARGS,
@@ -106,27 +121,24 @@ export async function launchChromium(name, prepare) {
         handleSIGTERM: false,
         handleSIGHUP: false,
     });
-    const browser = await chromium.connect(server.wsEndpoint());
+    return {
+        browser: await chromium.connect(server.wsEndpoint()),
+        end: () => server.close(),
+        kill: () => server.kill(),
+        child: server.process(),
+    };
+}
+
+async function chromiumPage(browser, prepare) {
     const context = await browser.newContext({
         viewport: VIEWPORT,
         permissions: ['camera', 'microphone'],
     });
     if (prepare) await context.addInitScript(prepare);
-    const page = await context.newPage();
-    return unlessLate(
-        began,
-        new Peer(
-            name,
-            page,
-            () => server.close(),
-            () => server.kill(),
-            server.process(),
-        ),
-    );
+    return context.newPage();
 }
 
-export async function launchFirefox(name) {
-    const began = round;
+async function startFirefox() {
     const browser = await puppeteer.launch({
         browser: 'firefox',
         executablePath: process.env.E2E_FIREFOX ?? '/usr/bin/firefox-esr',
@@ -139,12 +151,41 @@ export async function launchFirefox(name) {
         handleSIGTERM: false,
         handleSIGHUP: false,
     });
-    const page = await browser.newPage();
-    const child = browser.process();
     const kill = async () => {
-        child?.kill('SIGKILL');
+        browser.process()?.kill('SIGKILL');
     };
-    return unlessLate(began, new Peer(name, page, () => browser.close(), kill, child));
+    return { browser, end: () => browser.close(), kill, child: browser.process() };
+}
+
+/** A page for each of `names`, all in one browser; `start` and `newPage` are those of its kind. */
+async function launch(start, newPage, names) {
+    const began = round;
+    const { browser, end, kill, child } = await start();
+    const shared = new Shared(names.length, end, kill);
+    const peers = [];
+    for (const name of names) {
+        peers.push(new Peer(name, await newPage(browser), shared.end, shared.kill, child));
+    }
+    return Promise.all(peers.map((peer) => unlessLate(began, peer)));
+}
+
+export async function launchChromium(name, prepare) {
+    const newPage = (browser) => chromiumPage(browser, prepare);
+    return (await launch(startChromium, newPage, [name]))[0];
+}
+
+export async function launchFirefox(name) {
+    return (await launchFirefoxes([name]))[0];
+}
+
+/** Users in one browser, each with a profile of its own: for what several of them do. */
+export function launchChromiums(names) {
+    return launch(startChromium, (browser) => chromiumPage(browser), names);
+}
+
+/** Users in tabs of one browser. */
+export function launchFirefoxes(names) {
+    return launch(startFirefox, (browser) => browser.newPage(), names);
 }
 
 export async function closeAll() {

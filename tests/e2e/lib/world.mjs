@@ -38,6 +38,9 @@ export class World {
             ['/pages/', join(here, 'pages')],
             ['/bundle/', bundle],
             ['/livekit/', join(here, 'node_modules/livekit-client/dist')],
+            // The same pages with the oldest livekit-client in use, found by their relative paths.
+            ['/old/pages/', join(here, 'pages')],
+            ['/old/livekit/', join(here, 'node_modules/livekit-client-2.5.10/dist')],
             ['/element-call/', elementCall],
             ['/element-call-matrix-2/config.json', { ...published, matrix_rtc_mode: 'matrix_2_0' }],
             ['/element-call-matrix-2/', elementCall],

@@ -24,28 +24,30 @@ class Client {
         return performance.timeOrigin + performance.now();
     }
 
-    options({ singlePeerConnection, e2eeKey, width, height }) {
+    options({ singlePeerConnection, e2eeKey, width, height, roomOptions }) {
         const encryption = e2eeKey && {
             keyProvider: (this.keys = new ExternalE2EEKeyProvider()),
-            worker: new Worker('/livekit/livekit-client.e2ee.worker.js'),
+            worker: new Worker('../livekit/livekit-client.e2ee.worker.js'),
         };
         return {
             singlePeerConnection,
             ...(encryption ? { encryption } : {}),
             videoCaptureDefaults: { resolution: { width, height, frameRate: VIDEO_FPS } },
+            ...roomOptions,
         };
     }
 
     /** Joins and, unless told otherwise, publishes a microphone and a simulcast camera. */
-    async join({ url, token, publish = true, ...options }) {
+    async join({ url, token, publish = true, connectOptions, ...options }) {
         this.room = new Room(this.options(options));
         this.watch();
+        this.watchFeatures();
         if (options.e2eeKey) {
             await this.keys.setKey(options.e2eeKey);
             await this.room.setE2EEEnabled(true);
         }
         this.joinedAt = this.now();
-        await this.room.connect(url, token);
+        await this.room.connect(url, token, connectOptions);
         this.connectedMs = this.now() - this.joinedAt;
         if (publish) {
             await this.room.localParticipant.setMicrophoneEnabled(true);
@@ -290,4 +292,3 @@ class Client {
     }
 }
 
-globalThis.client = new Client();
