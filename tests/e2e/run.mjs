@@ -15,6 +15,7 @@ import { scenarios as delegation } from './scenarios/delegation.mjs';
 import { scenarios as elementCall } from './scenarios/element_call.mjs';
 import { scenarios as keys } from './scenarios/keys.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
+import { scenarios as people } from './scenarios/people.mjs';
 import { scenarios as reconnect } from './scenarios/reconnect.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -85,6 +86,7 @@ async function main() {
         ...livekit,
         ...reconnect,
         ...data,
+        ...people,
         ...elementCall,
         ...delegation,
         ...appservice,

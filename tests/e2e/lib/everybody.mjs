@@ -30,7 +30,7 @@ export async function openPages(context, names = Object.keys(KINDS)) {
     if (of(true).length) launches.push(launchFirefoxes(of(true)));
     const unordered = (await Promise.all(launches)).flat();
     const peers = names.map((name) => unordered.find((peer) => peer.name === name));
-    const page = (peer) => `${context.pages.url}${isNew(peer) ? '' : '/old'}/pages/client.html`;
+    const page = (peer) => `${context.pages.url}${isNew(peer) ? '' : '/old'}/pages/features.html`;
     await Promise.all(peers.map((peer) => peer.goto(page(peer))));
     return peers;
 }
@@ -55,7 +55,7 @@ export async function knowEachOther(peers) {
             until(`${peer.name} knows everybody`, async () => {
                 const known = Object.keys((await peer.call('people')).everybody).sort();
                 return { ok: known.join() === names.join(), known };
-            }, JOIN_MS),
+            }),
         ),
     );
 }

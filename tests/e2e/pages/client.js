@@ -41,7 +41,6 @@ class Client {
     async join({ url, token, publish = true, connectOptions, ...options }) {
         this.room = new Room(this.options(options));
         this.watch();
-        this.watchFeatures();
         if (options.e2eeKey) {
             await this.keys.setKey(options.e2eeKey);
             await this.room.setE2EEEnabled(true);
@@ -228,10 +227,6 @@ class Client {
         });
     }
 
-    async simulate(scenario) {
-        await this.room.simulateScenario(scenario);
-    }
-
     async publishDataTrack(name) {
         const track = await this.room.localParticipant.publishDataTrack({ name });
         this.dataTracks.set(name, track);
@@ -291,4 +286,3 @@ class Client {
         await this.room.disconnect();
     }
 }
-

@@ -28,16 +28,19 @@ async function digest(bytes) {
 const text = (bytes) => new TextDecoder().decode(bytes);
 const bytesOf = (string) => new TextEncoder().encode(string);
 
-class Features {
-    /** What comes in is kept in `inbox` from now on: call it before join(). */
-    listen() {
+class FeatureClient extends Client {
+    constructor() {
+        super();
         this.inbox = [];
-        this.dataTracks = {};
+        this.remoteDataTracks = {};
+        this.ownDataTracks = {};
+        this.stops = {};
         this.keep = (entry) => this.inbox.push({ at: this.now(), ...entry });
     }
 
-    watchFeatures() {
-        if (!this.inbox) this.listen();
+    /** What comes in is kept in `inbox`. */
+    watch() {
+        super.watch();
         const { keep, room } = this;
         room.on(RoomEvent.DataReceived, (payload, from, kind, topic) => {
             const [tag, number] = text(payload).split('|', 2);
@@ -104,7 +107,7 @@ class Features {
         const { keep, room } = this;
         room.on(RoomEvent.DataTrackPublished, (track) => {
             const { name } = track.info;
-            this.dataTracks[`${track.publisherIdentity}/${name}`] = track;
+            this.remoteDataTracks[`${track.publisherIdentity}/${name}`] = track;
             keep({ kind: 'data-track', from: track.publisherIdentity, name });
         });
         room.on(RoomEvent.DataTrackUnpublished, (sid) => keep({ kind: 'data-track-gone', sid }));
@@ -347,14 +350,9 @@ class Features {
         return all;
     }
 
-    async simulate({ scenario, argument }) {
-        await this.room.simulateScenario(scenario, argument);
-    }
-
     // ----------------------------------------------------------------------------- data tracks
 
     async publishDataTrack(name) {
-        this.ownDataTracks ??= {};
         const track = await this.room.localParticipant.publishDataTrack({ name });
         this.ownDataTracks[name] = track;
         return track.info.sid;
@@ -381,9 +379,8 @@ class Features {
 
     subscribeData({ from, name }) {
         const stop = new AbortController();
-        this.stops ??= {};
         this.stops[`${from}/${name}`] = stop;
-        const stream = this.dataTracks[`${from}/${name}`].subscribe({ signal: stop.signal });
+        const stream = this.remoteDataTracks[`${from}/${name}`].subscribe({ signal: stop.signal });
         const read = async () => {
             const reader = stream.getReader();
             for (;;) {
@@ -402,8 +399,4 @@ class Features {
     }
 }
 
-for (const name of Object.getOwnPropertyNames(Features.prototype)) {
-    if (name !== 'constructor') Client.prototype[name] = Features.prototype[name];
-}
-
-globalThis.client = new Client();
+globalThis.client = new FeatureClient();

@@ -225,7 +225,7 @@ async function dataResume(context, options) {
     const { alice, bob, firstFrameMs } = await call(context, options);
     await bob.call('receiveData');
     const sending = alice.call('sendFile', { name: 'during', bytes: FILE_BYTES });
-    await alice.call('simulate', 'signal-reconnect');
+    await alice.call('simulate', { scenario: 'signal-reconnect' });
     await until('alice has resumed', async () => {
         const { events, state } = await alice.call('report');
         return { ok: state === 'connected' && events.some((e) => e.type === 'reconnected') };
