@@ -19,6 +19,7 @@ run layers python3 tests/lint/layers.py
 run banned python3 tests/lint/banned.py
 run sizes python3 tests/lint/sizes.py
 run tests_exist sh tests/lint/tests_exist.sh
+run conformance python3 tests/lint/conformance.py
 run headers sh tests/lint/headers.sh "$build/debug/gen"
 run symbols sh tests/lint/symbols.sh "$build/debug/lib" "$build/debug/foci-sfu" "$build/debug/foci-jwt" "$build/debug/focictl"
 run readme python3 tests/lint/readme.py "$build/debug/foci-sfu" "$build/debug/foci-jwt"

@@ -515,6 +515,10 @@ static void on_response(struct room_client *c, const Livekit__SignalResponse *m)
         on_quality_update(c, m->subscribed_quality_update);
         break;
     case LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE:
+        if (m->room_update->room == NULL ||
+            !sid_has_prefix(lk_str(m->room_update->room->sid), SID_ROOM)) {
+            room_harness_violation(c->h, "a room update without a room");
+        }
         c->room_updates++;
         break;
     default:

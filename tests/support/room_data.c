@@ -26,13 +26,14 @@ static struct room_pc *receiving(const struct room_client *c)
 
 // ---- channels -------------------------------------------------------------------------------
 
-static void open_one(struct sctp_transport *s, enum room_channel channel)
+static void open_one(struct sctp_transport *s, enum room_channel channel, bool go)
 {
     bool const lossy = channel == ROOM_LOSSY || channel == ROOM_DATA_TRACK;
     struct data_channel_params const params = {
         .label = bytes_str(labels[channel]),
         .priority = 256,
         .reliability_kind = lossy ? DCEP_REXMIT : DCEP_RELIABLE,
+        .reliability = lossy && go ? 1 : 0,
         .unordered = lossy,
     };
     uint16_t id = 0;
@@ -46,13 +47,13 @@ static void open_channels(struct room_pc *p)
     if (p->client->conf.no_channels) {
         return;
     }
-    open_one(s, ROOM_LOSSY);
-    open_one(s, ROOM_RELIABLE);
+    open_one(s, ROOM_LOSSY, p->client->conf.go_channels);
+    open_one(s, ROOM_RELIABLE, p->client->conf.go_channels);
     if (!p->client->conf.go_channels) {
-        open_one(s, ROOM_DATA_TRACK);
+        open_one(s, ROOM_DATA_TRACK, p->client->conf.go_channels);
     }
     if (p->client->conf.other_channel) {
-        open_one(s, ROOM_OTHER);
+        open_one(s, ROOM_OTHER, p->client->conf.go_channels);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -610,11 +611,27 @@ static void the_worker_hears_of_a_lost_socket(void **state)
 static void a_close_frame_is_echoed(void **state)
 {
     (void)state;
-    open_session();
-    ws_close(ws.ws, 1001);
-    assert_true(signal_bed_until(&bed, is_over, &ws));
-    assert_int_equal(ws.code, 1001);
-    assert_true(signal_bed_until(&bed, closed_told, NULL));
+    static const uint16_t codes[] = {1000, 1001};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        open_session();
+        ws_close(ws.ws, codes[i]);
+        assert_true(signal_bed_until(&bed, is_over, &ws));
+        assert_int_equal(ws.code, codes[i]);
+        assert_true(signal_bed_until(&bed, nobody_left, NULL));
+        assert_int_equal(bed.seen.closed, i + 1); // the worker hears of it, and of no leave
+        assert_int_equal(bed.seen.requests, 0);
+        signal_bed_disconnect(&ws);
+        ws = (struct signal_bed_ws){0};
+    }
+    // Without a code, as PyPI's livekit sends it.
+    struct signal_bed_answer a;
+    int const fd = signal_bed_upgrade(&bed, with_token("/rtc", ""), NULL, &a);
+    assert_int_equal(a.status, 101);
+    assert_int_equal(write(fd, "\x88\x80\1\2\3\4", 6), 6);
+    assert_true(signal_bed_until(&bed, nobody_left, NULL));
+    assert_int_equal(bed.seen.closed, ARRAY_LEN(codes) + 1);
+    assert_int_equal(bed.seen.requests, 0);
+    signal_bed_close(fd);
 }
 
 // A socket that never reads: what waits for it is bounded, and it is cut off.
