@@ -133,7 +133,7 @@ static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t 
         return -1;
     }
     if (w->out == NULL) {
-        w->out = mem_alloc(OUT_CAP);
+        w->out = mem_regrow(NULL, OUT_CAP, 1); // not zeroed: it comes and goes with each message
     }
     if (w->out == NULL) {
         w->failed = "out of memory";

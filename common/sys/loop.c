@@ -170,6 +170,7 @@ struct loop_timer {
     struct loop *loop;
     void (*fn)(void *user);
     void *user;
+    int64_t due_ms;     // while libuv has it
     bool is_soon;       // in the loop's list, and not libuv's to fire
     uint64_t soon_turn; // when it was set: what is set meanwhile has to wait
     struct loop_timer *prev, *next;
@@ -263,6 +264,10 @@ void loop_timer_set(struct loop_timer *t, mono_t at)
     }
     not_soon(t);
     int64_t const due_ms = (at.us + US_PER_MS - 1) / US_PER_MS;
+    if (due_ms == t->due_ms && uv_is_active((const uv_handle_t *)&t->uv) != 0) {
+        return; // as it is: owners set their timer after whatever they did
+    }
+    t->due_ms = due_ms;
     int64_t const left = due_ms - (int64_t)uv_now(&t->loop->uv);
     (void)uv_timer_start(&t->uv, on_timer, left > 0 ? (uint64_t)left : 0, 0);
 }
@@ -294,6 +299,7 @@ struct loop_poll {
     struct loop *loop;
     void (*fn)(void *user, unsigned events);
     void *user;
+    int events; // what libuv waits for
 };
 
 static void on_poll(uv_poll_t *h, int status, int events)
@@ -305,8 +311,9 @@ static void on_poll(uv_poll_t *h, int status, int events)
     unsigned e = 0;
     if (status < 0) {
         // Polling failed (EBADF is our bug, the rest does not happen): let the owner find out by
-        // reading.
+        // reading. libuv has stopped the handle.
         e = LOOP_READ | LOOP_WRITE | LOOP_HANGUP;
+        p->events = 0;
     }
     e |= (events & UV_READABLE) ? LOOP_READ : 0u;
     e |= (events & UV_WRITABLE) ? LOOP_WRITE : 0u;
@@ -355,6 +362,10 @@ void loop_poll_set(struct loop_poll *p, unsigned events)
     int e = 0;
     e |= (events & LOOP_READ) ? UV_READABLE | UV_DISCONNECT : 0;
     e |= (events & LOOP_WRITE) ? UV_WRITABLE : 0;
+    if (e == p->events) {
+        return; // uv_poll_start takes the descriptor out of the epoll set and puts it in again, changed or not
+    }
+    p->events = e;
     if (e == 0) {
         (void)uv_poll_stop(&p->uv);
     } else {
