@@ -39,19 +39,21 @@ struct track_media *subscription_promised(const struct subscription *s,
     return NULL;
 }
 
-static void change_media(struct subscription *s, struct track_media *to, const struct jsep_codec *c)
+// -ENOMEM: nothing has changed.
+static int change_media(struct subscription *s, struct track_media *to, const struct jsep_codec *c)
 {
     struct room_env *const env = s->subscriber->room->env;
     struct track_media *const from = s->media;
     if (track_media_reserve_output(to) < 0) {
         env->no_memory++;
-        return;
+        return -ENOMEM;
     }
     track_media_remove_output(from, s);
     track_media_add_output(to, s);
     down_track_set_codec(s->down_track, env->now, to->codec, c->pt, c->rtx_pt);
     track_media_update_needed(from);
     subscription_apply_settings(s);
+    return 0;
 }
 
 void subscription_choose_codec(struct subscription *s)
@@ -69,11 +71,11 @@ void subscription_choose_codec(struct subscription *s)
     if (c != NULL && media == s->media) {
         return;
     }
-    if (c != NULL && backup_codec_may_change(p)) {
-        change_media(s, media, c);
+    if (c != NULL && backup_codec_may_change(p) && change_media(s, media, c) == 0) {
         return;
     }
-    // Anew, under another SSRC.
+    // Anew, under another SSRC. Without memory too: the codec that it had may be about to end, which
+    // nobody may then receive any more.
     subscription_detach(s);
     negotiation_request(p);
 }
