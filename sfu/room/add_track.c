@@ -6,6 +6,7 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/backup_codec.h"
 #include "sfu/room/negotiation.h"
+#include "sfu/room/participant_permission.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
 #include "sfu/room/signal_send.h"
@@ -16,13 +17,6 @@ struct queued_track {
     char cid[TRACK_INFO_TEXT_MAX + 1]; // as echoed
     struct track_info info;
 };
-
-static bool may_publish(const struct participant *p, unsigned source)
-{
-    const struct participant_permission *const perm = &p->permission;
-    unsigned const bit = 1u << (source < 32 ? source : 0);
-    return perm->can_publish && (perm->sources == 0 || (perm->sources & bit) != 0);
-}
 
 // Requests that wait: for their section, or for another track's end.
 static uint32_t waiting_count(const struct participant *p)
@@ -64,8 +58,12 @@ static enum request_result enqueue(struct participant *p, const char *cid,
     {
         same += strcmp(q->cid, cid) == 0;
     }
-    q = same < ADD_TRACK_QUEUE_MAX ? NEW(struct queued_track) : NULL;
+    if (same >= ADD_TRACK_QUEUE_MAX) {
+        return REQUEST_LIMIT_EXCEEDED;
+    }
+    q = NEW(struct queued_track);
     if (q == NULL) {
+        p->room->env->no_memory++;
         return REQUEST_LIMIT_EXCEEDED;
     }
     (void)snprintf(q->cid, sizeof(q->cid), "%s", cid);
@@ -93,7 +91,7 @@ void add_track_queue_next(struct participant *p)
     while (!p->closing && (q = find_ready(p)) != NULL) {
         DL_DELETE(p->queued_tracks, q);
         // The permission may have been taken away meanwhile.
-        if (may_publish(p, q->info.source)) {
+        if (participant_may_publish_source(p, q->info.source)) {
             (void)start(p, q->cid, &q->info); // a client that is told nothing gives up by itself
         }
         mem_free(q);
@@ -151,7 +149,7 @@ static void add_new(struct participant *p, Livekit__AddTrackRequest *req,
 void add_track(struct participant *p, Livekit__AddTrackRequest *req)
 {
     struct track_info info;
-    if (!may_publish(p, (unsigned)req->source)) {
+    if (!participant_may_publish_source(p, (unsigned)req->source)) {
         signal_send_add_track_response(p, req, REQUEST_NOT_ALLOWED);
     } else if (*lk_str(req->sid) != 0) {
         add_codec(p, req);

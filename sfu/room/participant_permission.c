@@ -49,15 +49,19 @@ static bool same(const struct participant_permission *a, const struct participan
            a->can_manage_agent_session == b->can_manage_agent_session && a->sources == b->sources;
 }
 
+static struct published_track *find_forbidden(const struct participant *p)
+{
+    struct published_track *t = p->tracks;
+    while (t != NULL && participant_may_publish_source(p, t->info.source)) {
+        t = t->next;
+    }
+    return t;
+}
+
+// Each from the front: the end of one begins those that were queued behind it, and may end others.
 static void end_forbidden_tracks(struct participant *p)
 {
-    struct published_track *t = NULL;
-    struct published_track *next = NULL;
-    DL_FOREACH_SAFE(p->tracks, t, next)
-    {
-        if (participant_may_publish_source(p, t->info.source)) {
-            continue;
-        }
+    for (struct published_track *t = NULL; (t = find_forbidden(p)) != NULL;) {
         char sid[SID_SIZE];
         memcpy(sid, t->info.sid, sizeof(sid));
         published_track_close(t);
@@ -91,9 +95,7 @@ static void reconcile_own(struct participant *p)
         }
         return;
     }
-    if (subscription_reconcile(p)) {
-        negotiation_request(p);
-    }
+    (void)subscription_reconcile(p);
 }
 
 bool participant_set_permission(struct participant *p, const struct participant_permission *perm)
@@ -108,6 +110,9 @@ bool participant_set_permission(struct participant *p, const struct participant_
     room_count_in(p->room, p);
     end_forbidden_tracks(p);
     reconcile_own(p);
+    if (p->closing) {
+        return true; // no offer could be made: it is on its way out
+    }
     if (perm->hidden != was_hidden) {
         follow_visibility(p);
     }

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "sfu/media/down_track.h"
+#include "sfu/room/participant_permission.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/subscription.h"
 #include "tests/support/room_sim.h"
@@ -145,6 +146,32 @@ static void one_cid_waits_for_the_other(void **state)
         assert_int_equal(room_client_peer(b, "alice")->track_count, 1);
         end();
     }
+}
+
+// The right to publish the first is withdrawn: the second, of another source, takes its place.
+static void one_that_waits_may_be_all_that_is_allowed(void **state)
+{
+    (void)state;
+    begin();
+    a = join_as("alice", false);
+    b = join_as("bob", false);
+    run(S(1));
+    struct room_publish conf = {.media = ROOM_AUDIO, .cid = "track"};
+    (void)room_client_publish_as(a, &conf);
+    run(S(1));
+    conf = (struct room_publish){.media = ROOM_VIDEO, .cid = "track", .only_request = true};
+    (void)room_client_publish_as(a, &conf);
+    run(MS(100));
+    assert_int_equal(a->last_refusal, QUEUED);
+    struct participant *const p = room_participant(room_find(&h.env, "room"), "alice");
+    struct participant_permission perm = p->permission;
+    perm.sources = 1u << TRACK_SOURCE_CAMERA;
+    assert_true(participant_set_permission(p, &perm));
+    run(S(1));
+    assert_int_equal(p->track_count, 1);
+    assert_int_equal(p->tracks->info.source, TRACK_SOURCE_CAMERA);
+    assert_int_equal(room_client_peer(b, "alice")->track_count, 0);
+    end();
 }
 
 static void no_more_than_three_wait(void **state)
@@ -619,6 +646,7 @@ int main(void)
         TEST(sections_may_come_before_their_requests),
         TEST(other_ids_in_descriptions_are_found_by_kind),
         TEST(one_cid_waits_for_the_other),
+        TEST(one_that_waits_may_be_all_that_is_allowed),
         TEST(no_more_than_three_wait),
         TEST(refusals_have_reasons),
         TEST(muted_tracks_appear_without_a_packet),
