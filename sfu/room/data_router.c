@@ -79,8 +79,9 @@ static void deliver_named(struct receivers *r, char **identities, size_t n_ident
             deliver(r, p);
         }
     }
-    for (struct participant *p = r->room->participants; n_sids > 0 && p != NULL; p = p->hh.next) {
-        if (names(sids, n_sids, p->sid) && !names(identities, n_identities, p->identity)) {
+    for (size_t i = 0; i < n_sids; i++) {
+        struct participant *const p = room_participant_by_sid(r->room, sids[i]);
+        if (p != NULL && !names(identities, n_identities, p->identity)) {
             deliver(r, p);
         }
     }

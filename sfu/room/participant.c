@@ -112,8 +112,13 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     if (room_participant(room, p->identity) != p) {
         goto fail;
     }
-    if (participant_set_session(p, args->session) < 0) {
+    HASH_ADD_KEYPTR(hh_sid, room->by_sid, p->sid, strlen(p->sid), p);
+    bool const named = room_participant_by_sid(room, p->sid) == p;
+    if (!named || participant_set_session(p, args->session) < 0) {
         HASH_DEL(room->participants, p);
+        if (named) {
+            HASH_DELETE(hh_sid, room->by_sid, p);
+        }
         goto fail;
     }
     timer_heap_set(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_JOIN_DEADLINE_MS));
@@ -164,6 +169,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     signal_send_close(p);
     (void)participant_set_session(p, HANDLE_NONE);
     HASH_DEL(room->participants, p);
+    HASH_DELETE(hh_sid, room->by_sid, p);
     room_count_out(room, p);
     active_speaker_gone(p);
 

@@ -105,6 +105,7 @@ struct participant_attribute {
 
 struct participant {
     UT_hash_handle hh;         // room->participants by identity
+    UT_hash_handle hh_sid;     // room->by_sid
     UT_hash_handle hh_session; // env->sessions by session
     struct room *room;
     struct participant *gone_next; // room->gone

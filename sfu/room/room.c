@@ -153,6 +153,13 @@ struct participant *room_participant(const struct room *r, const char *identity)
     return p;
 }
 
+struct participant *room_participant_by_sid(const struct room *r, const char *sid)
+{
+    struct participant *p = NULL;
+    HASH_FIND(hh_sid, r->by_sid, sid, strlen(sid), p);
+    return p;
+}
+
 struct published_track *room_track(const struct room *r, const char *sid)
 {
     struct published_track *t = NULL;

@@ -32,6 +32,7 @@ struct room {
     bool sync_streams; // tracks of one publisher share a stream: subscribers play them in sync
 
     struct participant *participants; // hash by identity
+    struct participant *by_sid;       // the same ones
     struct published_track *tracks;   // hash by sid, of all participants
     struct data_track *data_tracks;   // likewise
     struct participant *gone;         // closed, to be told in the next update
@@ -78,6 +79,7 @@ struct room *room_find(struct room_env *env, const char *name);
 void room_close(struct room *r, enum disconnect_reason reason);
 
 struct participant *room_participant(const struct room *r, const char *identity);
+struct participant *room_participant_by_sid(const struct room *r, const char *sid);
 // A track of anybody, in any state.
 struct published_track *room_track(const struct room *r, const char *sid);
 // Room.num_participants: without hidden ones, agents and recorders.

@@ -41,22 +41,13 @@ void subscription_permission_clear(struct subscription_permission *s)
 
 // ---- the request ----------------------------------------------------------------------------
 
-static const struct participant *by_sid(const struct room *r, const char *sid)
-{
-    const struct participant *p = r->participants;
-    while (p != NULL && strcmp(p->sid, sid) != 0) {
-        p = p->hh.next;
-    }
-    return p;
-}
-
 // Whom an entry means: *ret is NULL if nobody in the room has that sid. -EINVAL: it names nobody, or
 // two.
 static int identity_of(const struct room *r, const Livekit__TrackPermission *t, const char **ret)
 {
     const char *const sid = lk_str(t->participant_sid);
     const char *const identity = lk_str(t->participant_identity);
-    const struct participant *const p = *sid != 0 ? by_sid(r, sid) : NULL;
+    const struct participant *const p = *sid != 0 ? room_participant_by_sid(r, sid) : NULL;
     if (*identity == 0) {
         *ret = p != NULL ? p->identity : NULL;
         return *sid != 0 ? 0 : -EINVAL;
@@ -76,20 +67,37 @@ static bool is_valid(const struct room *r, const Livekit__SubscriptionPermission
     return true;
 }
 
+// What cannot be the sid of a track permits nothing, and is not kept.
+static bool is_track_sid(const char *sid)
+{
+    return strlen(sid) < SID_SIZE &&
+           (sid_has_prefix(sid, SID_TRACK) || sid_has_prefix(sid, SID_DATA_TRACK));
+}
+
+static size_t count_tracks(const Livekit__TrackPermission *t)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_track_sids && !t->all_tracks; i++) {
+        n += is_track_sid(t->track_sids[i]);
+    }
+    return MIN(n, (size_t)SUBSCRIPTION_PERMIT_TRACKS_MAX);
+}
+
 // -ENOMEM.
 static int add_permit(struct subscription_permission *s, const char *identity,
                       const Livekit__TrackPermission *t)
 {
-    size_t const n = MIN(t->n_track_sids, (size_t)SUBSCRIPTION_PERMIT_TRACKS_MAX);
+    size_t const n = count_tracks(t);
     struct subscription_permit *const permit = mem_alloc(sizeof(*permit) + n * SID_SIZE);
     if (permit == NULL) {
         return -ENOMEM;
     }
     *permit = (struct subscription_permit){.all_tracks = t->all_tracks};
     permit->identity = mem_strdup(identity);
-    for (size_t i = 0; i < n && !t->all_tracks; i++) {
-        (void)snprintf(permit->tracks[permit->track_count++], SID_SIZE, "%s",
-                       lk_str(t->track_sids[i]));
+    for (size_t i = 0; permit->track_count < n; i++) {
+        if (is_track_sid(t->track_sids[i])) {
+            (void)snprintf(permit->tracks[permit->track_count++], SID_SIZE, "%s", t->track_sids[i]);
+        }
     }
     // The last entry about somebody counts.
     struct subscription_permit *const old = find_permit(s, identity);

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -133,6 +134,21 @@ static void permissions_name_participants(void **state)
     run(MS(500));
     assert_int_equal(b->withheld, 1);
     assert_int_equal(c->withheld, 0);
+    assert_true(flow(c, s, S(1)) > 30);
+    // What only begins like a sid names no track.
+    char nothing[1] = "";
+    char text[64];
+    char *sids[] = {nothing, text, s->sid};
+    (void)snprintf(text, sizeof(text), "%s...............................", s->sid);
+    LK_SET(&t[1], all_tracks, false);
+    t[1].track_sids = sids;
+    t[1].n_track_sids = 2;
+    room_client_request(a, &r);
+    run(MS(500));
+    assert_int_equal(flow(c, s, S(1)), 0);
+    t[1].n_track_sids = 3;
+    room_client_request(a, &r);
+    run(MS(500));
     assert_true(flow(c, s, S(1)) > 30);
     end();
 }
