@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls of the server API about one participant.
 #include "common/lk/livekit.h"
-#include "sfu/room/negotiation.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
 #include "sfu/room/room_api_call.h"
+#include "sfu/room/signal_dispatch.h"
 #include "sfu/room/signal_post.h"
 #include "sfu/room/signal_send.h"
-#include "sfu/room/subscription.h"
 
 static struct participant *named(const struct room_api_call *c, const char *identity)
 {
@@ -202,18 +201,13 @@ void room_api_update_subscriptions(const struct room_api_call *c, const void *ms
     if (p == NULL) {
         return;
     }
-    for (size_t i = 0; i < req->n_track_sids; i++) {
-        subscription_set_desired(p, req->track_sids[i], req->subscribe);
-    }
-    for (size_t i = 0; i < req->n_participant_tracks; i++) {
-        const Livekit__ParticipantTracks *const pt = req->participant_tracks[i];
-        for (size_t k = 0; k < pt->n_track_sids; k++) {
-            subscription_set_desired(p, pt->track_sids[k], req->subscribe);
-        }
-    }
-    if (subscription_reconcile(p)) {
-        negotiation_request(p);
-    }
+    Livekit__UpdateSubscription update = LIVEKIT__UPDATE_SUBSCRIPTION__INIT;
+    update.track_sids = req->track_sids;
+    update.n_track_sids = req->n_track_sids;
+    update.participant_tracks = req->participant_tracks;
+    update.n_participant_tracks = req->n_participant_tracks;
+    update.subscribe = req->subscribe;
+    signal_dispatch_subscription(p, &update);
     Livekit__UpdateSubscriptionsResponse const rsp = LIVEKIT__UPDATE_SUBSCRIPTIONS_RESPONSE__INIT;
     room_api_reply(c->env, c->handle, &rsp.base);
 }

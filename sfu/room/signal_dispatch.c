@@ -24,12 +24,12 @@ static void on_mute(struct participant *p, Livekit__MuteTrackRequest *req)
     published_track_set_muted(t, req->muted);
 }
 
-static void on_subscription(struct participant *p, const Livekit__UpdateSubscription *req)
+void signal_dispatch_subscription(struct participant *p, const Livekit__UpdateSubscription *req)
 {
     for (size_t i = 0; i < req->n_track_sids; i++) {
         subscription_set_desired(p, req->track_sids[i], req->subscribe);
     }
-    // The same sids once more, or instead (livekit-protocol 4.8.2): a union.
+    // The same sids once more, or instead (livekit-protocol 4.8.2).
     for (size_t i = 0; i < req->n_participant_tracks; i++) {
         const Livekit__ParticipantTracks *const pt = req->participant_tracks[i];
         for (size_t k = 0; k < pt->n_track_sids; k++) {
@@ -88,7 +88,7 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
         on_mute(p, req->mute);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION:
-        on_subscription(p, req->subscription);
+        signal_dispatch_subscription(p, req->subscription);
         break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION_PERMISSION:
         subscription_permission_request(p, req->subscription_permission);

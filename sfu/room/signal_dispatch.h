@@ -8,10 +8,14 @@
 #include "sfu/room/participant.h"
 
 typedef struct Livekit__SignalRequest Livekit__SignalRequest;
+typedef struct Livekit__UpdateSubscription Livekit__UpdateSubscription;
 
 // p may be gone when this returns.
 void signal_dispatch(struct participant *p, Livekit__SignalRequest *req);
 
-// The same for a decoded message as it comes through the mailbox (pbuf->msg is a
+// UpdateSubscription, also out of a SyncState or by the server API: a union of both its lists.
+void signal_dispatch_subscription(struct participant *p, const Livekit__UpdateSubscription *req);
+
+// The same as signal_dispatch for a decoded message as it comes through the mailbox (pbuf->msg is a
 // Livekit__SignalRequest). Borrowed.
 void signal_dispatch_pbuf(struct participant *p, struct pbuf *req);

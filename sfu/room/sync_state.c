@@ -62,10 +62,7 @@ void sync_state_apply(struct participant *p, const Livekit__SyncState *req)
         subscription_set_disabled(p, lk_str(req->track_sids_disabled[i]));
     }
     if (req->subscription != NULL) {
-        Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
-        r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_SUBSCRIPTION;
-        r.subscription = req->subscription;
-        signal_dispatch(p, &r);
+        signal_dispatch_subscription(p, req->subscription);
     }
     if (req->data_subscription != NULL) {
         data_subscription_request(p, req->data_subscription);
