@@ -279,11 +279,6 @@ void participant_update_request(struct participant *p, Livekit__UpdateParticipan
     }
 }
 
-static bool has_feature(const struct track_info *info, uint8_t feature)
-{
-    return memchr(info->features, feature, info->feature_count) != NULL;
-}
-
 void participant_update_audio_track(struct participant *p, Livekit__UpdateLocalAudioTrack *req)
 {
     struct published_track *const t = published_track_by_sid(p, lk_str(req->track_sid));
@@ -294,24 +289,7 @@ void participant_update_audio_track(struct participant *p, Livekit__UpdateLocalA
         signal_send_request_result(p, &r, REQUEST_NOT_FOUND);
         return;
     }
-    struct track_info next = t->info;
-    next.feature_count = 0;
-    for (size_t i = 0; i < req->n_features && next.feature_count < TRACK_INFO_FEATURES_MAX; i++) {
-        uint8_t const feature = (uint8_t)req->features[i];
-        if (!has_feature(&next, feature)) {
-            next.features[next.feature_count++] = feature;
-        }
-    }
-    next.stereo = has_feature(&next, LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO);
-    next.disable_dtx = has_feature(&next, LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
-    bool const same = next.feature_count == t->info.feature_count &&
-                      memcmp(next.features, t->info.features, next.feature_count) == 0 &&
-                      next.stereo == t->info.stereo && next.disable_dtx == t->info.disable_dtx;
-    if (same) {
-        return;
-    }
-    t->info = next;
-    if (t->state == TRACK_PUBLISHED) {
+    if (track_info_update_features(&t->info, req) && t->state == TRACK_PUBLISHED) {
         participant_changed(p, true);
     }
 }

@@ -466,3 +466,18 @@ bool track_info_dtx(const struct track_info *info)
 {
     return info->type == TRACK_AUDIO && !has_feature(info, LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
 }
+
+bool track_info_update_features(struct track_info *info, const Livekit__UpdateLocalAudioTrack *req)
+{
+    struct track_info const old = *info;
+    info->feature_count = 0;
+    for (size_t i = 0; i < req->n_features; i++) {
+        (void)add_unique(info->features, &info->feature_count, (int)req->features[i]);
+    }
+    sort_features(info);
+    info->stereo = has_feature(info, LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO);
+    info->disable_dtx = has_feature(info, LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
+    return info->feature_count != old.feature_count || info->stereo != old.stereo ||
+           info->disable_dtx != old.disable_dtx ||
+           memcmp(info->features, old.features, info->feature_count) != 0;
+}

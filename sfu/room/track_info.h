@@ -11,6 +11,7 @@
 
 typedef struct Livekit__AddTrackRequest Livekit__AddTrackRequest;
 typedef struct Livekit__TrackInfo Livekit__TrackInfo;
+typedef struct Livekit__UpdateLocalAudioTrack Livekit__UpdateLocalAudioTrack;
 
 // livekit pkg/rtc/participant.go: ids and labels of clients are short; longer ones are cut.
 #define TRACK_INFO_TEXT_MAX 255
@@ -100,6 +101,9 @@ void track_info_number_layers(struct track_info *info, uint8_t index);
 
 // Builds the message in the arena, text borrowed from info. NULL without memory.
 Livekit__TrackInfo *track_info_to_proto(const struct track_info *info, struct arena *a) NODISCARD;
+
+// The audio features are those of the request from now on. False if they were already.
+bool track_info_update_features(struct track_info *info, const Livekit__UpdateLocalAudioTrack *req);
 
 // Whether it is stereo, and may pause in silence: by its features, which older flags are part of.
 bool track_info_stereo(const struct track_info *info);

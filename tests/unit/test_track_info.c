@@ -371,6 +371,31 @@ static void other_codecs_are_added_once(void **state)
     assert_int_equal(track_info_add_codec(&info, &r, ALL, &index), -ENOTSUP);
 }
 
+// UpdateLocalAudioTrack: as if the request had named them.
+static void features_may_change(void **state)
+{
+    (void)state;
+    Livekit__AddTrackRequest r =
+        request(LIVEKIT__TRACK_TYPE__AUDIO, LIVEKIT__TRACK_SOURCE__MICROPHONE);
+    Livekit__UpdateLocalAudioTrack u = LIVEKIT__UPDATE_LOCAL_AUDIO_TRACK__INIT;
+    Livekit__AudioTrackFeature features[] = {LIVEKIT__AUDIO_TRACK_FEATURE__TF_ECHO_CANCELLATION,
+                                             LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO,
+                                             LIVEKIT__AUDIO_TRACK_FEATURE__TF_ECHO_CANCELLATION};
+    assert_int_equal(track_info_from_request(&info, &r, ALL), 0);
+    u.features = features;
+    u.n_features = ARRAY_LEN(features);
+    assert_true(track_info_update_features(&info, &u));
+    assert_int_equal(info.feature_count, 2);
+    assert_int_equal(info.features[0], LIVEKIT__AUDIO_TRACK_FEATURE__TF_STEREO);
+    assert_int_equal(info.features[1], LIVEKIT__AUDIO_TRACK_FEATURE__TF_ECHO_CANCELLATION);
+    assert_true(info.stereo && track_info_stereo(&info));
+    u.n_features = 2; // the same ones
+    assert_false(track_info_update_features(&info, &u));
+    u.n_features = 0;
+    assert_true(track_info_update_features(&info, &u));
+    assert_false(info.stereo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +405,7 @@ int main(void)
         cmocka_unit_test(codecs_are_the_enabled_ones_once),
         cmocka_unit_test(svc_codecs_have_their_layers_in_one_stream),
         cmocka_unit_test(features_are_unique_and_know_the_old_flags),
+        cmocka_unit_test(features_may_change),
         cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(rids_have_ranks),
         cmocka_unit_test(qualities_find_the_best_layer_below),
