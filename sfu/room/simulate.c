@@ -84,11 +84,14 @@ static void speak(struct participant *p, int32_t seconds)
     if (s == NULL) {
         return;
     }
-    s->speaking = true;
     s->speech_end = mono_add_ms(p->room->env->now,
                                 INT64_C(1000) * MIN(seconds, (int32_t)SIMULATE_SPEECH_MAX_S));
     by(s, s->speech_end);
-    tell_speaker(p, true);
+    // Who speaks already just goes on: asking often must not make everybody listen to it.
+    if (!s->speaking) {
+        s->speaking = true;
+        tell_speaker(p, true);
+    }
 }
 
 // ---- bandwidth ------------------------------------------------------------------------------
