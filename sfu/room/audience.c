@@ -37,28 +37,26 @@ struct participant *audience_next(struct room *r, struct participant *after, uin
     return NULL;
 }
 
-// Live subscriptions of listener to tracks of p.
-static uint32_t live_count(struct participant *listener, const struct participant *p)
+// Whether listener has at least n live subscriptions to tracks of p. Looks no further: some publish
+// hundreds.
+static bool has_live(struct participant *listener, const struct participant *p, uint32_t n)
 {
-    uint32_t n = 0;
-    const struct published_track *t = NULL;
-    DL_FOREACH(p->tracks, t)
-    {
+    for (const struct published_track *t = p->tracks; n > 0 && t != NULL; t = t->next) {
         const struct subscription *const s = subscription_find(listener, t);
-        n += s != NULL && s->down_track != NULL;
+        n -= s != NULL && s->down_track != NULL;
     }
-    return n;
+    return n == 0;
 }
 
 bool audience_hears(struct participant *listener, const struct participant *p)
 {
-    return live_count(listener, p) > 0;
+    return has_live(listener, p, 1);
 }
 
 void audience_joined(struct subscription *s)
 {
     const struct participant *const p = s->track->publisher;
-    if (live_count(s->subscriber, p) == 1) {
+    if (!has_live(s->subscriber, p, 2)) { // it is the first
         active_speaker_tell(s->subscriber, p);
         connection_quality_tell(s->subscriber, p);
     }

@@ -61,6 +61,9 @@ static void add_media(const struct track_media *m, struct up_state *s)
     receiver_get_totals(m->receiver, &t);
     s->totals.expected += t.expected;
     s->totals.lost += t.lost;
+    if (!m->video) {
+        return; // who takes it makes no difference
+    }
     int wanted = -1;
     for (uint32_t i = 0; i < m->output_count; i++) {
         const struct down_track *const dt = m->outputs[i].down_track;

@@ -354,16 +354,18 @@ void data_track_input(struct participant *p, struct bytes message)
         return;
     }
     memcpy(copy, message.p, message.n);
+    size_t receivers = 0;
     for (uint32_t i = 0; i < t->subscription_count; i++) {
         const struct data_subscription *const s = t->subscriptions[i];
         if (s->handle != 0) {
             data_track_packet_set_handle((struct bytes_mut){copy, message.n}, s->handle);
             // What does not go is counted there.
             (void)!data_channels_send_bytes(s->subscriber, DATA_TRACK, bytes_of(copy, message.n));
+            receivers++;
         }
     }
     mem_free(copy);
-    data_channels_spend(p, t->subscription_count, message.n);
+    data_channels_spend(p, receivers, message.n);
 }
 
 // ---- blobs ----------------------------------------------------------------------------------
