@@ -168,7 +168,7 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
     [SFU_LIMIT_CONNECTS] = {.name = "limit.connects",
                             .env = {"FOCI_SFU_LIMIT_CONNECTS"},
                             .flag = {"limit-connects"},
-                            .def = "100/1000",
+                            .def = CONNECT_LIMIT_DEFAULT,
                             .arg = "RATE/BURST",
                             .help = "Signalling connections a second of one client address, and "
                                     "how many at once; 0 for no limit. This machine has none."},

@@ -16,10 +16,6 @@
 typedef struct Livekit__AddTrackRequest Livekit__AddTrackRequest;
 struct participant;
 
-// livekit-protocol 4.5: requests with the cid of one track that is still there. More are refused
-// with LIMIT_EXCEEDED.
-#define ADD_TRACK_QUEUE_MAX 3
-
 void add_track(struct participant *p, Livekit__AddTrackRequest *req);
 
 // A track of p is gone: answers the request that waited for its cid, if there is one.

@@ -29,6 +29,7 @@
 
 #include "common/base/shared_buf.h"
 #include "common/base/timer_heap.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/room/data_pace.h"
 
 struct participant;
@@ -42,34 +43,10 @@ enum data_kind {
     DATA_KIND_COUNT,
 };
 
-// A receiver's queue of reliable messages. media-plane 9.3: 4 MiB, then the receiver goes.
-#define DATA_QUEUE_MAX ((size_t)4 << 20)
-// From here on senders are slowed; they go on below DATA_RELIEVED_BYTES. What several of them have
-// in flight still fits below DATA_QUEUE_MAX.
-#define DATA_CONGESTED_BYTES ((size_t)1 << 20)
-#define DATA_RELIEVED_BYTES ((size_t)512 << 10)
-
-// A queue that holds senders up must shrink by DATA_STALL_BYTES in each DATA_STALL_MS: 13 kB/s, less
-// than the slowest mobile network in use. A client whose network is gone costs others 5 s.
-#define DATA_STALL_MS 5000
-#define DATA_STALL_BYTES ((size_t)64 << 10)
-
-// For a channel that is not open yet. A join may take PARTICIPANT_JOIN_DEADLINE_MS; a client that
-// opens no channel at all costs this much memory for so long, once.
-#define DATA_HOLD_MAX ((size_t)1 << 20)
-#define DATA_HOLD_MS 60000
-
 // An association that ends while its transport lives does not come back, and neither would data: the
 // session is ended like that of a stuck receiver, unless it ends by itself (a client that closes its
 // connection ends the association first).
 #define DATA_LOST_MS 10000
-
-// media-plane 9.3.
-#define DATA_LOSSY_BYTES ((size_t)64 << 10)
-#define DATA_LOSSY_MS 200
-// So much may wait longer than DATA_LOSSY_MS: on a path with a long round trip a few messages are
-// always under way (LiveKit's lossy writer has the same floor).
-#define DATA_LOSSY_FLOOR ((size_t)8 << 10)
 
 struct data_item; // a message that waits
 

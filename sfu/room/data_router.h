@@ -26,10 +26,6 @@ typedef struct Livekit__DataPacket Livekit__DataPacket;
 struct participant;
 struct room;
 
-// Names of receivers in one packet: it bounds what 64 KB can make us sort and look up. A packet with
-// more is dropped and counted; whoever has so many receivers sends to everybody or twice.
-#define DATA_DESTINATIONS_MAX 4096
-
 // One message of the channel `_reliable` or `_lossy` of p.
 void data_router_input(struct participant *p, enum data_kind kind, struct bytes message);
 

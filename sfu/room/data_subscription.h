@@ -17,10 +17,6 @@
 
 typedef struct Livekit__UpdateDataSubscription Livekit__UpdateDataSubscription;
 
-// Tracks of others that one participant may have spoken about; more are ignored and counted. The map
-// of all of them is about 80 KB.
-#define DATA_SUBSCRIPTIONS_MAX 1024
-
 struct data_subscription {
     UT_hash_handle hh; // subscriber->data_subscriptions by track->sid
     struct participant *subscriber;

@@ -18,6 +18,7 @@
 // once after a track has ended (there: with the next round of its reconciler, about a second later).
 
 #include "common/lk/sid.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/room/room_env.h"
 
 typedef struct Livekit__GetDataBlobRequest Livekit__GetDataBlobRequest;
@@ -32,13 +33,6 @@ struct data_subscription;
 struct participant;
 struct pbuf;
 struct room;
-
-// Data tracks of one participant. Everybody is told all of them with each change: so many with the
-// longest names are 160 KB. More are refused with LIMIT_EXCEEDED.
-#define DATA_TRACKS_MAX 128
-
-// livekit limits: names 256 characters. The same for custom encodings and names of schemas.
-#define DATA_TRACK_NAME_MAX 256
 
 struct data_track {
     struct data_track *prev, *next; // publisher->data_tracks

@@ -9,10 +9,7 @@
 
 #include "common/base/mono.h"
 #include "common/lk/sid.h"
-
-// A room that loses more people than this while somebody is away sends that one through a full
-// reconnect, which is correct at any number. 512 of them cost 40 KB.
-#define DEPARTURES_MAX 512u
+#include "sfu/base/sfu_limits.h"
 
 struct departure {
     char sid[SID_SIZE];

@@ -24,14 +24,6 @@
 // rounds a second.
 #define NEGOTIATION_INTERVAL_MS 150
 
-// Text of one section in a description, at most: Chromium offers 4.9 KB for video and 0.9 KB for
-// audio. All sections of a connection together stay below what a signalling message may hold (2 MiB,
-// the identifiers of mid_to_track_id included): 400 videos, or 300 with 300 audios. Subscriptions
-// beyond that wait until others end, and their clients are told (SE_UNKNOWN).
-#define NEGOTIATION_VIDEO_BYTES 5000u
-#define NEGOTIATION_AUDIO_BYTES 1200u
-#define NEGOTIATION_TEXT_MAX 2000000u
-
 // An offer of ours that is not answered for this long ends the session (livekit: 15 s).
 #define NEGOTIATION_TIMEOUT_MS 15000
 

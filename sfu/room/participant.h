@@ -9,6 +9,7 @@
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/participant.go.
 
 #include "common/lk/sid.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/room/client_codecs.h"
 #include "sfu/room/data_channels.h"
 #include "sfu/room/room_env.h"
@@ -76,19 +77,6 @@ struct participant_attribute {
     char *key;
     char *value;
 };
-
-// Attributes of one participant. LiveKit limits the total size (64 KiB); without a limit of their
-// number one request could make us compare 30,000 keys with each other. More are refused as over the
-// size limit (participant_update.h).
-#define PARTICIPANT_ATTRIBUTES_MAX 256
-
-// livekit-protocol 4.5: more than this many unanswered add_track requests are refused.
-#define PARTICIPANT_PENDING_TRACKS_MAX 20
-
-// Published tracks of one participant: a bridge that brings a conference in has some hundreds. What
-// the demultiplexer of a transport can tell apart, but for some second codecs; a client that wants
-// more gets LIMIT_EXCEEDED.
-#define PARTICIPANT_TRACKS_MAX 300
 
 // Not ACTIVE after this long: removed with JOIN_FAILURE (livekit-protocol 4.1).
 #define PARTICIPANT_JOIN_DEADLINE_MS 60000

@@ -16,11 +16,6 @@ typedef struct Livekit__UpdateLocalAudioTrack Livekit__UpdateLocalAudioTrack;
 typedef struct Livekit__UpdateLocalVideoTrack Livekit__UpdateLocalVideoTrack;
 typedef struct Livekit__UpdateParticipantMetadata Livekit__UpdateParticipantMetadata;
 
-// livekit limit.max_participant_name_length, max_metadata_size, max_attributes_size.
-#define PARTICIPANT_NAME_MAX 256u
-#define PARTICIPANT_METADATA_MAX (512u << 10)
-#define PARTICIPANT_ATTRIBUTES_BYTES_MAX (64u << 10)
-
 // Replaces name and metadata (NULL = keep, "" = none) and merges attributes (an empty value
 // deletes the key). If anything is another thing then: everybody is told at once, and the
 // participant gets a token with the new claims. Equal values change nothing and tell nobody.

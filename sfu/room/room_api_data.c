@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls of the server API that send data.
 #include "common/lk/livekit.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/room/data_router.h"
 #include "sfu/room/room_api_call.h"
 #include "sfu/room/rpc_calls.h"
 
 // livekit-protocol 6.2: a nonce counts as seen among so many messages before.
 #define NONCE_WINDOW 100
-#define NONCE_LEN 16
 
 // The last nonces of a room's server messages; made when the first one comes.
 struct nonce_window {
-    uint8_t seen[NONCE_WINDOW][NONCE_LEN];
+    uint8_t seen[NONCE_WINDOW][API_NONCE_BYTES];
     uint32_t count, next;
 };
 
 // 0: new, and remembered from now on. -EEXIST: seen; -ENOMEM.
 static int check_nonce(struct room *r, const ProtobufCBinaryData *nonce)
 {
-    if (nonce->len != NONCE_LEN) {
+    if (nonce->len != API_NONCE_BYTES) {
         return 0; // none: lengths were checked with the request (room_methods)
     }
     if (r->nonces == NULL) {
@@ -29,11 +29,11 @@ static int check_nonce(struct room *r, const ProtobufCBinaryData *nonce)
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < w->count; i++) {
-        if (memcmp(w->seen[i], nonce->data, NONCE_LEN) == 0) {
+        if (memcmp(w->seen[i], nonce->data, API_NONCE_BYTES) == 0) {
             return -EEXIST;
         }
     }
-    memcpy(w->seen[w->next], nonce->data, NONCE_LEN);
+    memcpy(w->seen[w->next], nonce->data, API_NONCE_BYTES);
     w->next = (w->next + 1) % NONCE_WINDOW;
     w->count = MIN(w->count + 1, NONCE_WINDOW);
     return 0;

@@ -12,9 +12,6 @@
 // livekit roomUpdateInterval.
 #define ROOM_UPDATE_INTERVAL_MS 5000
 
-// livekit limit.max_metadata_size.
-#define ROOM_METADATA_MAX (512u << 10)
-
 // Replaces the metadata ("" or NULL: none); everybody and the registry learn it at once. Upstream
 // tells also when it is the same, and so do we: the caller of the API may wait for it.
 // -E2BIG, -ENOMEM; nothing changes then.

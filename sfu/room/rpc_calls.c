@@ -9,12 +9,7 @@
 
 // livekit-protocol 6.2, 11; the payload limit is that of the clients' RPC (version 1).
 #define RPC_ACK_TIMEOUT_MS 2000
-#define RPC_RESPONSE_TIMEOUT_MS 10000
 #define RPC_PAYLOAD_MAX 15360u
-
-// Longer ones end then: whoever waits at the other end of an HTTP request gave up long before. The
-// original knows no limit.
-#define RPC_RESPONSE_TIMEOUT_MAX_MS 600000u
 
 #define UUID_SIZE 37
 

@@ -19,10 +19,6 @@ typedef struct Livekit__PerformRpcRequest Livekit__PerformRpcRequest;
 
 struct rpc_call;
 
-// Calls of one room that wait at a time. Each costs a timer and some hundred bytes; the callers wait
-// for HTTP answers, of which the signalling thread holds 4096 at most.
-#define RPC_CALLS_MAX 1024u
-
 // Starts a call and answers `handle` when it ends, also when it ends at once.
 void rpc_call_start(struct participant *p, handle_t handle, const Livekit__PerformRpcRequest *req);
 

@@ -11,10 +11,6 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/room.h"
 
-// Largest encoded message: clients refuse more than 2 MiB, updates of large rooms are split long
-// before.
-#define SIGNAL_MESSAGE_MAX ((size_t)2 << 20)
-
 // Arena for building one message (descriptions and joins of large rooms are the largest).
 #define SIGNAL_ARENA_FIRST 4096
 #define SIGNAL_ARENA_CAP ((size_t)8 << 20)

@@ -28,9 +28,6 @@ struct simulation;
 // The resume that a scenario spoils comes within this (livekit pkg/rtc/room.go).
 #define SIMULATE_RESUME_MS 5000
 
-// Longest simulated speech; the number comes from the client.
-#define SIMULATE_SPEECH_MAX_S 60
-
 // How often layers are fitted into the simulated bandwidth: bitrates are measured over 1 s.
 #define SIMULATE_FIT_MS 1000
 

@@ -11,17 +11,13 @@
 
 #include "common/base/hash.h"
 #include "common/lk/sid.h"
+#include "sfu/base/sfu_limits.h"
 
 typedef struct Livekit__SubscriptionPermission Livekit__SubscriptionPermission;
 
 struct participant;
 struct published_track;
 struct subscription_permit;
-
-// Subscribers one publisher may name, and tracks it may name for one of them: more than a room holds
-// and more than one may publish. What is named beyond is not permitted.
-#define SUBSCRIPTION_PERMITS_MAX 4096
-#define SUBSCRIPTION_PERMIT_TRACKS_MAX 512
 
 // Embedded in the publisher; all zero: everybody may.
 struct subscription_permission {

@@ -9,11 +9,6 @@
 
 #include "sfu/room/participant.h"
 
-// Tracks one client may have spoken about at a time: all those of the largest session (limits of
-// negotiation.h) twice over. More are ignored, as if nothing had been said: what was subscribed
-// automatically stays.
-#define TRACK_PREFERENCES_MAX 2048
-
 // What is said about a track that nobody publishes is kept this long; who wanted it is then told
 // that it was not found (livekit pkg/rtc/subscriptionmanager.go: notFoundTimeout).
 #define TRACK_PREFERENCE_UNKNOWN_MS 60000

@@ -13,11 +13,7 @@
 #include "common/lk/access_token.h"
 #include "common/lk/livekit.h"
 #include "common/lk/twirp.h"
-
-// Dispatches of one room; one more is resource_exhausted. A room has a handful of agents.
-#define AGENT_DISPATCHES_MAX 100u
-// Encoded: the metadata and attributes that a participant may have, some times over.
-#define AGENT_DISPATCH_BYTES_MAX ((size_t)1 << 20)
+#include "sfu/base/sfu_limits.h"
 
 struct agent_dispatch;
 

@@ -14,18 +14,13 @@
 #include "common/base/cidr.h"
 #include "common/base/rate.h"
 #include "common/svc/httpd.h"
+#include "sfu/base/sfu_limits.h"
 
 struct connect_limit {
     struct rate *rate;              // NULL: no limit
     const struct cidr_set *proxies; // borrowed
     uint64_t refused;
 };
-
-#define CONNECT_LIMIT_DEFAULT "100/1000" // for rate_limit_parse
-
-// Addresses remembered: 16 bytes each, as they come to be used. More than this at once, and those that
-// are nearest to a full allowance are forgotten first.
-#define CONNECT_LIMIT_KEYS 16384u
 
 // limit.per_1000s 0: none. proxies: whose word about the client's address is believed (proxy_addr.h),
 // and which have no limit themselves where they name nobody; this machine has none either. NULL: only

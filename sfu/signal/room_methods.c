@@ -4,12 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// livekit-protocol 6.2, 4.11: limits of the original.
-#define ROOM_NAME_MAX 256u
-#define NAME_MAX_BYTES 256u
-#define METADATA_MAX (512u << 10)
-#define ATTRIBUTES_MAX (64u << 10)
-#define NONCE_LEN 16u
+#include "sfu/base/sfu_limits.h"
 
 #define METHOD(name, grant, api, request, response)                                                \
     {                                                                                              \
@@ -128,9 +123,9 @@ static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_erro
                             "room name length exceeds limits: max length %u", ROOM_NAME_MAX);
         return -EINVAL;
     }
-    if (strlen(lk_str(req->metadata)) > METADATA_MAX) {
+    if (strlen(lk_str(req->metadata)) > ROOM_METADATA_MAX) {
         *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "metadata size exceeds limits: max size %u",
-                            METADATA_MAX);
+                            ROOM_METADATA_MAX);
         return -EINVAL;
     }
     if (req->egress != NULL) {
@@ -151,21 +146,21 @@ static int check_update(const Livekit__UpdateParticipantRequest *req, struct twi
         attributes +=
             strlen(lk_str(req->attributes[i]->key)) + strlen(lk_str(req->attributes[i]->value));
     }
-    if (strlen(lk_str(req->name)) > NAME_MAX_BYTES) {
-        return too_large(e, "name length exceeds limits", NAME_MAX_BYTES);
+    if (strlen(lk_str(req->name)) > PARTICIPANT_NAME_MAX) {
+        return too_large(e, "name length exceeds limits", PARTICIPANT_NAME_MAX);
     }
-    if (strlen(lk_str(req->metadata)) > METADATA_MAX) {
-        return too_large(e, "metadata size exceeds limits", METADATA_MAX);
+    if (strlen(lk_str(req->metadata)) > PARTICIPANT_METADATA_MAX) {
+        return too_large(e, "metadata size exceeds limits", PARTICIPANT_METADATA_MAX);
     }
-    if (attributes > ATTRIBUTES_MAX) {
-        return too_large(e, "attribute size exceeds limits", ATTRIBUTES_MAX);
+    if (attributes > PARTICIPANT_ATTRIBUTES_BYTES_MAX) {
+        return too_large(e, "attribute size exceeds limits", PARTICIPANT_ATTRIBUTES_BYTES_MAX);
     }
     return 0;
 }
 
 static int check_data(const Livekit__SendDataRequest *req, struct twirp_error *e)
 {
-    if (req->nonce.len != 0 && req->nonce.len != NONCE_LEN) {
+    if (req->nonce.len != 0 && req->nonce.len != API_NONCE_BYTES) {
         *e = twirp_error_of(TWIRP_INVALID_ARGUMENT,
                             "nonce should be 16-bytes or empty, not: %zu bytes", req->nonce.len);
         return -EINVAL;
@@ -207,8 +202,8 @@ int room_method_check(const struct room_method *m, const ProtobufCMessage *req,
     case ROOM_API_SEND_DATA:
         return check_data((const void *)req, ret_error);
     case ROOM_API_UPDATE_ROOM_METADATA:
-        return strlen(text_of(req, "metadata")) > METADATA_MAX
-                   ? too_large(ret_error, "metadata size exceeds limits", METADATA_MAX)
+        return strlen(text_of(req, "metadata")) > ROOM_METADATA_MAX
+                   ? too_large(ret_error, "metadata size exceeds limits", ROOM_METADATA_MAX)
                    : 0;
     case ROOM_API_PERFORM_RPC:
         return *text_of(req, "destination_identity") == 0

@@ -5,18 +5,14 @@
 #include "common/lk/twirp.h"
 #include "common/svc/pbjson.h"
 #include "common/sys/log.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/signal/absent_services.h"
 #include "sfu/signal/auth.h"
 #include "sfu/signal/room_methods.h"
 
-// Calls that wait for a worker; more are refused.
-#define CALLS_MAX 4096u
-
 // A worker answers within microseconds; this only ends calls to one that is stuck. PerformRpc waits
-// for its participant before (at most RPC_WAIT_MAX_MS, what the worker allows: rpc_calls.c).
+// for its participant before.
 #define CALL_TIMEOUT_MS 5000
-#define RPC_WAIT_MS 10000u
-#define RPC_WAIT_MAX_MS 600000u
 
 #define REPLY_MAX ((size_t)16 << 20)
 
@@ -49,7 +45,7 @@ void room_service_init(struct room_service *s, struct loop *loop, struct room_re
 {
     *s = (struct room_service){
         .loop = loop, .registry = registry, .keys = keys, .post = post, .user = user};
-    handle_table_init(&s->calls, CALLS_MAX);
+    handle_table_init(&s->calls, API_CALLS_MAX);
 }
 
 static void respond_error(struct httpd_req *r, const struct twirp_error *e)
@@ -238,7 +234,7 @@ static void set_timeout(struct call *c, const struct room_method *m, const Proto
     if (m->api == ROOM_API_PERFORM_RPC) {
         uint32_t const asked =
             ((const Livekit__PerformRpcRequest *)(const void *)req)->response_timeout_ms;
-        ms += asked != 0 ? MIN(asked, RPC_WAIT_MAX_MS) : RPC_WAIT_MS;
+        ms += asked != 0 ? MIN(asked, RPC_RESPONSE_TIMEOUT_MAX_MS) : RPC_RESPONSE_TIMEOUT_MS;
     }
     uint64_t const patience = patience_ms(c->req);
     if (patience < ms) {

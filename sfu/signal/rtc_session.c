@@ -7,6 +7,7 @@
 #include "common/lk/livekit.h"
 #include "common/svc/ws_handshake.h"
 #include "common/sys/log.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/signal/request_gate.h"
 #include "sfu/signal/signal_frame.h"
 
@@ -14,16 +15,9 @@
 #define TOKEN_REFRESH_MS INT64_C(300000)
 #define TOKEN_MIN_LIFETIME_S 600
 
-// WebSockets of one process; each costs some KB here and up to 100 KB in its worker.
-#define SESSIONS_MAX 65536u
-
 // How long the first response is awaited, as livekit does: three attempts of 3, 4 and 5 s
 // (livekit-protocol 1.4). A worker answers within milliseconds.
 #define FIRST_RESPONSE_MS 12000
-
-// Responses that came before the socket did. It takes one turn of the loop; a JoinResponse and some
-// updates fit.
-#define EARLY_MAX 256u
 
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 
@@ -48,7 +42,7 @@ struct rtc_session {
     struct access_token *token;
     int64_t exp;               // of the token that the client came with
     char *room;                // held in the registry
-    struct shared_buf **early; // EARLY_MAX, while there are some
+    struct shared_buf **early; // SIGNAL_EARLY_MAX, while there are some
     size_t early_count;
     uint16_t early_close; // PHASE_UPGRADING: close with this code when the socket comes
     bool joined;          // the worker knows of it
@@ -62,7 +56,7 @@ void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *c
     *s = (struct rtc_sessions){.conf = *conf};
     s->conf.first_response_ms =
         conf->first_response_ms != 0 ? conf->first_response_ms : FIRST_RESPONSE_MS;
-    handle_table_init(&s->table, SESSIONS_MAX);
+    handle_table_init(&s->table, SIGNAL_SESSIONS_MAX);
     response_forms_init(&s->forms);
 }
 
@@ -313,6 +307,8 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
     struct ws_conf const conf = {
         .on_message = on_message,
         .on_end = on_end,
+        .message_max = SIGNAL_MESSAGE_MAX,
+        .queue_max = SIGNAL_QUEUE_MAX,
         .deflate = s->deflate ? s->owner->forms.deflate : NULL,
         .release = release_socket,
         .release_arg = up->handle,
@@ -335,9 +331,9 @@ static void on_upgraded(void *user, const struct httpd_upgraded *up)
 static void keep_early(struct rtc_session *s, struct channel_msg *m)
 {
     if (s->early == NULL) {
-        s->early = mem_array(EARLY_MAX, sizeof(struct shared_buf *));
+        s->early = mem_array(SIGNAL_EARLY_MAX, sizeof(struct shared_buf *));
     }
-    if (s->early != NULL && s->early_count < EARLY_MAX) {
+    if (s->early != NULL && s->early_count < SIGNAL_EARLY_MAX) {
         s->early[s->early_count++] = STEAL(m->u.send.data);
     } else {
         // It would miss something: it comes back instead.

@@ -5,6 +5,7 @@
 #include "common/lk/livekit.h"
 #include "common/svc/gzip.h"
 #include "common/svc/jsonx.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/signal/user_agent.h"
 
 // ---- v1 -------------------------------------------------------------------------------------
@@ -187,20 +188,19 @@ static Livekit__ConnectionSettings *v0_settings(const struct httpd_req *r, struc
     return s;
 }
 
-// Pairs one client may bring; livekit bounds their bytes only.
-#define ATTRIBUTES_MAX 256
-
 static int add_attributes(const struct jsonx *obj, Livekit__JoinRequest *j, struct arena *a)
 {
     typedef Livekit__JoinRequest__ParticipantAttributesEntry entry;
-    j->participant_attributes = arena_array(a, ATTRIBUTES_MAX, sizeof(*j->participant_attributes));
+    j->participant_attributes =
+        arena_array(a, PARTICIPANT_ATTRIBUTES_MAX, sizeof(*j->participant_attributes));
     if (j->participant_attributes == NULL) {
         return -ENOMEM;
     }
     const void *pos = NULL;
     const char *key = NULL;
     const struct jsonx *value = NULL;
-    while (j->n_participant_attributes < ATTRIBUTES_MAX && jsonx_next(obj, &pos, &key, &value)) {
+    while (j->n_participant_attributes < PARTICIPANT_ATTRIBUTES_MAX &&
+           jsonx_next(obj, &pos, &key, &value)) {
         struct bytes text;
         entry *const e = arena_alloc(a, sizeof(*e));
         if (e == NULL) {

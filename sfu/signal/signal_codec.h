@@ -9,9 +9,6 @@
 #include "common/svc/pbuf.h"
 #include "sfu/signal/auth.h"
 
-// JoinRequest before parsing and after inflating (livekit: 1 << 20).
-#define JOIN_REQUEST_MAX ((size_t)1 << 20)
-
 // Decodes the join_request parameter. -EACCES with *refusal (status 400), -ENOMEM.
 int signal_codec_v1(const char *join_request, struct pbuf **ret,
                     struct auth_refusal *refusal) NODISCARD;

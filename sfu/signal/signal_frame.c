@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "common/svc/pbjson.h"
+#include "sfu/base/sfu_limits.h"
 
 int signal_frame_decode(enum ws_kind kind, struct bytes data, struct pbuf **ret)
 {
@@ -10,7 +11,7 @@ int signal_frame_decode(enum ws_kind kind, struct bytes data, struct pbuf **ret)
         return lk_unpack_signal_request(data, ret);
     }
     struct pbjson_limits const limits = {
-        .max_bytes = SIGNAL_FRAME_MAX,
+        .max_bytes = SIGNAL_MESSAGE_MAX,
         .max_memory = PBUF_CAP_DEFAULT,
     };
     return pbjson_read(&livekit__signal_request__descriptor, data, &limits, ret);

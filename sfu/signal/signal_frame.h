@@ -13,9 +13,6 @@
 #include "common/svc/pbuf.h"
 #include "common/svc/ws.h"
 
-// The largest message in either direction, inflated (livekit-protocol 1.7).
-#define SIGNAL_FRAME_MAX ((size_t)2 << 20)
-
 // A response as text: names of fields and escapes make it some times longer than on the wire.
 #define SIGNAL_FRAME_TEXT_MAX ((size_t)4 << 20)
 

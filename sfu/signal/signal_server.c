@@ -6,26 +6,13 @@
 #include "common/lk/livekit.h"
 #include "common/svc/ws_handshake.h"
 #include "common/sys/log.h"
+#include "sfu/base/sfu_limits.h"
 #include "sfu/signal/auth.h"
 #include "sfu/signal/connect_limit.h"
 #include "sfu/signal/room_registry.h"
 #include "sfu/signal/room_service.h"
 #include "sfu/signal/rtc_session.h"
 #include "sfu/signal/signal_codec.h"
-
-// livekit-protocol 1.4.
-#define IDENTITY_MAX_BYTES 256u
-#define ROOM_NAME_MAX_BYTES 256u
-
-// livekit limits Twirp bodies to this.
-#define BODY_MAX ((size_t)10 << 20)
-
-// Browsers, a proxy's health check, idle keep-alives: sockets cost little, rooms bound themselves.
-#define CONNECTIONS_MAX 65536u
-
-// Of one address that is no trusted proxy: a quarter, so that nobody alone can take all the others'
-// places.
-#define CONNECTIONS_OF_ADDRESS_MAX (CONNECTIONS_MAX / 4)
 
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 
@@ -106,7 +93,7 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
     if (identity == 0) {
         return auth_refuse(refusal, 400, "identity cannot be empty");
     }
-    if (identity > IDENTITY_MAX_BYTES) {
+    if (identity > PARTICIPANT_IDENTITY_MAX) {
         return auth_refuse(refusal, 400,
                            "participant identity length exceeds limits: max length 256");
     }
@@ -114,7 +101,7 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
     if (room == 0) {
         return auth_refuse(refusal, 400, "no room name");
     }
-    if (room > ROOM_NAME_MAX_BYTES) {
+    if (room > ROOM_NAME_MAX) {
         return auth_refuse(refusal, 400, "room name length exceeds limits: max length 256");
     }
     if (c->publish != NULL && !video_grant_may_publish(&claims->video)) {
@@ -129,6 +116,10 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
     if (own_data && !video_grant_may_update_own_metadata(&claims->video)) {
         return auth_refuse(refusal, 401, "no permissions to access the room");
     }
+    // As in update_metadata, which would not take it either.
+    if (strlen(lk_str(j->metadata)) > PARTICIPANT_METADATA_MAX) {
+        return auth_refuse(refusal, 400, "metadata size exceeds limits");
+    }
     return 0;
 }
 
@@ -137,7 +128,7 @@ static int check_grants(const struct signal_server *s, const struct connect_requ
 static int make_publisher(struct connect_request *c, struct auth_refusal *refusal)
 {
     struct access_claims claims = c->token->claims;
-    char identity[IDENTITY_MAX_BYTES + 1];
+    char identity[PARTICIPANT_IDENTITY_MAX + 1];
     int const n = snprintf(identity, sizeof(identity), "%s#%s", claims.identity, c->publish);
     if (n < 0 || (size_t)n >= sizeof(identity)) {
         return auth_refuse(refusal, 400,
@@ -357,7 +348,7 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
         {"/rtc/validate", "GET,OPTIONS", HTTPD_ANY_PREFIX, 0, route_validate, s},
         {"/rtc/v1", "GET,OPTIONS", HTTPD_ANY_PREFIX, 0, route_rtc_v1, s},
         {"/rtc", "GET,OPTIONS", HTTPD_ANY_PREFIX, 0, route_rtc, s},
-        {"/twirp/", NULL, HTTPD_ANY_PREFIX | HTTPD_TAIL, BODY_MAX, route_twirp, s},
+        {"/twirp/", NULL, HTTPD_ANY_PREFIX | HTTPD_TAIL, API_BODY_MAX, route_twirp, s},
         {"/", NULL, HTTPD_EXACT, 0, route_root, s},
     };
     struct httpd_conf const hc = {
@@ -365,8 +356,8 @@ int signal_server_new(const struct signal_server_conf *conf, struct signal_serve
         .listen_count = conf->listen_count,
         .routes = routes,
         .route_count = ARRAY_LEN(routes),
-        .max_connections = CONNECTIONS_MAX,
-        .max_per_ip = CONNECTIONS_OF_ADDRESS_MAX,
+        .max_connections = HTTP_CONNECTIONS_MAX,
+        .max_per_ip = HTTP_CONNECTIONS_OF_ADDRESS_MAX,
         .exempt_address = is_exempt,
         .decorate = decorate,
         .user = s,

@@ -16,9 +16,6 @@
 // A receiver puts the event into a queue of its own; one that needs longer than this is stuck.
 #define REQUEST_MS 10000
 
-// Bodies of all queues together: 200 events of 64 large rooms.
-#define MEMORY_MAX ((size_t)64 << 20)
-
 // JSON is at most some times the wire: names of fields, six characters for a control character.
 #define BODY_MAX ((size_t)16 << 20)
 
@@ -349,7 +346,7 @@ static void enqueue(struct target *t, const char *room, const char *name, struct
     if (!interests(&t->filter, name)) {
         return;
     }
-    struct lane *const l = n->memory + body->n <= MEMORY_MAX ? lane_of(t, room) : NULL;
+    struct lane *const l = n->memory + body->n <= WEBHOOK_MEMORY_MAX ? lane_of(t, room) : NULL;
     struct item *const i = l != NULL ? NEW(struct item) : NULL;
     if (i == NULL) {
         n->counts.dropped++;

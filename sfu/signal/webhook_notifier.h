@@ -16,12 +16,12 @@
 
 #include "common/lk/keys.h"
 #include "common/sys/loop.h"
+#include "sfu/base/sfu_limits.h"
 
 struct shared_buf;
 struct webhook_notifier;
 
-// Of one queue; an event that waited longer is not news (livekit/protocol webhook: maxAge, maxDepth).
-#define WEBHOOK_QUEUE_MAX 200u
+// An event that waited longer is not news (livekit/protocol webhook: maxAge).
 #define WEBHOOK_QUEUE_AGE_MS 30000
 
 struct webhook_target {

@@ -18,6 +18,7 @@
 
 #include "common/base/base64.h"
 #include "common/base/mem.h"
+#include "sfu/base/sfu_limits.h"
 #include "tests/support/signal_bed.h"
 
 static struct signal_bed bed;
@@ -368,6 +369,25 @@ static void grants_are_checked(void **state)
     refuse_both("/rtc", &c, "&publish=cam", 401, "no permissions to access the room");
 }
 
+// It fits into a join request, and is more than a participant may have.
+static void refuse_long_metadata(char *text)
+{
+    struct access_claims const c = {
+        .identity = "alice",
+        .has_video = true,
+        .video = {.room = "r", .room_join = true, .can_update_own_metadata = TRISTATE_TRUE},
+    };
+    Livekit__JoinRequest j = LIVEKIT__JOIN_REQUEST__INIT;
+    text[PARTICIPANT_METADATA_MAX + 1] = 0;
+    j.metadata = text;
+    char *const request = signal_bed_join_request(&j, true);
+    char *const rest = mem_alloc(strlen(request) + 20);
+    (void)snprintf(rest, strlen(request) + 20, "&join_request=%s", request);
+    refuse_both("/rtc/v1", &c, rest, 400, "metadata size exceeds limits");
+    mem_free(rest);
+    mem_free(request);
+}
+
 static void join_requests_are_checked(void **state)
 {
     (void)state;
@@ -397,6 +417,7 @@ static void join_requests_are_checked(void **state)
     refuse_both("/rtc/v1", NULL, rest, 400, "join request too large");
     mem_free(rest);
     mem_free(request);
+    refuse_long_metadata(big);
     j.metadata = (char[]){"m"};
     char *const small = signal_bed_join_request(&j, false);
     char query[256];
