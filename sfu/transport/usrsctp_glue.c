@@ -23,7 +23,13 @@
 #define RTO_MAX_MS 1000
 #define ASSOC_RTX_MAX 60
 #define INIT_RTX_MAX 60
-#define HEARTBEAT_MS 30000
+// A port here for each association, see local_port.
+#define PORT_FIRST 1024u
+#define PORT_COUNT 60000u
+// RFC 9260 section 3.1: source port, destination port, verification tag, checksum.
+#define HEADER_LEN 12
+#define HEADER_DESTINATION 2
+#define HEADER_CHECKSUM 8
 // usrsctp's 200 ms make senders wait whose buffer counts what is unacknowledged.
 #define DELAYED_SACK_MS 20
 #define INITIAL_CWND 10 // packets, as TCP's (RFC 6928)
@@ -43,6 +49,7 @@ struct usrsctp_glue_assoc {
     struct usrsctp_glue_hub *hub;
     void *user;
     struct socket *sock;
+    uint16_t port; // on the wire
     bool is_ready; // on the hub's list
     struct usrsctp_glue_assoc *prev, *next;
     struct usrsctp_glue_packet *packets; // head of a list with tail pointer
@@ -100,6 +107,52 @@ static void mark_ready(struct usrsctp_glue_assoc *a)
     }
 }
 
+// ---- ports ----------------------------------------------------------------------------------
+
+// All associations have one port on the wire. usrsctp finds the endpoint of an INIT, and what a new one
+// might collide with, in a hash table of ports: with a thousand under one port that was a third of what
+// an association costs, and it grew with their number. So each has another port here, and packets
+// are rewritten on their way. The checksum covers the ports: it is checked and made here as well.
+static uint16_t local_port(const struct usrsctp_glue_assoc *a)
+{
+    return (uint16_t)(PORT_FIRST + a->id % PORT_COUNT);
+}
+
+static void put_port(uint8_t *at, uint16_t port)
+{
+    struct wr w = wr_init(at, sizeof(port));
+    wr_be16(&w, port);
+}
+
+static uint32_t checksum_of(uint8_t *packet, size_t n)
+{
+    memset(packet + HEADER_CHECKSUM, 0, sizeof(uint32_t));
+    return usrsctp_crc32c(packet, n);
+}
+
+static void to_wire(const struct usrsctp_glue_assoc *a, uint8_t *packet, size_t n)
+{
+    put_port(packet, a->port);
+    uint32_t const sum = checksum_of(packet, n);
+    memcpy(packet + HEADER_CHECKSUM, &sum, sizeof(sum));
+}
+
+// False for a packet that is not for this association, or damaged.
+static bool from_wire(const struct usrsctp_glue_assoc *a, uint8_t *packet, size_t n)
+{
+    uint32_t sum = 0;
+    if (n < HEADER_LEN) {
+        return false;
+    }
+    struct rd r = rd_init(bytes_of(packet + HEADER_DESTINATION, sizeof(uint16_t)));
+    memcpy(&sum, packet + HEADER_CHECKSUM, sizeof(sum));
+    if (rd_be16(&r) != a->port || checksum_of(packet, n) != sum) {
+        return false;
+    }
+    put_port(packet + HEADER_DESTINATION, local_port(a));
+    return true;
+}
+
 // ---- callbacks of usrsctp: always inside enter/leave ----------------------------------------
 
 static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t set_df)
@@ -107,7 +160,7 @@ static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t se
     (void)tos;
     (void)set_df;
     struct usrsctp_glue_assoc *const a = find((uintptr_t)addr);
-    if (a == NULL || a->packet_count >= PACKETS_MAX) {
+    if (a == NULL || a->packet_count >= PACKETS_MAX || len < HEADER_LEN) {
         return 0;
     }
     struct usrsctp_glue_packet *const p = mem_alloc(sizeof(*p) + len);
@@ -116,6 +169,7 @@ static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t se
     }
     p->len = len;
     memcpy(p->data, data, len);
+    to_wire(a, p->data, len);
     *a->packets_tail = p;
     a->packets_tail = &p->next;
     a->packet_count++;
@@ -285,6 +339,7 @@ static void start_stack(void)
         return;
     }
     usrsctp_init_nothreads(0, on_output, NULL);
+    usrsctp_enable_crc32c_offload(); // see local_port
     // Extensions that WebRTC does not use (RFC 8831 section 5) are code that a peer need not reach.
     usrsctp_sysctl_set_sctp_ecn_enable(0);
     usrsctp_sysctl_set_sctp_asconf_enable(0);
@@ -305,7 +360,6 @@ static void start_stack(void)
     usrsctp_sysctl_set_sctp_assoc_rtx_max_default(ASSOC_RTX_MAX);
     usrsctp_sysctl_set_sctp_path_rtx_max_default(ASSOC_RTX_MAX);
     usrsctp_sysctl_set_sctp_init_rtx_max_default(INIT_RTX_MAX);
-    usrsctp_sysctl_set_sctp_heartbeat_interval_default(HEARTBEAT_MS);
     global.started = true;
 }
 
@@ -409,20 +463,23 @@ static bool connect_to_peer(struct usrsctp_glue_assoc *a, const struct usrsctp_g
 {
     struct sockaddr_conn addr = {
         .sconn_family = AF_CONN,
-        .sconn_port = network16(p->port),
+        .sconn_port = network16(local_port(a)),
         .sconn_addr = (void *)a->id,
     };
     if (usrsctp_bind(a->sock, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
         return false;
     }
+    addr.sconn_port = network16(p->port);
     if (usrsctp_connect(a->sock, (struct sockaddr *)&addr, sizeof(addr)) != 0 &&
         errno != EINPROGRESS) {
         return false;
     }
+    // No heartbeats of ours: ICE knows when a peer is gone, and an association that has nothing to
+    // say then has no timer. usrsctp looks at all of them at each tick, of which there are a hundred a
+    // second while anybody's data moves.
     struct sctp_paddrparams path = {
         .spp_pathmtu = p->mtu,
-        .spp_flags = SPP_PMTUD_DISABLE | SPP_HB_ENABLE,
-        .spp_hbinterval = HEARTBEAT_MS,
+        .spp_flags = SPP_PMTUD_DISABLE | SPP_HB_DISABLE,
     };
     memcpy(&path.spp_address, &addr, sizeof(addr));
     return set_option(a->sock, SCTP_PEER_ADDR_PARAMS, &path, sizeof(path));
@@ -455,6 +512,7 @@ int usrsctp_glue_open(struct usrsctp_glue_hub *h, void *user,
     }
     a->hub = h;
     a->user = user;
+    a->port = params->port;
     a->packets_tail = &a->packets;
     a->items_tail = &a->items;
     enter(h, a);
@@ -501,7 +559,13 @@ void usrsctp_glue_close(struct usrsctp_glue_assoc *a)
 void usrsctp_glue_input(struct usrsctp_glue_assoc *a, struct bytes packet)
 {
     enter(a->hub, a);
-    usrsctp_conninput((void *)a->id, packet.p, packet.n, 0);
+    uint8_t *const copy = global.received; // nothing is received meanwhile
+    if (packet.n <= sizeof(global.received)) {
+        memcpy(copy, packet.p, packet.n);
+        if (from_wire(a, copy, packet.n)) {
+            usrsctp_conninput((void *)a->id, copy, packet.n, 0);
+        }
+    }
     leave();
 }
 
