@@ -17,6 +17,7 @@ import { scenarios as keys } from './scenarios/keys.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
 import { scenarios as people } from './scenarios/people.mjs';
 import { scenarios as reconnect } from './scenarios/reconnect.mjs';
+import { scenarios as sdks } from './scenarios/sdks.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, '../..');
@@ -87,6 +88,7 @@ async function main() {
         ...reconnect,
         ...data,
         ...people,
+        ...sdks,
         ...elementCall,
         ...delegation,
         ...appservice,

@@ -46,6 +46,16 @@ const open = new Set();
 // Counts closeAll(): a browser that was still starting then is not wanted any more.
 let round = 0;
 
+/** Has closeAll() and keepAllEvidence() look after a participant that is no browser. */
+export function adopt(peer) {
+    open.add(peer);
+}
+
+/** Whether `peer` was among them until now. */
+export function forget(peer) {
+    return open.delete(peer);
+}
+
 async function unlessLate(began, peer) {
     if (began === round) return peer;
     await peer.close();

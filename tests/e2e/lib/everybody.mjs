@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One room with every livekit-client that is checked: the newest with one and with two peer
-// connections and the oldest in use, each in Chromium and in Firefox; six users in two browsers.
+// connections and the oldest in use, each in Chromium and in Firefox; six users in two browsers. With
+// `names` in their context the same scenarios run with others, SDKs without a browser among them.
 import { launchChromiums, launchFirefoxes } from './browsers.mjs';
 import { must, until } from './expect.mjs';
+import { launchNode, launchPython } from './native.mjs';
 import { accessToken } from './token.mjs';
 
 const JOIN_MS = 30000;
@@ -18,20 +20,25 @@ export const KINDS = {
     'firefox-v1': { firefox: true, old: false, options: V1 },
     'firefox-v0': { firefox: true, old: false, options: V0 },
     'firefox-old': { firefox: true, old: true, options: {} },
+    'rtc-node': { launch: launchNode },
+    'rtc-python': { launch: launchPython },
 };
+const BROWSERS = Object.keys(KINDS).filter((name) => !KINDS[name].launch);
 
 export const isNew = (peer) => !KINDS[peer.name].old;
 
 /** Opens the page of each of `names` (keys of KINDS) without joining; gives the Peers. */
-export async function openPages(context, names = Object.keys(KINDS)) {
+export async function openPages(context, names = context.names ?? BROWSERS) {
     const of = (firefox) => names.filter((name) => KINDS[name].firefox === firefox);
-    const launches = [];
+    const native = names.filter((name) => KINDS[name].launch);
+    const launches = native.map((name) => KINDS[name].launch(context.settings, name));
     if (of(false).length) launches.push(launchChromiums(of(false)));
     if (of(true).length) launches.push(launchFirefoxes(of(true)));
     const unordered = (await Promise.all(launches)).flat();
     const peers = names.map((name) => unordered.find((peer) => peer.name === name));
     const page = (peer) => `${context.pages.url}${isNew(peer) ? '' : '/old'}/pages/features.html`;
-    await Promise.all(peers.map((peer) => peer.goto(page(peer))));
+    const pages = peers.filter((peer) => !native.includes(peer.name));
+    await Promise.all(pages.map((peer) => peer.goto(page(peer))));
     return peers;
 }
 
