@@ -258,6 +258,7 @@ class Client {
             sid: publication.sid,
             subscribed: publication.subscribed,
             muted: publication.muted,
+            mime: publication.mimeType,
             inbound: seen && {
                 framesDecoded: seen.frames,
                 frameWidth: seen.width,
@@ -300,7 +301,7 @@ class Client {
             firstFrames: this.firstFrames,
             events: this.events,
             remotes,
-            sent: await this.sent(),
+            sent: this.room.isConnected ? await this.sent() : [],
         };
     }
 

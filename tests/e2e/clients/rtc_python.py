@@ -268,6 +268,7 @@ class Client:
             "sid": publication.sid,
             "subscribed": publication.subscribed,
             "muted": publication.muted,
+            "mime": publication.mime_type,
             "inbound": seen
             and {
                 "framesDecoded": seen["frames"],

@@ -49,7 +49,7 @@ async function packets(context) {
             const big = await receives(peer, `big of ${from.name}`, 2, mine('big'));
             must(
                 'big packets are whole',
-                big.every((e) => e.size === LARGEST_PACKET && e.topic === undefined),
+                big.every((e) => e.size === LARGEST_PACKET && !e.topic),
                 big,
             );
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // News of people and what they may do, between every kind of livekit-client.
+import { isDeepStrictEqual } from 'node:util';
 import { enter, gather, knowEachOther, openPages, receives, undisturbed } from '../lib/everybody.mjs';
 import { must, until } from '../lib/expect.mjs';
 import { delay } from '../lib/processes.mjs';
@@ -28,7 +29,7 @@ function everybodySees(peers, who, expected) {
             `${peer.name} sees ${JSON.stringify(expected)} of ${who}`,
             async () => {
                 const person = (await peer.call('people')).everybody[who];
-                const same = (key) => JSON.stringify(person?.[key]) === JSON.stringify(expected[key]);
+                const same = (key) => isDeepStrictEqual(person?.[key], expected[key]);
                 return { ok: Object.keys(expected).every(same), person };
             },
             NEWS_MS,
