@@ -18,6 +18,7 @@ import { scenarios as livekit } from './scenarios/livekit.mjs';
 import { scenarios as people } from './scenarios/people.mjs';
 import { scenarios as reconnect } from './scenarios/reconnect.mjs';
 import { scenarios as sdks } from './scenarios/sdks.mjs';
+import { scenarios as tracks } from './scenarios/tracks.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, '../..');
@@ -89,6 +90,7 @@ async function main() {
         ...data,
         ...people,
         ...sdks,
+        ...tracks,
         ...elementCall,
         ...delegation,
         ...appservice,

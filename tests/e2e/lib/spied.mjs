@@ -16,13 +16,15 @@ function total(entries, field) {
 }
 
 function moves(before, now) {
-    const [old, video] = [before.videos[0], now.videos[0]];
     return (
         total(now.inbound.video, 'framesDecoded') >=
-            total(before.inbound.video, 'framesDecoded') + MOVING_FRAMES &&
-        video.currentTime > old.currentTime &&
-        video.hash !== old.hash &&
-        video.contrast >= LEAST_CONTRAST
+            total(before.inbound.video, 'framesDecoded') + MOVING_FRAMES * now.videos.length &&
+        now.videos.every(
+            (video, i) =>
+                video.currentTime > before.videos[i].currentTime &&
+                video.hash !== before.videos[i].hash &&
+                video.contrast >= LEAST_CONTRAST,
+        )
     );
 }
 
@@ -33,14 +35,14 @@ function sounds(before, now) {
     );
 }
 
-/** Waits until the one other participant's picture moves and is heard, as `peer` sees it. */
-export async function seesTheOther(peer, { path = '', sound = true } = {}) {
+/** Waits until the pictures of the `others` move and are heard, as `peer` sees it. */
+export async function seesTheOther(peer, { path = '', sound = true, others = 1 } = {}) {
     let base;
     return until(
-        `${peer.name} sees${sound ? ' and hears' : ''} the other`,
+        `${peer.name} sees${sound ? ' and hears' : ''} ${others} other(s)`,
         async () => {
             const now = await look(peer, path);
-            if (now?.videos.length !== 1 || (sound && !now.inbound.audio.length))
+            if (now?.videos.length !== others || (sound && now.inbound.audio.length < others))
                 return { ok: false, now };
             base ??= now;
             return { ok: moves(base, now) && (!sound || sounds(base, now)), now };

@@ -237,8 +237,8 @@ class FeatureClient extends Client {
         for (let i = 0; i < count; i++) await this.publishTone({ name: `${prefix}${i}` });
     }
 
-    async publishPicture({ name, width, height, ...options }) {
-        const resolution = { width, height, frameRate: VIDEO_FPS };
+    async publishPicture({ name, width, height, fps, ...options }) {
+        const resolution = { width, height, frameRate: fps };
         const track = await LivekitClient.createLocalVideoTrack({ resolution });
         await this.room.localParticipant.publishTrack(track, { name, ...options });
     }
@@ -299,6 +299,8 @@ class FeatureClient extends Client {
                 publications.map(async (p) => {
                     const stats = p.track ? await p.track.getRTCStatsReport() : null;
                     const inbound = observe.inbound(stats, p.kind);
+                    const codec = [...(stats?.values() ?? [])].find((s) => s.type === 'codec');
+                    if (inbound) inbound.codec = codec?.mimeType;
                     const element = this.elements.get(p.trackSid);
                     const shown = element instanceof HTMLVideoElement ? observe.element(element) : null;
                     const { trackSid: sid, isMuted: muted, isSubscribed: subscribed } = p;
@@ -315,15 +317,26 @@ class FeatureClient extends Client {
         return all;
     }
 
-    /** How many tracks of each participant are subscribed, and how many of them bring packets. */
+    /** Everything that comes in, by MediaStreamTrack: one report, for each costs more than media. */
+    async inbounds() {
+        const { publisher, subscriber } = this.room.engine.pcManager;
+        const reports = await Promise.all([publisher, subscriber].map((pc) => pc?.getStats()));
+        const all = reports.flatMap((report) => [...(report?.values() ?? [])]);
+        const streams = all.filter((entry) => entry.type === 'inbound-rtp');
+        return Object.fromEntries(streams.map((s) => [s.trackIdentifier, s]));
+    }
+
+    /** How many tracks of each participant are subscribed, and which of them bring no packets. */
     async countTracks() {
-        const all = {};
-        for (const [from, tracks] of Object.entries(await this.tracks())) {
-            const list = Object.values(tracks);
-            const flowing = list.filter((t) => t.inbound?.packetsReceived > 0).length;
-            all[from] = { subscribed: list.filter((t) => t.subscribed).length, flowing };
-        }
-        return all;
+        const inbounds = await this.inbounds();
+        const flows = (p) => inbounds[p.track.mediaStreamTrack.id]?.packetsReceived > 0;
+        const count = (participant) => {
+            const list = [...participant.trackPublications.values()].filter((p) => p.isSubscribed);
+            const silent = list.filter((p) => !flows(p)).map((p) => `${p.trackName} ${p.trackSid}`);
+            return { subscribed: list.length, silent };
+        };
+        const participants = [...this.room.remoteParticipants.values()];
+        return Object.fromEntries(participants.map((p) => [p.identity, count(p)]));
     }
 
     allow({ all, only }) {

@@ -22,11 +22,18 @@ async function signIn(context, name) {
     return peer;
 }
 
-/** Two users in a call who see and hear each other; `now` is what bob saw when he did. */
-export async function startCall(context, path) {
-    const alice = await signIn(context, 'alice');
-    const bob = await signIn(context, 'bob');
-    const roomId = await createCallRoom(context.synapse, [alice.user, bob.user]);
+/**
+ * Users in a call who see and hear each other, two if no more `guests` are named; `now` is what bob
+ * saw when he came as the second.
+ */
+export async function startCall(context, path, guests = []) {
+    const peers = [];
+    for (const name of ['alice', 'bob', ...guests]) peers.push(await signIn(context, name));
+    const [alice, bob, ...others] = peers;
+    const roomId = await createCallRoom(
+        context.synapse,
+        peers.map((peer) => peer.user),
+    );
     const start = (peer) =>
         peer.call('startCall', { user: peer.user, roomId, homeserver: context.synapse.url, path });
     await start(alice);
@@ -44,7 +51,12 @@ export async function startCall(context, path) {
         media,
     );
     await seesTheOther(alice, APPLICATION);
-    return { alice, bob, roomId, now };
+    for (const peer of others) await start(peer);
+    if (others.length) {
+        const everybody = { ...APPLICATION, others: peers.length - 1 };
+        for (const peer of peers) await seesTheOther(peer, everybody);
+    }
+    return { alice, bob, others, roomId, now };
 }
 
 export function isAlone(peer, ms) {
@@ -66,8 +78,18 @@ async function call(context, path) {
     return now.firstFrameAt - startedAt;
 }
 
-function scenario(name, path) {
-    return { name, needs: ['synapse', 'sfu', 'jwt'], run: (context) => call(context, path) };
+/** Three in a call; one hangs up, and the others go on. */
+async function three(context, path) {
+    const { alice, bob, others, now } = await startCall(context, path, ['carol']);
+    const { startedAt } = await bob.call('report');
+    await others[0].call('hangUp');
+    await seesTheOther(alice, APPLICATION);
+    await seesTheOther(bob, APPLICATION);
+    return now.firstFrameAt - startedAt;
+}
+
+function scenario(name, path, run = call) {
+    return { name, needs: ['synapse', 'sfu', 'jwt'], run: (context) => run(context, path) };
 }
 
 export const scenarios = [
@@ -75,4 +97,5 @@ export const scenarios = [
     scenario('element-call', '/element-call/'),
     // The same files with the mode set in their config.json: asks /get_token, sticky events.
     scenario('element-call-matrix-2', '/element-call-matrix-2/'),
+    scenario('element-call-three', '/element-call-matrix-2/', three),
 ];

@@ -102,8 +102,8 @@ async function namesRefused(context) {
 export function hears(peer, from, count) {
     return until(`${peer.name} gets ${count} tracks of ${from}`, async () => {
         const all = await peer.call('countTracks');
-        const { subscribed, flowing } = all[from] ?? { subscribed: 0, flowing: 0 };
-        return { ok: subscribed === count && flowing === count, all };
+        const { subscribed, silent } = all[from] ?? { subscribed: 0, silent: [] };
+        return { ok: subscribed === count && !silent.length, all };
     });
 }
 
