@@ -147,6 +147,11 @@
 #define DATA_HOLD_MAX ((size_t)1 << 20)
 #define DATA_HOLD_MS 60000
 
+// Reliable messages of a sender that is away, which wait for others that it has yet to repeat
+// (data_gap.h). Such a client repeats everything after those, so what does not fit (`data_gap`) comes
+// once more.
+#define DATA_GAP_MAX ((size_t)256 << 10)
+
 // Unreliable messages that wait in front (media-plane 9.3); more are dropped (`data_slow`).
 #define DATA_LOSSY_BYTES ((size_t)64 << 10)
 #define DATA_LOSSY_MS 200

@@ -171,20 +171,6 @@ static void forward(struct participant *p, enum data_kind kind, const Livekit__D
     }
 }
 
-// False for a repetition.
-static bool accept_sequence(struct participant *p, enum data_kind kind, uint32_t sequence)
-{
-    if (kind != DATA_RELIABLE || sequence == 0) {
-        return true;
-    }
-    if (sequence <= p->data_sequence) {
-        p->room->env->drops[ROOM_DROP_DATA_REPEATED]++;
-        return false;
-    }
-    p->data_sequence = sequence;
-    return true;
-}
-
 static void route(struct participant *p, enum data_kind kind, struct pbuf *b)
 {
     Livekit__DataPacket *const packet = b->msg;
@@ -206,17 +192,119 @@ static void route(struct participant *p, enum data_kind kind, struct pbuf *b)
     }
 }
 
-void data_router_input(struct participant *p, enum data_kind kind, struct bytes message)
+// NULL: dropped and counted.
+static struct pbuf *unpack(struct participant *p, struct bytes message)
 {
     struct pbuf *b = NULL;
     if (!may_send(p)) {
-        return;
+        return NULL;
     }
     if (pbuf_unpack(&livekit__data_packet__descriptor, message, DATA_PACKET_ARENA_CAP, &b) < 0) {
         p->room->env->drops[ROOM_DROP_DATA_MALFORMED]++;
+        return NULL;
+    }
+    return b;
+}
+
+// ---- reliable packets in order --------------------------------------------------------------
+
+// What is missing may still be repeated: the client is away, has just come back, or has not been
+// heard of for so long that it must have noticed the loss of its socket before us.
+static bool may_repeat(const struct participant *p)
+{
+    mono_t const now = p->room->env->now;
+    return handle_is_none(p->session) ||
+           (p->was_resumed && mono_diff_ms(now, p->resumed) < DATA_REPEAT_MS) ||
+           (p->pings && mono_diff_ms(now, p->heard) > DATA_REPEAT_SILENT_MS);
+}
+
+// Sends on what was kept and is next (any: all of it).
+static void release_held(struct participant *p, bool any)
+{
+    struct data_held *x;
+    while ((x = data_gap_take(&p->data_gap, p->data_sequence, any)) != NULL) {
+        struct pbuf *const b = unpack(p, bytes_of(x->data, x->n));
+        p->data_sequence = x->sequence;
+        if (b != NULL) {
+            route(p, DATA_RELIABLE, b);
+        }
+        pbuf_free(b);
+        mem_free(x);
+    }
+    if (p->data_gap.first == NULL) {
+        timer_heap_cancel(p->room->env->timers, &p->data_gap_timer);
+    }
+}
+
+// A message that is not the next one.
+static void hold(struct participant *p, uint32_t sequence, struct bytes message)
+{
+    struct room_env *const env = p->room->env;
+    if (p->data_gap.first == NULL) {
+        timer_heap_set(env->timers, &p->data_gap_timer, mono_add_ms(env->now, DATA_REPEAT_MS));
+    }
+    switch (data_gap_put(&p->data_gap, sequence, message)) {
+    case 0:
+        break;
+    case -EEXIST:
+        env->drops[ROOM_DROP_DATA_REPEATED]++;
+        break;
+    case -ENOMEM:
+        env->no_memory++;
+        break;
+    default:
+        env->drops[ROOM_DROP_DATA_GAP]++;
+        break;
+    }
+}
+
+static void route_in_order(struct participant *p, struct pbuf *b, struct bytes message)
+{
+    uint32_t const sequence = ((const Livekit__DataPacket *)b->msg)->sequence;
+    if (sequence <= p->data_sequence) {
+        p->room->env->drops[ROOM_DROP_DATA_REPEATED]++;
         return;
     }
-    if (accept_sequence(p, kind, ((const Livekit__DataPacket *)b->msg)->sequence)) {
+    if (sequence - 1 != p->data_sequence) {
+        // What is kept already is as old as the gap; a client that repeats nothing waits no longer.
+        if (may_repeat(p) || p->data_gap.first != NULL) {
+            hold(p, sequence, message);
+            return;
+        }
+    }
+    p->data_sequence = sequence;
+    route(p, DATA_RELIABLE, b);
+    release_held(p, false);
+}
+
+void data_router_gap_timeout(struct participant *p)
+{
+    struct room_env *const env = p->room->env;
+    if (may_repeat(p)) {
+        mono_t const until = mono_add_ms(p->resumed, DATA_REPEAT_MS);
+        bool const back = p->was_resumed && !handle_is_none(p->session);
+        timer_heap_set(
+            env->timers, &p->data_gap_timer,
+            back && mono_before(env->now, until) ? until : mono_add_ms(env->now, DATA_REPEAT_MS));
+    } else {
+        release_held(p, true);
+    }
+}
+
+void data_router_flush(struct participant *p)
+{
+    release_held(p, true);
+}
+
+void data_router_input(struct participant *p, enum data_kind kind, struct bytes message)
+{
+    struct pbuf *const b = unpack(p, message);
+    if (b == NULL) {
+        return;
+    }
+    if (kind == DATA_RELIABLE && ((const Livekit__DataPacket *)b->msg)->sequence != 0) {
+        route_in_order(p, b, message);
+    } else {
         route(p, kind, b);
     }
     pbuf_free(b);

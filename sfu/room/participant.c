@@ -3,6 +3,7 @@
 
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/add_track.h"
+#include "sfu/room/data_router.h"
 #include "sfu/room/data_subscription.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_info.h"
@@ -20,9 +21,9 @@
 #include "sfu/room/subscription_timer.h"
 #include "sfu/room/track_preference.h"
 
-// Timers of one participant: its own, negotiation, subscriptions, data, and two for each of two
-// transports.
-#define PARTICIPANT_TIMERS 8
+// Timers of one participant: its own, negotiation, subscriptions, two of data, and two for each
+// of two transports.
+#define PARTICIPANT_TIMERS 9
 
 void participant_attributes_free(struct participant_attribute *v, size_t n)
 {
@@ -46,6 +47,7 @@ void participant_free(struct participant *p)
     participant_attributes_free(p->attributes, p->attribute_count);
     access_token_free(p->token);
     participant_info_drop(p);
+    data_gap_done(&p->data_gap);
     mem_free(p);
 }
 
@@ -108,6 +110,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->negotiation.kind = ROOM_TIMER_NEGOTIATE;
     p->subscription_timer.kind = ROOM_TIMER_SUBSCRIBE;
     p->data.timer.kind = ROOM_TIMER_DATA;
+    p->data_gap_timer.kind = ROOM_TIMER_DATA_GAP;
     HASH_ADD_KEYPTR(hh, room->participants, p->identity, strlen(p->identity), p);
     if (room_participant(room, p->identity) != p) {
         goto fail;
@@ -151,6 +154,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     if (p->closing) {
         return;
     }
+    data_router_flush(p);
     p->closing = true;
     // Clients pass over the end of somebody whose beginning they were not told.
     room_news_forget(p);
@@ -164,6 +168,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &p->timer);
     timer_heap_cancel(env->timers, &p->negotiation);
     timer_heap_cancel(env->timers, &p->subscription_timer);
+    timer_heap_cancel(env->timers, &p->data_gap_timer);
     simulate_done(p);
     room_env_release_timers(env, PARTICIPANT_TIMERS);
     signal_send_close(p);

@@ -12,6 +12,7 @@
 #include "sfu/base/sfu_limits.h"
 #include "sfu/room/client_codecs.h"
 #include "sfu/room/data_channels.h"
+#include "sfu/room/data_gap.h"
 #include "sfu/room/room_env.h"
 #include "sfu/room/subscription_permission.h"
 
@@ -123,6 +124,7 @@ struct participant {
 
     handle_t session;    // HANDLE_NONE while its WebSocket is gone
     mono_t heard;        // when its last request came
+    bool pings;          // it has
     mono_t session_lost; // when its last WebSocket went
     mono_t resumed;      // when it came back last
     bool v1;             // single peer connection
@@ -155,7 +157,9 @@ struct participant {
     struct timer negotiation; // ROOM_TIMER_NEGOTIATE
 
     struct data_channels data;
-    uint32_t data_sequence; // data_router.c: of its last reliable packet
+    uint32_t data_sequence;      // data_router.c: of its last reliable packet in order
+    struct data_gap data_gap;    // what came ahead
+    struct timer data_gap_timer; // ROOM_TIMER_DATA_GAP
 
     struct data_track *data_tracks; // list
     uint32_t data_track_count;

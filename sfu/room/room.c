@@ -3,6 +3,7 @@
 
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/connection_quality.h"
+#include "sfu/room/data_router.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/pc_transport.h"
@@ -252,6 +253,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_DATA:
         data_channels_timeout(CONTAINER_OF(t, struct participant, data.timer));
+        return;
+    case ROOM_TIMER_DATA_GAP:
+        data_router_gap_timeout(CONTAINER_OF(t, struct participant, data_gap_timer));
         return;
     }
 }

@@ -50,6 +50,7 @@ const char *room_drop_name(enum room_drop d)
         [ROOM_DROP_DATA_NOT_ALLOWED] = "data_not_allowed",
         [ROOM_DROP_DATA_MALFORMED] = "data_malformed",
         [ROOM_DROP_DATA_REPEATED] = "data_repeated",
+        [ROOM_DROP_DATA_GAP] = "data_gap",
         [ROOM_DROP_DATA_TOO_LARGE] = "data_too_large",
         [ROOM_DROP_DATA_NO_CHANNEL] = "data_no_channel",
         [ROOM_DROP_DATA_HELD] = "data_held",

@@ -55,6 +55,7 @@ enum room_timer_kind {
     ROOM_TIMER_PC,          // struct pc_transport: ICE, DTLS
     ROOM_TIMER_MEDIA,       // struct pc_transport: NACK, reports, key frames
     ROOM_TIMER_DATA,        // struct participant: data channels that do not move
+    ROOM_TIMER_DATA_GAP,    // struct participant: packets that wait for those before them
 };
 
 // A handshake step on its way to the pool. `transport` finds the owner again when it comes back.
@@ -76,6 +77,7 @@ enum room_drop {
     ROOM_DROP_DATA_NOT_ALLOWED, // sender without canPublishData, or not for this kind of packet
     ROOM_DROP_DATA_MALFORMED,
     ROOM_DROP_DATA_REPEATED, // sent again after a resume
+    ROOM_DROP_DATA_GAP,      // came ahead of others, and more than is kept
     ROOM_DROP_DATA_TOO_LARGE,
     ROOM_DROP_DATA_NO_CHANNEL,    // receiver has none of that kind
     ROOM_DROP_DATA_HELD,          // more than is held for a receiver that is still joining

@@ -64,6 +64,7 @@ static void on_leave(struct participant *p, const Livekit__LeaveRequest *req)
 static void send_pongs(struct participant *p, const Livekit__SignalRequest *req)
 {
     int64_t const unix_ms = p->room->env->wall.us / US_PER_MS;
+    p->pings = true;
     if (req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING) {
         signal_send_pong(p, unix_ms);
     } else {

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include <sys/time.h>
 
+#include "sfu/room/data_router.h"
 #include "tests/support/room_sim.h"
 
 // usrsctp compares its timers with the wall clock (a chunk younger than the time-out is not
@@ -369,6 +370,99 @@ static void repetitions_are_dropped(void **state)
     end();
 }
 
+// What livekit-client does while it tries to resume: 3 4 are put aside during an attempt that fails,
+// 5 6 are sent after it, and all of them again after the resume.
+static void gap_while_away(void)
+{
+    three(false);
+    send_numbered(a, 1, "1");
+    send_numbered(a, 2, "2");
+    run(MS(500));
+    room_client_drop_socket(a);
+    run(MS(500));
+    send_numbered(a, 5, "5");
+    send_numbered(a, 6, "6");
+    run(S(1));
+    assert_string_equal(told(b), "alice:1, alice:2");
+}
+
+static void what_was_put_aside_comes_in_order(void **state)
+{
+    (void)state;
+    gap_while_away();
+    room_client_resume(a);
+    run(S(3));
+    assert_int_equal(a->last_message_seq, 2);
+    for (uint32_t i = 3; i <= 7; i++) {
+        send_numbered(a, i, (const char *[]){"3", "4", "5 again", "6 again", "7"}[i - 3]);
+    }
+    run(MS(500));
+    assert_string_equal(told(b), "alice:3, alice:4, alice:5, alice:6, alice:7");
+    assert_int_equal(h.env.drops[ROOM_DROP_DATA_REPEATED], 2);
+    run(MS(DATA_REPEAT_MS + 1000));
+    assert_string_equal(told(b), "");
+    end();
+}
+
+// A message that the client counted and then found too large to send.
+static void what_never_comes_is_not_waited_for_long(void **state)
+{
+    (void)state;
+    gap_while_away();
+    run(MS(DATA_REPEAT_MS + 1000));
+    assert_string_equal(told(b), "");
+    room_client_resume(a);
+    run(MS(DATA_REPEAT_MS - 1000));
+    assert_string_equal(told(b), "");
+    run(S(2));
+    assert_string_equal(told(b), "alice:5, alice:6");
+    // Nor at all while it is there.
+    send_numbered(a, 9, "9");
+    run(MS(500));
+    assert_string_equal(told(b), "alice:9");
+    end();
+}
+
+static void what_was_sent_ahead_is_told_at_the_end(void **state)
+{
+    (void)state;
+    gap_while_away();
+    room_client_resume(a);
+    run(S(1));
+    room_client_leave(a);
+    run(MS(500));
+    assert_string_equal(told(b), "alice:5, alice:6");
+    end();
+}
+
+// What is not kept is repeated by the client as well: it forgets nothing after a message put aside.
+static void little_is_kept_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    enum { COUNT = 300, FROM = 5 };
+    static char large[8000];
+    memset(large, 'x', sizeof(large) - 1);
+    gap_while_away();
+    for (uint32_t i = 7; i < COUNT; i++) {
+        send_numbered(a, i, large);
+        run(MS(10));
+    }
+    uint64_t const dropped = h.env.drops[ROOM_DROP_DATA_GAP];
+    assert_in_range(dropped, COUNT - 40, COUNT - 30);
+    assert_string_equal(told(b), "");
+    room_client_resume(a);
+    run(S(2));
+    unsigned const before = b->data.packets;
+    for (uint32_t i = 3; i < COUNT; i++) {
+        send_numbered(a, i, "again");
+        run(MS(10));
+    }
+    run(S(1));
+    assert_int_equal(b->data.packets - before, COUNT - 3);
+    assert_int_equal(b->data.repeated, 0);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +478,10 @@ int main(void)
         TEST(what_nobody_knows_is_passed_on_and_garbage_is_not),
         TEST(packets_grow_no_larger_than_channels_take),
         TEST(repetitions_are_dropped),
+        TEST(what_was_put_aside_comes_in_order),
+        TEST(what_never_comes_is_not_waited_for_long),
+        TEST(what_was_sent_ahead_is_told_at_the_end),
+        TEST(little_is_kept_and_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
