@@ -9,6 +9,7 @@ import { browserVersions, closeAll, keepAllEvidence } from './lib/browsers.mjs';
 import { World } from './lib/world.mjs';
 import { killAll, logTail } from './lib/processes.mjs';
 import { scenarios as appservice } from './scenarios/appservice.mjs';
+import { scenarios as comeback } from './scenarios/comeback.mjs';
 import { scenarios as demoPage } from './scenarios/demo_page.mjs';
 import { scenarios as data } from './scenarios/data.mjs';
 import { scenarios as delegation } from './scenarios/delegation.mjs';
@@ -59,9 +60,10 @@ async function runOne(world, scenario) {
     try {
         const context = await world.context(scenario);
         const died = world.anyDies();
-        const ms = await withDeadline(Promise.race([scenario.run(context), died]), SCENARIO_MS);
+        const got = await withDeadline(Promise.race([scenario.run(context), died]), SCENARIO_MS);
         result.what = scenario.what ?? 'first frame';
-        result.ms = Math.round(ms);
+        result.ms = Math.round(got.ms ?? got);
+        result.lines = got.lines;
         result.ok = true;
     } catch (error) {
         result.error = error.message;
@@ -76,6 +78,7 @@ async function runOne(world, scenario) {
         : (result.error ?? '');
     const verdict = result.ok ? 'ok  ' : 'FAIL';
     console.log(`${verdict} ${scenario.name.padEnd(24)} ${seconds.padStart(5)} s  ${line}`);
+    for (const text of result.lines ?? []) console.log(`     ${text}`);
     for (const { name, logFile } of dead) {
         console.log(`     ${name} died during it; its last words:\n${logTail(logFile)}`);
     }
@@ -87,6 +90,7 @@ async function main() {
     const all = [
         ...livekit,
         ...reconnect,
+        ...comeback,
         ...data,
         ...people,
         ...sdks,
@@ -124,7 +128,7 @@ async function main() {
             `FAIL ${name} did not end well (${exit}); its last words:\n${logTail(logFile)}`,
         );
     }
-    const table = results.map(({ name, ok, what, ms }) => ({ name, ok, what, ms }));
+    const table = results.map(({ name, ok, what, ms, lines }) => ({ name, ok, what, ms, lines }));
     writeFileSync(options.out, `${JSON.stringify(table, null, 2)}\n`);
     const failed = results.filter((r) => !r.ok).length + odd.length;
     if (failed) console.log(`logs and pictures of what failed: ${outDir}`);

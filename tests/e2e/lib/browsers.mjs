@@ -62,6 +62,15 @@ async function unlessLate(began, peer) {
     throw new Error(`${peer.name}'s browser started too late`);
 }
 
+/** The processes of Chromium that run pages, by the process group that it leads. */
+function renderersOf(group) {
+    const lines = execFileSync('ps', ['-eo', 'pid=,pgid=,args='], { encoding: 'utf8' }).split('\n');
+    return lines
+        .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [])
+        .filter(([, , pgid, args]) => Number(pgid) === group && args.includes('--type=renderer'))
+        .map(([, pid]) => Number(pid));
+}
+
 class Peer {
     constructor(name, page, end, kill, child) {
         this.name = name;
@@ -97,6 +106,13 @@ class Peer {
     /** Stops all of its processes, or lets them go on. Nothing may be asked of it meanwhile. */
     freeze(frozen) {
         process.kill(-this.child.pid, frozen ? 'SIGSTOP' : 'SIGCONT');
+    }
+
+    /** Only what runs pages, of Chromium; what carries their packets and sockets goes on. */
+    freezeRenderers(frozen) {
+        for (const pid of renderersOf(this.child.pid)) {
+            process.kill(pid, frozen ? 'SIGSTOP' : 'SIGCONT');
+        }
     }
 
     /** As when the machine of that user loses power. */
