@@ -148,9 +148,7 @@ static void want_key_frame(struct room_env *env, struct track_media *media, stru
         pc_transport_media_by(media->track->publisher->publisher, env->now);
     }
     // A layer that it has switched to, or waits for: losses there count from now on.
-    if ((down_track_needed_mask(dt) & ~receiver_needed(media->receiver)) != 0) {
-        track_media_update_needed(media);
-    }
+    track_media_need(media, dt);
 }
 
 // Writes the retransmissions that are due on one subscription.

@@ -142,7 +142,7 @@ void subscription_apply_settings(struct subscription *s)
         if (has) {
             down_track_set_disabled(s->down_track, env->now, pref->disabled);
         }
-        track_media_update_needed(s->media);
+        track_media_need(s->media, s->down_track);
         pc_transport_media_by(participant_sending(s->subscriber), env->now);
     }
     dynacast_set_need(s, m->index,
@@ -237,13 +237,10 @@ void subscription_detach(struct subscription *s)
     dynacast_set_need(s, 0, DYNACAST_NOTHING);
     s->promised = false;
     if (s->down_track != NULL) {
-        struct track_media *const media = s->media;
-        track_media_remove_output(media, s);
+        track_media_remove_output(s->media, s);
         leave_outputs(participant_sending(p), s);
         down_track_free(s->down_track);
         s->down_track = NULL;
-        s->media = NULL;
-        track_media_update_needed(media);
         audience_left(p, s->track->publisher);
     }
     if (s->section != NULL) {
@@ -488,7 +485,7 @@ int subscription_start(struct subscription *s)
     subscription_apply_settings(s);
     if (t->connected) {
         down_track_set_writable(s->down_track, env->now, true);
-        track_media_update_needed(media);
+        track_media_need(media, s->down_track);
     }
     audience_joined(s);
     stream_state_started(s);

@@ -51,7 +51,6 @@ static int change_media(struct subscription *s, struct track_media *to, const st
     track_media_remove_output(from, s);
     track_media_add_output(to, s);
     down_track_set_codec(s->down_track, env->now, to->codec, c->pt, c->rtx_pt);
-    track_media_update_needed(from);
     subscription_apply_settings(s);
     return 0;
 }

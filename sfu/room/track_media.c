@@ -226,8 +226,20 @@ void track_media_remove_output(struct track_media *m, struct subscription *s)
     m->outputs[s->output] = m->outputs[--m->output_count];
     m->outputs[s->output].subscription->output = s->output;
     s->media = NULL;
+    if (m->output_count == 0) {
+        track_media_update_needed(m); // nothing: at once
+    }
     if (m->output_count == LARGE_ROOM_OUTPUTS - 1) {
         receiver_set_key_frame_spacing(m->receiver, 0);
+    }
+}
+
+void track_media_need(struct track_media *m, const struct down_track *dt)
+{
+    uint8_t const needed = m->video ? receiver_needed(m->receiver) : UINT8_MAX;
+    uint8_t const mask = down_track_needed_mask(dt);
+    if ((mask & ~needed) != 0) {
+        receiver_set_needed(m->receiver, needed | mask);
     }
 }
 

@@ -82,5 +82,8 @@ int track_media_reserve_output(struct track_media *m) NODISCARD;
 void track_media_add_output(struct track_media *m, struct subscription *s);
 void track_media_remove_output(struct track_media *m, struct subscription *s);
 
-// Which encodings subscribers need; call after a change of a subscription's layers.
+// Which encodings subscribers need. One that has come or changed says so at once, and what is needed
+// grows by that; what nobody needs any more is found with the next of the publisher's reports, about a
+// second later. (Everybody asked with each one that comes would be quadratic in a large room.)
+void track_media_need(struct track_media *m, const struct down_track *dt);
 void track_media_update_needed(struct track_media *m);
