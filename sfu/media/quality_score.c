@@ -100,10 +100,3 @@ float quality_score_mos(float score)
     }
     return 1.0F + 0.035F * score + 0.000007F * score * (score - 60.0F) * (SCORE_MAX - score);
 }
-
-bool quality_level_is_worse(enum quality_level a, enum quality_level b)
-{
-    static const int rank[] = {
-        [QUALITY_LOST] = 0, [QUALITY_POOR] = 1, [QUALITY_GOOD] = 2, [QUALITY_EXCELLENT] = 3};
-    return rank[a] < rank[b];
-}

@@ -75,6 +75,3 @@ void quality_score_update(struct quality_score *q, mono_t now, const struct qual
 enum quality_level quality_score_level(float score);
 // And as the mean opinion score that clients show, 1..4.5 (ITU-T G.107 annex B).
 float quality_score_mos(float score);
-
-// True if a is the worse of two levels (the numbers are in no order: LOST is 3).
-bool quality_level_is_worse(enum quality_level a, enum quality_level b);

@@ -287,11 +287,6 @@ int data_channels_send(struct participant *to, enum data_kind kind, struct share
                                  : data_channels_send_bytes(to, kind, shared_buf_view(data));
 }
 
-bool data_channels_open(const struct participant *p, enum data_kind kind)
-{
-    return p->data.out[kind].open;
-}
-
 // ---- channels -------------------------------------------------------------------------------
 
 static enum data_kind kind_of(const struct data_channel *ch)

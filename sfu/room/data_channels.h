@@ -98,9 +98,6 @@ int data_channels_send(struct participant *to, enum data_kind kind,
 int data_channels_send_bytes(struct participant *to, enum data_kind kind,
                              struct bytes message) NODISCARD;
 
-// The channel of that kind is open (what is sent now goes out).
-bool data_channels_open(const struct participant *p, enum data_kind kind);
-
 // A reliable message of `from` has gone to `to`: if its queue is congested, from's reading stops
 // until it is not. Idempotent.
 void data_channels_slow(struct participant *from, struct participant *to);

@@ -16,7 +16,8 @@ void dynacast_init(struct dynacast *d)
     }
 }
 
-int dynacast_quality(const struct dynacast *d, uint8_t codec)
+// The highest quality of a codec that somebody wants, or DYNACAST_NOTHING.
+static int wanted_quality(const struct dynacast *d, uint8_t codec)
 {
     int quality = DYNACAST_QUALITIES - 1;
     while (quality >= 0 && d->wanted[codec][quality] == 0) {
@@ -50,7 +51,7 @@ struct codec_entry {
 
 static void fill_codec(const struct published_track *t, uint8_t codec, struct codec_entry *e)
 {
-    int const best = dynacast_quality(&t->dynacast, codec);
+    int const best = wanted_quality(&t->dynacast, codec);
     livekit__subscribed_codec__init(&e->codec);
     codec_text(&t->media[codec], e->name);
     LK_SET_STR(&e->codec, codec, e->name);
@@ -68,7 +69,7 @@ static void fill_codec(const struct published_track *t, uint8_t codec, struct co
 static bool is_listed(const struct published_track *t, uint8_t codec)
 {
     return codec == 0 || (codec < t->info.codec_count &&
-                          (t->dynacast.named[codec] || dynacast_quality(&t->dynacast, codec) >= 0));
+                          (t->dynacast.named[codec] || wanted_quality(&t->dynacast, codec) >= 0));
 }
 
 static void post(struct published_track *t)
@@ -103,7 +104,7 @@ static void tell(struct published_track *t)
         return; // told when it is unmuted
     }
     for (uint8_t i = 0; i < TRACK_INFO_CODECS_MAX; i++) {
-        d->told[i] = (int8_t)dynacast_quality(d, i);
+        d->told[i] = (int8_t)wanted_quality(d, i);
     }
     d->missed = handle_is_none(t->publisher->session);
     post(t);
@@ -131,7 +132,7 @@ static void update(struct published_track *t)
         return;
     }
     for (uint8_t i = 0; i < TRACK_INFO_CODECS_MAX; i++) {
-        int const quality = dynacast_quality(d, i);
+        int const quality = wanted_quality(d, i);
         more |= quality > d->told[i];
         less |= quality < d->told[i];
     }

@@ -71,6 +71,3 @@ void dynacast_resumed(struct participant *p);
 
 // ROOM_TIMER_DYNACAST fired.
 void dynacast_timeout(struct published_track *t);
-
-// The highest quality of a codec that somebody wants, or DYNACAST_NOTHING.
-int dynacast_quality(const struct dynacast *d, uint8_t codec);

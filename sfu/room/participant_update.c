@@ -156,7 +156,8 @@ int participant_update(struct participant *p, const char *name, const char *meta
     return rc;
 }
 
-const char *participant_update_error(int rc)
+// LiveKit's words.
+static const char *error_text(int rc)
 {
     switch (rc) {
     case -ENAMETOOLONG:
@@ -275,7 +276,7 @@ void participant_update_request(struct participant *p, Livekit__UpdateParticipan
         answer_update(p, req, REQUEST_OK, NULL);
     } else {
         answer_update(p, req, rc == -ENOMEM ? REQUEST_UNCLASSIFIED_ERROR : REQUEST_LIMIT_EXCEEDED,
-                      participant_update_error(rc));
+                      error_text(rc));
     }
 }
 

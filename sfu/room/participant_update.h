@@ -25,9 +25,6 @@ typedef struct Livekit__UpdateParticipantMetadata Livekit__UpdateParticipantMeta
 int participant_update(struct participant *p, const char *name, const char *metadata,
                        const struct access_attribute *attributes, size_t attribute_count) NODISCARD;
 
-// LiveKit's words for such a failure, e.g. "exceeds name length limit".
-const char *participant_update_error(int rc);
-
 // Sends the participant a token with its claims as they are now, behind what it was sent before.
 // One whose WebSocket is gone gets it with the resume. Without memory the token stays the old one
 // (env->no_memory).

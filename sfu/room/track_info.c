@@ -418,12 +418,6 @@ Livekit__TrackInfo *track_info_to_proto(const struct track_info *info, struct ar
     return codecs_to_proto(info, t, a) && features_to_proto(info, t, a) ? t : NULL;
 }
 
-uint8_t track_info_layer_count(const struct track_info *info)
-{
-    uint8_t const n = info->codec_count > 0 ? info->codecs[0].layer_count : 0;
-    return n > 0 ? n : 1;
-}
-
 uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality)
 {
     if (index >= info->codec_count || info->codecs[index].layer_count == 0) {

@@ -109,9 +109,8 @@ bool track_info_update_features(struct track_info *info, const Livekit__UpdateLo
 bool track_info_stereo(const struct track_info *info);
 bool track_info_dtx(const struct track_info *info);
 
-// The layer (spatial rank) of codec `index` for a quality, and the number of layers (at least 1).
+// The layer (spatial rank) of codec `index` for a quality.
 uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality);
-uint8_t track_info_layer_count(const struct track_info *info);
 
 // The VideoQuality that a layer of codec `index` has; above the best one: HIGH.
 uint8_t track_info_layer_quality(const struct track_info *info, uint8_t index, int layer);
