@@ -436,10 +436,11 @@ uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t inde
 
 uint8_t track_info_layer_quality(const struct track_info *info, uint8_t index, int layer)
 {
-    if (index < info->codec_count && layer >= 0 && layer < info->codecs[index].layer_count) {
-        return info->codecs[index].layers[layer].quality;
+    if (index >= info->codec_count || info->codecs[index].layer_count == 0 || layer < 0) {
+        return LIVEKIT__VIDEO_QUALITY__HIGH;
     }
-    return LIVEKIT__VIDEO_QUALITY__HIGH;
+    const struct track_codec *const c = &info->codecs[index];
+    return c->layers[MIN(layer, c->layer_count - 1)].quality;
 }
 
 static bool has_feature(const struct track_info *info, int feature)

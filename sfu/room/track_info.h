@@ -112,5 +112,6 @@ bool track_info_dtx(const struct track_info *info);
 // The layer (spatial rank) of codec `index` for a quality.
 uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality);
 
-// The VideoQuality that a layer of codec `index` has; above the best one: HIGH.
+// The VideoQuality that a layer of codec `index` has; above the best one: that of the best one
+// (livekit-protocol 4.9.1). HIGH if it has no layers.
 uint8_t track_info_layer_quality(const struct track_info *info, uint8_t index, int layer);
