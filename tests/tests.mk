@@ -128,6 +128,11 @@ check-api: $(OUT)/foci-sfu
 	$(Q)tests/blackbox/test_sfu_api.py $^
 .PHONY: check-api
 
+## check-replay: recorded sessions played again, answers compared with those of a LiveKit server
+check-replay: $(OUT)/room_replay
+	$(Q)tests/conformance/replay.py $^
+.PHONY: check-replay
+
 ## check-resume: clients of foci-sfu that come back, and its end
 check-resume: $(OUT)/foci-sfu
 	$(Q)tests/blackbox/test_sfu_resume.py $^

@@ -197,7 +197,8 @@ void room_client_add_track(struct room_client *c, struct room_sender *s)
         a.n_layers = s->media == ROOM_VIDEO_SIMULCAST ? 3 : 1;
         for (size_t i = 0; i < a.n_layers; i++) {
             livekit__video_layer__init(&layers[i]);
-            LK_SET(&layers[i], quality, (Livekit__VideoQuality)i);
+            LK_SET(&layers[i], quality, // a single layer is announced as HIGH
+                   a.n_layers == 1 ? LIVEKIT__VIDEO_QUALITY__HIGH : (Livekit__VideoQuality)i);
             LK_SET(&layers[i], width, 320u << i);
             LK_SET(&layers[i], height, 180u << i);
             list[i] = &layers[i];
@@ -323,6 +324,11 @@ static struct access_token *make_token(struct room_client *c)
     char *jwt = NULL;
     struct access_token *token = NULL;
     struct access_token_refusal why;
+    if (f->jwt != NULL) {
+        room_must(access_token_verify(h->keys, h->env.wall, bytes_str(f->jwt), &token, &why) == 0,
+                  "verify");
+        return token;
+    }
     room_must(access_token_mint(&claims, api_keys_first(h->keys), &jwt) == 0, "mint");
     room_must(access_token_verify(h->keys, h->env.wall, bytes_str(jwt), &token, &why) == 0,
               "verify");
@@ -330,7 +336,7 @@ static struct access_token *make_token(struct room_client *c)
     return token;
 }
 
-static void post_join(struct room_client *c, const Livekit__JoinRequest *j)
+void room_client_connect(struct room_client *c, const Livekit__JoinRequest *j)
 {
     struct room_harness *const h = c->h;
     c->session = (handle_t){++h->last_session, 1};
@@ -342,6 +348,10 @@ static void post_join(struct room_client *c, const Livekit__JoinRequest *j)
     room_must(m != NULL && pbuf_pack(&j->base, &b) == 0, "pack");
     m->u.join = (struct channel_join){
         .room_name = mem_strdup(c->room), .token = make_token(c), .v1 = !c->conf.v0};
+    if (c->conf.jwt != NULL) {
+        mem_free(m->u.join.room_name);
+        m->u.join.room_name = mem_strdup(m->u.join.token->claims.video.room);
+    }
     room_must(pbuf_unpack(&livekit__join_request__descriptor, dynbuf_view(&b), PBUF_CAP_DEFAULT,
                           &m->u.join.request) == 0,
               "unpack");
@@ -376,7 +386,7 @@ static void join_message(struct room_client *c, Livekit__JoinRequest *j, Livekit
     LK_SET_STR(j, metadata, c->conf.join_metadata);
 }
 
-struct room_client *room_client_join(struct room_harness *h, const struct room_client_conf *conf)
+struct room_client *room_client_new(struct room_harness *h, const struct room_client_conf *conf)
 {
     struct room_client *const c = NEW(struct room_client);
     room_must(c != NULL, "memory");
@@ -388,6 +398,12 @@ struct room_client *room_client_join(struct room_harness *h, const struct room_c
     (void)snprintf(c->identity, sizeof(c->identity), "%s", conf->identity);
     (void)snprintf(c->room, sizeof(c->room), "%s", conf->room != NULL ? conf->room : "room");
     DL_APPEND(h->clients, c);
+    return c;
+}
+
+struct room_client *room_client_join(struct room_harness *h, const struct room_client_conf *conf)
+{
+    struct room_client *const c = room_client_new(h, conf);
     Livekit__JoinRequest j;
     Livekit__ClientInfo info;
     Livekit__ConnectionSettings settings;
@@ -407,7 +423,7 @@ struct room_client *room_client_join(struct room_harness *h, const struct room_c
             j.publisher_offer = &d;
         }
     }
-    post_join(c, &j);
+    room_client_connect(c, &j);
     dynbuf_done(&b);
     return c;
 }
@@ -421,7 +437,7 @@ void room_client_resume(struct room_client *c)
     LK_SET(&j, reconnect, true);
     LK_SET_STR(&j, participant_sid, c->sid);
     c->reconnected = c->left = false;
-    post_join(c, &j);
+    room_client_connect(c, &j);
 }
 
 void room_client_drop_socket(struct room_client *c)

@@ -42,6 +42,9 @@ struct room_client_conf {
     // Data channels: none at all; without _data_track as Go's; one more that LiveKit does not know.
     bool no_channels, go_channels, other_channel;
     int32_t protocol; // 0: 17
+    // room_script.h: says nothing by itself but the answers to the server's offers; its own token.
+    bool scripted;
+    const char *jwt;
 };
 
 struct room_peer {
@@ -182,6 +185,12 @@ struct room_stream *room_client_stream(const struct room_client *c, const char *
 
 // Goes without a word to the server. For the harness and for tests that want somebody gone.
 void room_client_free(struct room_client *c);
+
+// ---- for room_script.c ----------------------------------------------------------------------
+
+// A client that has not said anything yet; its connect request.
+struct room_client *room_client_new(struct room_harness *h, const struct room_client_conf *conf);
+void room_client_connect(struct room_client *c, const Livekit__JoinRequest *j);
 
 // ---- for room_harness.c ---------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ struct room_pc *room_pc_new(struct room_client *c, bool subscriber)
         .single_pc = !c->conf.v0,
         .session_id = 1,
         .codecs = c->conf.codecs,
+        .no_reuse = c->conf.scripted,
         .fingerprint = h->client_fingerprint,
         .ice_ufrag = p->creds.ufrag,
         .ice_pwd = p->creds.pwd,

@@ -146,6 +146,9 @@ static void on_join(struct room_client *c, const Livekit__JoinResponse *j)
     for (size_t i = 0; i < j->n_other_participants; i++) {
         learn_peer(c, j->other_participants[i]);
     }
+    if (c->conf.scripted) {
+        return;
+    }
     if (c->conf.no_offer) {
         room_client_offer(c, false);
     } else if (c->conf.v0 && !c->conf.no_publish && !c->conf.silent) {
@@ -168,7 +171,7 @@ static void on_answer(struct room_client *c, const Livekit__SessionDescription *
         return;
     }
     check_known(c, p, d);
-    if (p->offer_again) {
+    if (p->offer_again && !c->conf.scripted) {
         room_client_offer(c, false);
     }
 }
@@ -236,7 +239,7 @@ static void on_requirement(struct room_client *c, const Livekit__MediaSectionsRe
         room_harness_violation(c->h, "media_sections_requirement in v0");
         return;
     }
-    if (c->conf.no_sections) {
+    if (c->conf.no_sections || c->conf.scripted) {
         return;
     }
     if (!c->conf.silent) {
@@ -273,7 +276,7 @@ static void on_mute(struct room_client *c, const Livekit__MuteTrackRequest *m)
 {
     c->mutes++;
     for (size_t i = 0; i < c->sender_count; i++) {
-        if (strcmp(c->senders[i]->sid, lk_str(m->sid)) == 0) {
+        if (!c->conf.scripted && strcmp(c->senders[i]->sid, lk_str(m->sid)) == 0) {
             room_client_mute(c, c->senders[i], m->muted);
         }
     }
@@ -441,6 +444,9 @@ static void on_reconnect(struct room_client *c, const Livekit__ReconnectResponse
 {
     c->last_message_seq = m->last_message_seq;
     c->reconnected = true;
+    if (c->conf.scripted) {
+        return;
+    }
     send_sync_state(c);
     // livekit-client in v1 always restarts ICE; in v0 if its publisher connection is in use.
     if (c->publisher != NULL && !c->conf.silent) {

@@ -27,7 +27,7 @@ struct room_quality {
 
 struct room_sender {
     enum room_media media;
-    char cid[32];
+    char cid[64];
     char sid[24]; // after track_published
     struct jsep_transceiver *section;
     bool muted;
@@ -46,7 +46,7 @@ struct room_sender {
     uint8_t backup;    // enum codec announced besides, CODEC_NONE: none
     int backup_policy; // BackupCodecPolicy
     bool named;        // add_track names the codec
-    char sdp_cid[32];
+    char sdp_cid[64];
     struct room_sender *first;  // this is the second codec of that
     struct room_sender *second; // publishes the same track in the backup codec
 };
