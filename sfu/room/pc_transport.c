@@ -236,6 +236,9 @@ static void destroy(struct pc_transport *t)
     }
     flow_table_forget(env->flows, &t->flow);
     forget_ingress(t);
+    if (t->pc != NULL) {
+        peer_connection_add_drops(t->pc, &env->ended_drops);
+    }
     peer_connection_free(t->pc);
     jsep_free(t->jsep);
     mem_free(t);

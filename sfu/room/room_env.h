@@ -14,6 +14,7 @@
 #include "sfu/media/packet_pool.h"
 #include "sfu/transport/dtls_transport.h"
 #include "sfu/transport/outbox.h"
+#include "sfu/transport/peer_connection.h"
 
 struct flow_table;
 struct track_media;
@@ -116,6 +117,7 @@ struct room_env {
     struct track_media *dirty;
 
     uint64_t drops[ROOM_DROP_COUNT];
+    struct peer_connection_drops ended_drops; // of transports that are gone
     uint64_t forwarded; // packets written to subscribers, retransmissions included
     uint64_t no_memory; // messages lost because an allocation failed
 };

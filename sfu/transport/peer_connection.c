@@ -257,6 +257,10 @@ static void free_session(struct peer_connection *pc)
 {
     sctp_transport_free(pc->sctp);
     pc->sctp = NULL;
+    const uint64_t *const drops = pc->srtp != NULL ? srtp_transport_counters(pc->srtp) : NULL;
+    for (size_t i = 0; drops != NULL && i < SRTP_DROP_COUNT; i++) {
+        pc->counters.srtp[i] += drops[i];
+    }
     srtp_transport_free(pc->srtp);
     pc->srtp = NULL;
     pc->path.srtp = NULL;

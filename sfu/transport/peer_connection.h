@@ -80,7 +80,15 @@ enum peer_connection_drop {
 struct peer_connection_counters {
     uint32_t drop[PEER_CONNECTION_DROP_COUNT];
     uint32_t ice[ICE_RX_COUNT];
-    uint64_t rx_packets, rx_bytes; // datagrams from validated tuples, STUN not counted
+    uint64_t srtp[SRTP_DROP_COUNT]; // of earlier DTLS sessions
+    uint64_t rx_packets, rx_bytes;  // datagrams from validated tuples, STUN not counted
+};
+
+// Packets that were dropped, by reason: of one connection or of many.
+struct peer_connection_drops {
+    uint64_t connection[PEER_CONNECTION_DROP_COUNT];
+    uint64_t ice[ICE_RX_COUNT];     // ICE_RX_OK stays 0
+    uint64_t srtp[SRTP_DROP_COUNT]; // SRTP_OK likewise
 };
 
 struct peer_connection_config {
@@ -231,6 +239,10 @@ void peer_connection_close(struct peer_connection *pc, struct outbox *out);
 enum peer_connection_state peer_connection_state(const struct peer_connection *pc);
 enum dtls_failure peer_connection_dtls_failure(const struct peer_connection *pc);
 const struct peer_connection_counters *peer_connection_counters(const struct peer_connection *pc);
+
+// Adds what pc has dropped since its start to *sum.
+void peer_connection_add_drops(const struct peer_connection *pc, struct peer_connection_drops *sum);
+const char *peer_connection_drop_name(enum peer_connection_drop d); // for the log, never NULL
 
 // Something authenticated came from that address lately: less than ICE_SELECTED_SILENT_MS ago.
 bool peer_connection_hears(const struct peer_connection *pc, mono_t now, const struct addr *remote);

@@ -322,6 +322,30 @@ struct srtp_transport *peer_connection_srtp(const struct peer_connection *pc)
     return pc->srtp;
 }
 
+void peer_connection_add_drops(const struct peer_connection *pc, struct peer_connection_drops *sum)
+{
+    for (size_t i = 0; i < PEER_CONNECTION_DROP_COUNT; i++) {
+        sum->connection[i] += pc->counters.drop[i];
+    }
+    for (size_t i = ICE_RX_OK + 1; i < ICE_RX_COUNT; i++) {
+        sum->ice[i] += pc->counters.ice[i];
+    }
+    const uint64_t *const srtp = pc->srtp != NULL ? srtp_transport_counters(pc->srtp) : NULL;
+    for (size_t i = SRTP_OK + 1; i < SRTP_DROP_COUNT; i++) {
+        sum->srtp[i] += pc->counters.srtp[i] + (srtp != NULL ? srtp[i] : 0);
+    }
+}
+
+const char *peer_connection_drop_name(enum peer_connection_drop d)
+{
+    static const char *const names[PEER_CONNECTION_DROP_COUNT] = {
+        [PEER_CONNECTION_DROP_CLASS] = "class",           [PEER_CONNECTION_DROP_TUPLE] = "tuple",
+        [PEER_CONNECTION_DROP_EARLY_FULL] = "early_full", [PEER_CONNECTION_DROP_STATE] = "state",
+        [PEER_CONNECTION_DROP_NO_SCTP] = "no_sctp",
+    };
+    return d < PEER_CONNECTION_DROP_COUNT ? names[d] : "unknown";
+}
+
 int64_t peer_connection_rtt_us(const struct peer_connection *pc)
 {
     return ice_agent_rtt_us(&pc->ice);

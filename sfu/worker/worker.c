@@ -159,6 +159,27 @@ static void log_drop(const struct worker *w, const char *where, const char *why,
     }
 }
 
+// What transports dropped before their rooms saw it, of those that are gone and of those that live.
+static void log_transport_drops(const struct worker *w)
+{
+    struct peer_connection_drops sum = w->env.ended_drops;
+    uint32_t pos = 0;
+    for (const struct pc_transport *t = NULL;
+         (t = handle_table_next(&w->env.transports, &pos)) != NULL;) {
+        peer_connection_add_drops(t->pc, &sum);
+    }
+    for (int d = 0; d < PEER_CONNECTION_DROP_COUNT; d++) {
+        log_drop(w, "connection", peer_connection_drop_name((enum peer_connection_drop)d),
+                 sum.connection[d]);
+    }
+    for (int d = 0; d < ICE_RX_COUNT; d++) {
+        log_drop(w, "ice", ice_rx_name((enum ice_rx)d), sum.ice[d]);
+    }
+    for (int d = 0; d < SRTP_DROP_COUNT; d++) {
+        log_drop(w, "srtp", srtp_drop_name((enum srtp_drop)d), sum.srtp[d]);
+    }
+}
+
 // What this worker does and has dropped, for an operator who asks (SIGUSR1).
 static void log_stats(struct worker *w)
 {
@@ -176,6 +197,7 @@ static void log_stats(struct worker *w)
     for (int d = 0; d < ROOM_DROP_COUNT; d++) {
         log_drop(w, "room", room_drop_name((enum room_drop)d), w->env.drops[d]);
     }
+    log_transport_drops(w);
     log_drop(w, "socket", "unknown_source",
              atomic_load_explicit(&w->unknown_source, memory_order_relaxed));
     log_drop(w, "socket", "send_buffer_full", mux->blocked);

@@ -386,6 +386,11 @@ static void strangers_are_dropped_before_anything_is_parsed(void **state)
     const struct peer_connection_counters *const c = peer_connection_counters(server->pc);
     assert_int_equal(c->drop[PEER_CONNECTION_DROP_TUPLE], 2);
     assert_int_equal(c->drop[PEER_CONNECTION_DROP_CLASS], 2);
+    struct peer_connection_drops sum = {.connection = {[PEER_CONNECTION_DROP_CLASS] = 5}};
+    peer_connection_add_drops(server->pc, &sum);
+    assert_int_equal(sum.connection[PEER_CONNECTION_DROP_TUPLE], 2);
+    assert_int_equal(sum.connection[PEER_CONNECTION_DROP_CLASS], 7);
+    assert_int_equal(sum.ice[ICE_RX_OK] + sum.srtp[SRTP_OK], 0);
     assert_media_flows();
 }
 
