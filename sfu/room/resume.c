@@ -130,6 +130,15 @@ static void refuse(struct room_env *env, handle_t session, const struct channel_
     signal_send_refusal(env, session, DISCONNECT_STATE_MISMATCH, LEAVE_RECONNECT, protocol);
 }
 
+// Whether the client means this session: another one of the same identity (an older tab, back from
+// a dead network) has other connections, and would take the signalling away from those that live.
+static bool means(const struct participant *p, const struct channel_join *join)
+{
+    const char *const sid =
+        lk_str(((const Livekit__JoinRequest *)join->request->msg)->participant_sid);
+    return p->v1 == join->v1 && (*sid == 0 || strcmp(sid, p->sid) == 0);
+}
+
 static void take_over(struct participant *p, handle_t session, struct access_token *token)
 {
     mono_t const since = missed_since(p);
@@ -165,7 +174,7 @@ static void take_over(struct participant *p, handle_t session, struct access_tok
 void resume_session(struct room_env *env, struct participant *p, handle_t session,
                     const struct channel_join *join)
 {
-    if (p == NULL) {
+    if (p == NULL || !means(p, join)) {
         refuse(env, session, join);
         return;
     }

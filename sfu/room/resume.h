@@ -22,9 +22,10 @@
 #define RESUME_MISSED_MS 60000
 
 // Handles a CHANNEL_JOIN with reconnect set. p: who the token names, NULL if the room or the
-// participant is unknown (then the client is told to join anew: STATE_MISMATCH, RECONNECT). Which
-// session the client means by its sid is not looked at, as in the original. A refusal ends with
-// CHANNEL_CLOSE.
+// participant is unknown (then the client is told to join anew: STATE_MISMATCH, RECONNECT). The same
+// is told to whom means another session: by its sid where it gives one, or by the kind of its
+// connections. The original looks at neither, and an older session of the same identity then takes
+// the signalling of the newer one, whose media it cannot have. A refusal ends with CHANNEL_CLOSE.
 void resume_session(struct room_env *env, struct participant *p, handle_t session,
                     const struct channel_join *join);
 

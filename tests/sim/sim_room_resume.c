@@ -215,6 +215,26 @@ static void unknown_publications_need_a_new_session(void **state)
     }
 }
 
+// A tab whose network was away while another one joined with its identity: the newer one stays.
+static void an_older_session_leaves_the_newer_one_alone(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 4; v0++) {
+        begin_call((v0 & 1) != 0);
+        room_client_drop_socket(b);
+        run(S(1));
+        struct room_client *const newer = join_as("bob", (v0 & 2) != 0);
+        run(S(2));
+        assert_true(room_client_active(newer));
+        room_client_resume(b);
+        run(S(1));
+        assert_left(b, LEFT_MISMATCH, LEAVE_RECONNECT);
+        assert_false(newer->left || newer->closed);
+        assert_true(flow(newer, a_video, S(1)) > 30);
+        end();
+    }
+}
+
 static void disabled_tracks_stay_paused(void **state)
 {
     (void)state;
@@ -447,6 +467,7 @@ int main(void)
         TEST(what_was_told_long_ago_is_not_told_again),
         TEST(a_crowd_that_left_makes_a_full_reconnect),
         TEST(unknown_publications_need_a_new_session),
+        TEST(an_older_session_leaves_the_newer_one_alone),
         TEST(disabled_tracks_stay_paused),
         TEST(a_lost_track_published_comes_again),
         TEST(simulated_speech_is_heard_by_those_who_listen),
