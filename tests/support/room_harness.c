@@ -30,12 +30,16 @@ void room_must(bool ok, const char *what)
 
 void room_harness_violation(struct room_harness *h, const char *format, ...)
 {
+    char text[sizeof(h->violation)];
     va_list args;
     va_start(args, format);
-    if (h->violations++ == 0) {
-        (void)vsnprintf(h->violation, sizeof(h->violation), format, args);
-    }
+    (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    bool const watched = h->watched != NULL && strstr(text, h->watched) != NULL;
+    if (h->violations++ == 0 || (watched && h->watched_violations == 0)) {
+        memcpy(h->violation, text, sizeof(text));
+    }
+    h->watched_violations += watched;
 }
 
 // ---- life -----------------------------------------------------------------------------------

@@ -74,8 +74,10 @@ struct room_harness {
     void (*forward)(void *user, struct channel_msg *m);
     struct addr (*address)(void *user);
     void *live;
-    // What no client may ever see; the first one in words.
-    unsigned violations;
+    // What no client may ever see; the first one in words. Those that name `watched` are counted
+    // beside, and come first.
+    const char *watched;
+    unsigned violations, watched_violations;
     char violation[256];
 };
 
