@@ -138,6 +138,11 @@ check-resume: $(OUT)/foci-sfu
 	$(Q)tests/blackbox/test_sfu_resume.py $^
 .PHONY: check-resume
 
+## check-hostile: bad clients at foci-sfu, and how little a call beside them notices
+check-hostile: $(OUT)/foci-sfu $(OUT)/loadgen
+	$(Q)tests/blackbox/test_sfu_hostile.py $^
+.PHONY: check-hostile
+
 # ---- demo ------------------------------------------------------------------------------------------------------------
 DEMO_MODULES := tests/support/demo/node_modules/.package-lock.json
 $(DEMO_MODULES): tests/support/demo/package-lock.json

@@ -56,6 +56,7 @@ part asan-webhooks run_make MODE=asan check-webhooks
 part asan-api run_make MODE=asan check-api
 part asan-resume run_make MODE=asan check-resume
 part asan-replay run_make MODE=asan check-replay
+part asan-hostile run_make MODE=asan check-hostile
 part asan-call tests/support/demo.sh "$build/asan" --self-check
 part tsan-build run_make MODE=tsan all tools test-programs
 part tsan-unit run_make MODE=tsan check-unit
