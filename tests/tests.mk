@@ -129,8 +129,8 @@ check-api: $(OUT)/foci-sfu
 .PHONY: check-api
 
 ## check-replay: recorded sessions played again, answers compared with those of a LiveKit server
-check-replay: $(OUT)/room_replay
-	$(Q)tests/conformance/replay.py $^
+check-replay: $(OUT)/room_replay $(OUT)/foci-sfu
+	$(Q)tests/conformance/replay.py $< --server=$(OUT)/foci-sfu
 .PHONY: check-replay
 
 ## check-resume: clients of foci-sfu that come back, and its end

@@ -3,7 +3,7 @@
 """Recorded sessions of a LiveKit server are played again to ours: the same clients say the same at the same times, and what our
 server answers is compared with what livekit-server 1.13.5 answered, message by message.
 
-    replay.py path/to/room_replay [--list] [--show] [SCENARIO...]
+    replay.py path/to/room_replay [--list] [--side] [--show] [--server=path/to/foci-sfu] [SCENARIO...]
 
 room_replay is our room layer with clients that have real connections and media, on a virtual clock. From a recording come all
 requests (with our ids for theirs), tokens, connect requests and the ends of sockets; offers have the recorded sections.
@@ -12,13 +12,16 @@ clients need (order_faults); for updates what is told of each participant, whate
 from media (levels, scores, SSRCs), and texts of descriptions (tests/unit/test_jsep_recorded.c), but their sections are.
 
 Differences are listed with their reasons in differences.txt: one that is not listed fails, one that no longer occurs
-fails as well. --list prints those that are not listed, --show also what is said."""
+fails as well. --list prints those that are not listed, --side what both say beside
+each other, --show what ours says. With --server connect requests that HTTP refuses are made to the program itself; what differs
+there is that ours does not repeat tokens (`invalid token: <token>, error: ...` is `invalid token, error: ...`)."""
 import base64
 import collections
 import difflib
 import fnmatch
 import hashlib
 import hmac
+import http.client
 import json
 import lzma
 import os
@@ -26,6 +29,8 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests/data/signalling/replay"
@@ -52,12 +57,15 @@ def b64url(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def sign(claims, secret):
+    text = b64url(b'{"alg":"HS256","typ":"JWT"}') + "." + b64url(json.dumps(claims).encode())
+    return text + "." + b64url(hmac.new(secret, text.encode(), hashlib.sha256).digest())
+
+
 def mint(claims):
     """A token like the recorded one, of the virtual clock's time."""
     body = {k: v for k, v in claims.items() if k not in ("exp", "nbf", "iat", "iss")}
-    body.update(iss=KEY, exp=CLOCK + 7200)
-    text = b64url(b'{"alg":"HS256","typ":"JWT"}') + "." + b64url(json.dumps(body).encode())
-    return text + "." + b64url(hmac.new(SECRET, text.encode(), hashlib.sha256).digest())
+    return sign(body | {"iss": KEY, "exp": CLOCK + 7200}, SECRET)
 
 
 def join_request(up):
@@ -716,6 +724,83 @@ def compare_order(diffs, replay, connection):
         diffs.add(connection, "order", None if ours else fault, fault if ours else None)
 
 
+# ---- refused connect requests -------------------------------------------------------------------------------------------
+
+
+class Server:
+    """foci-sfu in which rooms are not made by joining, as the recorded server had it."""
+
+    def __init__(self, program):
+        self.log = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen(
+            [program, "--dev", "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "1", "--log-format", "json",
+             "--auto-create=false"], env={"PATH": os.environ["PATH"], "LIVEKIT_KEYS": f"{KEY}: {SECRET.decode()}"},
+            stderr=self.log, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not (found := re.search(r'"what":"signalling","address":"[^"]*","port":(\d+)', self.text())):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(self.text())
+            time.sleep(0.02)
+        self.port = int(found[1])
+
+    def text(self):
+        self.log.flush()
+        return os.pread(self.log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def ask(self, method, path, body=None, headers=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        c.request(method, path, body, headers or {})
+        r = c.getresponse()
+        answer = r.status, r.read().decode()
+        c.close()
+        return answer
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        finally:
+            self.process.kill()
+
+
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+# An empty JoinRequest.
+EMPTY_JOIN = base64.urlsafe_b64encode(b"\x12\x00").decode()
+
+
+def refused(program):
+    """Differences in what is refused before a room hears of it: [(connection, what, theirs, ours)], and how many were asked."""
+    events = load("04-auth-errors")
+    ups = {e["c"]: e for e in events if "up" in e}
+    statuses = {e["c"]: e["status"] for e in events if "status" in e}
+    first = next(e for e in events if "up" in e and "exp" in e["up"]["claims"])
+    # The clock of the recorded server, from a token that was good for two hours.
+    shift = time.time() - (first["up"]["claims"]["exp"] - 7200 - first["t"] / 1000)
+    server, out, asked = Server(program), [], 0
+    try:
+        admin = {"iss": KEY, "exp": int(time.time()) + 600, "video": {"roomCreate": True}}
+        server.ask("POST", "/twirp/livekit.RoomService/CreateRoom", '{"name":"room-known"}',
+                   {"Authorization": "Bearer " + sign(admin, SECRET), "Content-Type": "application/json"})
+        for e in (x for x in events if "refused" in x and x["refused"] != "connection closed by media"):
+            up, wrong = ups[e["c"]]["up"], "signature is invalid" in e["refused"]
+            claims = {k: v + int(shift - e["t"] / 1000) if k in ("exp", "nbf") else v for k, v in up["claims"].items()}
+            if claims.get("iss") == "devkey":
+                claims["iss"] = KEY
+            # Those without claims: no token, or what is none.
+            token = sign(claims, b"x" * 32 if wrong else SECRET) if claims else "garbage" if "token" in e["refused"] else ""
+            path = "/rtc/v1" if up["v1"] else "/rtc"
+            rest = f"&join_request={EMPTY_JOIN}" if up["v1"] else "&auto_subscribe=1&sdk=js&protocol=17"
+            theirs = statuses[e["c"]], e["refused"]
+            for what, target, headers in (("upgrade", path, UPGRADE), ("validate", path + "/validate", {})):
+                ours = server.ask("GET", f"{target}?access_token={token}{rest}", headers=headers)
+                asked += 1
+                if ours != (theirs[0], theirs[1].replace("invalid token: <token>, error", "invalid token, error")):
+                    out.append((e["c"], what, theirs, ours))
+    finally:
+        server.stop()
+    return out, asked
+
+
 # ---- the table ---------------------------------------------------------------------------------------------------------
 
 
@@ -794,6 +879,13 @@ def main():
               + (f"; {notes} not played" if notes else "") + (f"; {errors}" if errors else ""))
         failed += verdict == "FAIL"
         passed += verdict == "ok"
+    for option in options:
+        if option.startswith("--server="):
+            wrong, asked = refused(option.split("=", 1)[1])
+            for what in wrong:
+                print("04-auth-errors", *what)
+            print(f"{'FAIL' if wrong else 'ok':4} refused connect requests: {asked}, {len(wrong)} answered otherwise")
+            failed, passed = failed + bool(wrong), passed + (not wrong)
     if not wanted:
         for r in rules:
             if not r.used:
