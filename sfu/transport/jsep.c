@@ -429,7 +429,6 @@ int jsep_transceiver_set_sender(struct jsep_transceiver *t, const struct jsep_se
     t->sender = copy;
     t->sender_serial++;
     t->sender_live = false;
-    t->freed = false;
     t->j->dirty = true;
     return 0;
 }
@@ -443,7 +442,6 @@ void jsep_transceiver_clear_sender(struct jsep_transceiver *t)
     t->sender_storage = NULL;
     t->sender = NULL;
     t->sender_live = false;
-    t->freed |= t->had_sender || t->offered_sender;
     t->j->dirty = true;
 }
 

@@ -29,7 +29,11 @@
 // Upstream: livekit pkg/rtc/transport.go, mediaengine.go, participant_sdp.go @1.13.5. Known
 // deviations: only offered payload types, each with its offered fmtp; dependency descriptor refused
 // for VP8/H264 publications; sections we send on answer transport-cc and goog-remb; server offers
-// say active and use sendonly/inactive; the preferred codec keeps its RTX when it is the only one.
+// say active and use sendonly/inactive; the preferred codec keeps its RTX when it is the only one;
+// answers say inactive of a section without a track also if it never had one, where livekit says
+// sendonly: Firefox then receives in it, without an SSRC, takes the first packets of another
+// section's track, which come before it has applied the answer that names them, and keeps them there
+// for good, so that the track stays silent.
 
 #include "common/base/bytes.h"
 #include "common/base/dynbuf.h"
@@ -167,7 +171,7 @@ struct jsep_transceiver {
 
     // From the last remote description, as the remote sees it: SENDONLY = it sends.
     enum sdp_direction remote_direction;
-    // Negotiated, as we see it. SDP_SENDONLY without a live sender is a spare section (5.3).
+    // Negotiated, as we see it.
     enum sdp_direction direction;
     bool negotiated;  // took part in a finished offer/answer
     bool sender_live; // the sender below was in the last finished description: media may flow (SFU:
@@ -202,7 +206,6 @@ struct jsep_transceiver {
     enum sdp_direction offered_direction; // in our pending offer
     bool offered_sender;                  // our pending offer carries a sender
     bool had_sender; // the last finished description carried a sender (this one or an earlier one)
-    bool freed;      // a sender was described and is gone: answered inactive instead of spare
     bool published; // the remote sent here once: never used for subscriptions (recording 08-python)
     bool acceptable; // of the pending remote offer: may be accepted
 };
@@ -318,7 +321,7 @@ void jsep_transceiver_clear_receiver(struct jsep_transceiver *t);
 
 // What the next description sends on this section. -ENOMEM, -EINVAL (missing or unprintable ids).
 int jsep_transceiver_set_sender(struct jsep_transceiver *t, const struct jsep_sender *s) NODISCARD;
-// The next description says inactive (or spare); t may be reused after that.
+// The next description says inactive; t may be reused after that.
 void jsep_transceiver_clear_sender(struct jsep_transceiver *t);
 
 // mid_to_track_id: sections that the last description we wrote sends on. Pass *pos = 0 first; NULL

@@ -184,14 +184,6 @@ static void reject(struct answer *a, const struct sdp_media *offer)
     };
 }
 
-// 5.3: recvonly and never used is a spare section, answered sendonly without a track. SDKs on
-// libwebrtc offer recvonly after unpublishing as well, with their old msid: that is none.
-static bool is_spare(const struct jsep *j, const struct jsep_transceiver *t)
-{
-    return j->cfg.single_pc && !j->cfg.client && t->remote_direction == SDP_RECVONLY &&
-           t->sender == NULL && !t->freed && !t->published;
-}
-
 // Also while the section is inactive: an answer without them reduces the sender to one encoding for
 // good (RFC 8829 section 5.10, W3C WebRTC "set a session description").
 static void accept_rids(struct answer *a, const struct sdp_media *offer)
@@ -209,8 +201,8 @@ static int answer_rtp(struct answer *a, const struct jsep_transceiver *t,
     struct jsep *const j = a->w.j;
     bool const recv = (t->remote_direction & SDP_SENDONLY) != 0 && jsep_wants_recv_(t);
     p->sends = (t->remote_direction & SDP_RECVONLY) != 0 && t->sender != NULL;
-    bool const send = p->sends || is_spare(j, t);
-    p->direction = (enum sdp_direction)((send ? SDP_SENDONLY : 0) | (recv ? SDP_RECVONLY : 0));
+    // Without a track a section is inactive, also one that never had any (jsep.h, deviations).
+    p->direction = (enum sdp_direction)((p->sends ? SDP_SENDONLY : 0) | (recv ? SDP_RECVONLY : 0));
     jsep_begin_section_(&a->w, t, answer_setup(j), p->direction);
     a->w.m.proto = offer->proto;
     a->w.m.extmap_allow_mixed = offer->extmap_allow_mixed; // Firefox writes it per section
@@ -220,7 +212,7 @@ static int answer_rtp(struct answer *a, const struct jsep_transceiver *t,
         return err;
     }
     jsep_add_codecs_(&a->w, a->codecs, n);
-    choose_exts(a, t, offer, p, send, recv, n > 0 ? (enum codec)a->codecs[0].c.codec : CODEC_NONE);
+    choose_exts(a, t, offer, p, p->sends, recv, n > 0 ? (enum codec)a->codecs[0].c.codec : CODEC_NONE);
     accept_rids(a, offer);
     if (p->sends) {
         bool rtx = false;

@@ -112,8 +112,8 @@ uint8_t jsep_ext_id_(struct jsep *j, enum rtp_ext_type type);
 
 // ---- jsep_media.c ---------------------------------------------------------------------------
 
-// *ret (to be freed) is what the remote sends there; untouched if it sends nothing. An answer may
-// say sendonly for a spare section (5.3), and some clients offer sendrecv for one that only
+// *ret (to be freed) is what the remote sends there; untouched if it sends nothing. livekit-server's
+// answers say sendonly for a spare section (5.3), and some clients offer sendrecv for one that only
 // receives: both send nothing as long as nothing is identified. -ENOMEM.
 int jsep_remote_media_(const struct sdp_media *m, bool answer,
                        struct jsep_remote_media **ret) NODISCARD;

@@ -56,9 +56,9 @@ static void jsep_v1_first_answer_carries_existing_tracks(void **state)
     assert_int_equal(got->remote->ssrc_count, 1);
     assert_int_equal(got->remote->ssrcs[0].ssrc, 1002);
     assert_int_equal(got->remote->ssrcs[0].rtx_ssrc, 2002);
-    // a spare section is sendonly and identifies nothing
+    // a spare section is inactive: what receives without knowing an SSRC takes anybody's packets
     const struct jsep_transceiver *const spare = peer_of(c, jsep_find_free(s, JSEP_VIDEO));
-    assert_int_equal(spare->direction, SDP_RECVONLY);
+    assert_int_equal(spare->direction, SDP_INACTIVE);
     assert_null(spare->remote);
 
     size_t pos = 0;

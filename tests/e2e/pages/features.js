@@ -259,8 +259,9 @@ class FeatureClient extends Client {
         await this.room.localParticipant.publishTrack(this.kept, { name });
     }
 
+    /** The same tracks in new publications; the camera is not opened anew. */
     async republishAll() {
-        await this.room.localParticipant.republishAllTracks();
+        await this.room.localParticipant.republishAllTracks(undefined, false);
     }
 
     async muteOwn({ name, muted }) {

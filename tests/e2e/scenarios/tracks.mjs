@@ -12,6 +12,7 @@ const SMALL = { width: 160, height: 90, fps: 5, simulcast: false };
 const LARGE = { width: 640, height: 360, fps: 10 };
 const LARGE_LAYERS = 2;
 const MANY = 9;
+const REPUBLISHED = 4;
 // A server tells that less is wanted 5 s after it is so, the client needs a moment.
 const LESS_MS = 12000;
 const LOOK_MS = 1500;
@@ -59,6 +60,12 @@ async function everybody(context) {
     for (const { name } of peers) await everybodyHears(peers, name, 1);
     await each(peers, (peer) => peer.call('publishAgain', { name: 'again' }));
     for (const peer of peers) await everybodySees(peers, peer, 'again');
+    // All at once: sections that become free are taken by others while their first packets arrive.
+    for (let i = 0; i < REPUBLISHED; i++) {
+        await each(peers, (peer) => peer.call('republishAll'));
+        await delay(LOOK_MS); // until the old ones are gone everywhere
+        for (const { name } of peers) await everybodyHears(peers, name, 2);
+    }
     await undisturbed(peers);
     return ms;
 }
