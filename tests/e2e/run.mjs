@@ -19,6 +19,7 @@ import { scenarios as livekit } from './scenarios/livekit.mjs';
 import { scenarios as people } from './scenarios/people.mjs';
 import { scenarios as reconnect } from './scenarios/reconnect.mjs';
 import { scenarios as sdks } from './scenarios/sdks.mjs';
+import { scenarios as serverSdks } from './scenarios/server_sdks.mjs';
 import { scenarios as tracks } from './scenarios/tracks.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -95,6 +96,7 @@ async function main() {
         ...people,
         ...sdks,
         ...tracks,
+        ...serverSdks,
         ...elementCall,
         ...delegation,
         ...appservice,

@@ -5,7 +5,6 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
-import { createInterface } from 'node:readline';
 import {
     AudioFrame,
     AudioSource,
@@ -26,6 +25,7 @@ import {
     VideoStream,
     dispose,
 } from '@livekit/rtc-node';
+import { serve } from './lines.mjs';
 
 const PICTURE = { width: 640, height: 360, everyMs: 66 };
 const SOUND = { rate: 48000, samples: 480, hertz: 440, amplitude: 8000, everyMs: 10 };
@@ -301,7 +301,8 @@ class Client {
             firstFrames: this.firstFrames,
             events: this.events,
             remotes,
-            sent: this.room.isConnected ? await this.sent() : [],
+            // It may end while it is asked.
+            sent: this.room.isConnected ? await this.sent().catch(() => []) : [],
         };
     }
 
@@ -329,6 +330,10 @@ class Client {
         } catch (error) {
             return error.message;
         }
+    }
+
+    token() {
+        return this.room.token;
     }
 
     tokenClaims() {
@@ -424,19 +429,7 @@ class Client {
 
 const client = new Client();
 
-async function serve({ id, method, argument }) {
-    try {
-        const value = await client[method](argument);
-        console.log(JSON.stringify({ answer: id, value: value ?? null }));
-    } catch (error) {
-        console.log(JSON.stringify({ answer: id, error: error.stack ?? String(error) }));
-    }
-}
-
-const input = createInterface({ input: process.stdin });
-input.on('line', (line) => serve(JSON.parse(line)));
-input.on('close', async () => {
+serve(client, async () => {
     await client.leave().catch(() => {});
     await dispose();
-    process.exit(0);
 });

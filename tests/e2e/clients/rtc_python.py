@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 
+import lines
 import numpy
 from livekit import rtc
 
@@ -343,8 +344,11 @@ class Client:
         except Exception as error:  # pylint: disable=broad-except
             return str(error)
 
+    def token(self):
+        return self.room._token  # pylint: disable=protected-access
+
     def tokenClaims(self):
-        claims = self.room._token.split(".")[1]  # pylint: disable=protected-access
+        claims = self.token().split(".")[1]
         return json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
 
     # pylint: disable-next=too-many-arguments
@@ -439,39 +443,9 @@ class Client:
         await self.room.disconnect()
 
 
-def plain(value):
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return str(value)
-
-
-async def answer_one(client, request):
-    try:
-        argument = request.get("argument")
-        method = getattr(client, request["method"])
-        if isinstance(argument, dict):
-            # `from` is a word of Python's own.
-            value = method(**{"from_" if k == "from" else k: v for k, v in argument.items()})
-        else:
-            value = method(argument)
-        if asyncio.iscoroutine(value):
-            value = await value
-        answer = {"answer": request["id"], "value": value}
-    except Exception:  # pylint: disable=broad-except
-        answer = {"answer": request["id"], "error": traceback.format_exc()}
-    print(json.dumps(answer, default=plain), flush=True)
-
-
 async def main():
-    reader = asyncio.StreamReader(limit=1 << 24)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     client = Client()
-    running = set()
-    while line := await reader.readline():
-        task = asyncio.ensure_future(answer_one(client, json.loads(line)))
-        running.add(task)
-        task.add_done_callback(running.discard)
+    await lines.serve(client)
     try:
         await asyncio.wait_for(client.leave(), 2)
     except Exception:  # pylint: disable=broad-except

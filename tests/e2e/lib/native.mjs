@@ -108,9 +108,13 @@ async function start(name, file, args, env) {
     return peer;
 }
 
-/** `settings` are the run's: where this folder is and which Python has the packages. */
-export const launchNode = ({ here }, name) =>
-    start(name, process.execPath, [join(here, 'clients/rtc_node.mjs')]);
+const script = (file) => (settings, name) =>
+    file.endsWith('.py')
+        ? start(name, settings.python, [join(settings.here, 'clients', file)])
+        : start(name, process.execPath, [join(settings.here, 'clients', file)]);
 
-export const launchPython = ({ here, python }, name) =>
-    start(name, python, [join(here, 'clients/rtc_python.py')]);
+/** Each takes the run's settings (this folder, the Python that has the packages) and a name. */
+export const launchNode = script('rtc_node.mjs');
+export const launchPython = script('rtc_python.py');
+export const launchNodeApi = script('api_node.mjs');
+export const launchPythonApi = script('api_python.py');

@@ -15,7 +15,7 @@ function shell(template, values) {
     return { file: '/bin/sh', args: ['-c', `exec ${line}`] };
 }
 
-function sfuCommand(settings, ports, { keyFile, authService }) {
+function sfuCommand(settings, ports, { keyFile, authService, webhooks }) {
     const values = { ...ports, key: KEY, secret: SECRET };
     if (process.env.E2E_SFU_CMD) return shell(process.env.E2E_SFU_CMD, values);
     return {
@@ -29,13 +29,14 @@ function sfuCommand(settings, ports, { keyFile, authService }) {
             String(ports.udp_port),
             ...(keyFile ? ['--key-file', keyFile] : ['--keys', `${KEY}: ${SECRET}`]),
             ...(authService ? ['--auth-service', authService] : []),
+            ...(webhooks ? ['--webhook-urls', webhooks] : []),
         ],
     };
 }
 
 /**
- * `ports` is {port, udp_port, tcp_port}; `options` {keyFile, authService}: a file of keys instead of
- * our one, and where foci-jwt wants to be told who is in a call.
+ * `ports` is {port, udp_port, tcp_port}; `options` {keyFile, authService, webhooks}: a file of keys
+ * instead of our one, where foci-jwt wants to be told who is in a call, and who else is told of events.
  */
 export async function startSfu(settings, ports, options = {}) {
     const { port } = ports;
