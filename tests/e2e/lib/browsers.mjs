@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Browsers with one page each, as a Peer: Chromium by playwright-core, Firefox by puppeteer-core.
 import { execFileSync } from 'node:child_process';
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import puppeteer from 'puppeteer-core';
 
@@ -62,13 +62,21 @@ async function unlessLate(began, peer) {
     throw new Error(`${peer.name}'s browser started too late`);
 }
 
-/** The processes of Chromium that run pages, by the process group that it leads. */
+/** The processes of a Chromium that run pages, by the process group that it leads. */
 function renderersOf(group) {
-    const lines = execFileSync('ps', ['-eo', 'pid=,pgid=,args='], { encoding: 'utf8' }).split('\n');
-    return lines
-        .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [])
-        .filter(([, , pgid, args]) => Number(pgid) === group && args.includes('--type=renderer'))
-        .map(([, pid]) => Number(pid));
+    const isRenderer = (pid) => {
+        try {
+            // The group is the third word after the name, which may hold anything.
+            const pgid = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop().split(' ')[2];
+            const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+            return Number(pgid) === group && command.includes('--type=renderer');
+        } catch {
+            return false; // it has ended meanwhile
+        }
+    };
+    return readdirSync('/proc')
+        .filter((name) => /^\d+$/.test(name) && isRenderer(name))
+        .map(Number);
 }
 
 class Peer {

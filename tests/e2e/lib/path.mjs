@@ -129,7 +129,10 @@ class SignalPath {
     }
 }
 
-/** `sfu` is what startSfu gives, `udpPort` where its first media worker is; `seed` says which packets get lost. */
+/**
+ * `sfu` is what startSfu gives, `udpPort` where its first media worker is; `seed` says which
+ * packets get lost.
+ */
 export async function openPath(sfu, udpPort, seed) {
     const media = new MediaPath(seed, udpPort);
     const signal = new SignalPath(Number(new URL(sfu.url).port));

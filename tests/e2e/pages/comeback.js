@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A participant whose connection is cut in all ways: it numbers its reliable messages, counts those of
-// the others, and says what it receives. Media is small: eight of these run at once.
+// A participant whose connection is cut in all ways: it numbers its reliable messages, counts those
+// of the others, and says what it receives. Media is small: eight of these run at once.
 const { Room, RoomEvent, Track } = LivekitClient;
 
 const VIDEO = { resolution: { width: 160, height: 90, frameRate: 10 } };
@@ -36,7 +36,7 @@ function goThrough(ports) {
     };
 }
 
-/** When each of this page's sockets to the server was opened: livekit-client pauses between attempts. */
+/** When each of this page's sockets was opened: livekit-client pauses between attempts. */
 const opened = [];
 globalThis.WebSocket = class extends WebSocket {
     constructor(...args) {
@@ -176,8 +176,8 @@ class Client {
     }
 
     /**
-     * ICE restarts without a loss: the server's of the connection that it offers, and ours of the one
-     * that we offer. livekit-client asks the server for it only before it joins anew by itself.
+     * ICE restarts without a loss: the server's of the connection that it offers, and ours of the
+     * one that we offer. livekit-client asks the server for it only before it joins anew by itself.
      */
     async restartIce() {
         const { engine } = this.room;

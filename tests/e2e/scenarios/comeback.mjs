@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// livekit-client whose ways to the server are cut: what happens to it x protocol x what it does. All
-// participants number their reliable messages all the time and count those of the others: none may be
-// lost, doubled or out of order, and nobody may need another session.
+// livekit-client whose ways to the server are cut: what happens to it x protocol x what it does.
+// All participants number their reliable messages all the time and count those of the others: none
+// may be lost, doubled or out of order, and nobody may need another session.
 import { launchChromiums } from '../lib/browsers.mjs';
 import { until } from '../lib/expect.mjs';
 import { openPath } from '../lib/path.mjs';
@@ -21,8 +21,10 @@ const STEADY_MS = 1500;
 const FRAMES = 3;
 const AUDIO_PACKETS = 15;
 const MESSAGES = 3;
-// The client's longest pause between attempts is 7 s and 1 s of chance, and each takes 2 s at least.
+// The client's longest pause between attempts is 7 s and 1 s of chance; each takes 2 s at least.
 const BACK_MS = 20000;
+// Until ICE has failed on both sides (15 s), and a little more.
+const LONG_MS = 18000;
 const DRAIN_MS = 15000;
 const TOKEN_S = 12;
 // The server takes a token for this long after its end, as clocks differ.
@@ -91,12 +93,20 @@ const STRIKES = [
         resumes: true,
     },
     { name: 'path-cut', strike: (victims) => cut(victims, 8000, { media: true }) },
+    { name: 'path-cut-long', strike: (victims) => cut(victims, LONG_MS, { media: true }) },
     {
         name: 'both-cut',
         strike: (victims) => cut(victims, 8000, { media: true, signal: 'refusing' }),
         resumes: true,
     },
-    { name: 'both-silent', strike: (victims) => cut(victims, 8000, { media: true, signal: 'silent' }) },
+    {
+        name: 'both-silent',
+        strike: (victims) => cut(victims, 8000, { media: true, signal: 'silent' }),
+    },
+    {
+        name: 'both-silent-long',
+        strike: (victims) => cut(victims, LONG_MS, { media: true, signal: 'silent' }),
+    },
     { name: 'ice-restart', strike: restartIce, also: restartedIce },
     { name: 'address-change', strike: move },
     { name: 'network-change', strike: changeNetwork, resumes: true },
