@@ -212,6 +212,15 @@ async function isBack(victim, { resumes, also }) {
     return also ? also(victim) : true;
 }
 
+/** When each of what its role is about came: for a sender of data, to others and from them. */
+function noteArrivals(victim, overAt) {
+    const proof = PROOF[victim.role];
+    victim.arrivals ??= proof.map(() => undefined);
+    progress(victim).forEach((n, i) => {
+        if (n >= victim.base[i] + proof[i]) victim.arrivals[i] ??= Date.now() - overAt;
+    });
+}
+
 /** What a sender's message is numbered when it is over is the least that has to arrive. */
 function baseline(victim) {
     const { role, now, observer } = victim;
@@ -226,6 +235,7 @@ async function measure({ victims, all }, strike) {
     while (Date.now() < end && victims.some((v) => v.ms === undefined)) {
         await sampleAll(all);
         for (const victim of victims.filter((v) => v.ms === undefined)) {
+            noteArrivals(victim, overAt);
             if (!(await isBack(victim, strike))) continue;
             victim.ms = Date.now() - overAt;
             const socket = victim.now.opened.findLast((at) => at >= overAt);
@@ -286,9 +296,10 @@ function row(victim, all) {
     const sum = tally(victim, all);
     const faults = faultsOf(victim, sum);
     const time = victim.ms === undefined ? '    -' : String(victim.ms).padStart(5);
+    const ways = victim.role === 'sender' ? ` (out ${victim.arrivals.join(', in ')} ms)` : '';
     const socket = victim.socketMs ? `${String(victim.socketMs).padStart(5)} ms` : '    no';
     const text =
-        `${victim.version} ${victim.role.padEnd(10)} back after ${time} ms, ` +
+        `${victim.version} ${victim.role.padEnd(10)} back after ${time} ms${ways}, ` +
         `new socket after ${socket.padEnd(8)}; messages ${sum.received}/${sum.sent}, ` +
         `lost ${sum.lost} doubled ${sum.doubled} reordered ${sum.reordered}` +
         `${faults.length ? `; FAULT: ${faults.join(', ')}` : ''}`;
