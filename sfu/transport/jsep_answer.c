@@ -212,7 +212,8 @@ static int answer_rtp(struct answer *a, const struct jsep_transceiver *t,
         return err;
     }
     jsep_add_codecs_(&a->w, a->codecs, n);
-    choose_exts(a, t, offer, p, p->sends, recv, n > 0 ? (enum codec)a->codecs[0].c.codec : CODEC_NONE);
+    choose_exts(a, t, offer, p, p->sends, recv,
+                n > 0 ? (enum codec)a->codecs[0].c.codec : CODEC_NONE);
     accept_rids(a, offer);
     if (p->sends) {
         bool rtx = false;
