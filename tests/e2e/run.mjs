@@ -17,6 +17,7 @@ import { scenarios as elementCall } from './scenarios/element_call.mjs';
 import { scenarios as keys } from './scenarios/keys.mjs';
 import { scenarios as livekit } from './scenarios/livekit.mjs';
 import { scenarios as people } from './scenarios/people.mjs';
+import { scenarios as pion } from './scenarios/pion.mjs';
 import { scenarios as reconnect } from './scenarios/reconnect.mjs';
 import { scenarios as sdks } from './scenarios/sdks.mjs';
 import { scenarios as serverSdks } from './scenarios/server_sdks.mjs';
@@ -97,6 +98,7 @@ async function main() {
         ...sdks,
         ...tracks,
         ...serverSdks,
+        ...pion,
         ...elementCall,
         ...delegation,
         ...appservice,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Sets up what the end-to-end runs need (Debian packages, npm packages, a Python environment with
-# Synapse), then runs them. A second run finds everything in place and starts at once.
+# Synapse and LiveKit's packages, a client made of Pion), then runs them. A second run finds everything in place and starts at once.
 #   tests/e2e/run.sh [--only PATTERN] [--list] [--build-dir DIR] [--out FILE] [--setup-only]
 set -eu
 
@@ -10,6 +10,9 @@ root=$(cd "$here/../.." && pwd)
 venv="$root/build/e2e-venv"
 # playwright-core, puppeteer-core and esbuild ask for this; Debian 12 ships 18.
 least_node=18
+# Pion's client asks for Go 1.23: the newest for Debian 12, whose own is 1.19.
+least_go_minor=23
+backported_go=/usr/lib/go-1.23/bin/go
 
 say() { printf 'e2e set-up: %s\n' "$*"; }
 
@@ -22,6 +25,49 @@ node_is_good() {
         [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$least_node" ]
 }
 
+# Prints the first Go that is new enough; fails when there is none.
+find_go() {
+    for go in "${E2E_GO:-}" "$(command -v go || true)" "$backported_go"; do
+        [ -n "$go" ] && [ -x "$go" ] || continue
+        minor=$(cd / && GOTOOLCHAIN=local "$go" env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+        [ "${minor:-0}" -ge "$least_go_minor" ] || continue
+        echo "$go"
+        return 0
+    done
+    return 1
+}
+
+go_package() {
+    if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release; then
+        echo golang-1.23-go
+    else
+        echo golang-go
+    fi
+}
+
+# Debian 12 has that Go among its backports. Nothing else is taken from there.
+add_backports() {
+    apt-cache policy golang-1.23-go | grep -q 'Candidate: [0-9]' && return 0
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Label: Debian' | head -n 1)
+    as_root tee /etc/apt/sources.list.d/foci-e2e-backports.sources >/dev/null <<END
+Types: deb
+URIs: ${mirror:-http://deb.debian.org/debian}
+Suites: bookworm-backports
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+END
+    as_root tee /etc/apt/preferences.d/foci-e2e-backports >/dev/null <<END
+Package: *
+Pin: release n=bookworm-backports
+Pin-Priority: -1
+
+Package: golang-1.23-go golang-1.23-src
+Pin: release n=bookworm-backports
+Pin-Priority: 500
+END
+    as_root apt-get update -qq
+}
+
 missing_packages() {
     [ -n "${E2E_CHROMIUM:-}" ] || [ -x /usr/bin/chromium ] || echo chromium
     [ -n "${E2E_FIREFOX:-}" ] || [ -x /usr/bin/firefox-esr ] || echo firefox-esr
@@ -30,6 +76,7 @@ missing_packages() {
     command -v redis-server >/dev/null || echo redis-server
     [ -n "${E2E_PYTHON:-}" ] || python3 -c 'import ensurepip, venv' 2>/dev/null ||
         echo python3 python3-venv
+    find_go >/dev/null || go_package
 }
 
 install_packages() {
@@ -37,6 +84,7 @@ install_packages() {
     [ -n "$packages" ] || return 0
     say "apt-get install $packages"
     as_root apt-get update -qq
+    case $packages in *golang-1.23-go*) add_backports ;; esac
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $packages >/dev/null
@@ -58,12 +106,19 @@ install_npm() {
     (cd "$here" && npm ci --loglevel=error)
 }
 
-install_synapse() {
-    say 'Synapse from PyPI'
+install_python() {
+    say 'Synapse and livekit from PyPI'
     rm -rf "$venv"
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
         --require-hashes -r "$here/requirements.txt"
+}
+
+# Takes a moment when nothing has changed. No other toolchain is fetched, and no other module than
+# those of go.sum.
+build_pion() {
+    (cd "$here/pion" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS='-mod=readonly -buildvcs=false' \
+        "$(find_go)" build -o "$root/build/e2e-pion" .)
 }
 
 mkdir -p "$root/build"
@@ -72,8 +127,10 @@ install_packages
 once_for "$root/build/e2e-npm.stamp" "$here/package-lock.json" install_npm
 if [ -z "${E2E_PYTHON:-}" ]; then
     [ -x "$venv/bin/python" ] || rm -f "$root/build/e2e-venv.stamp"
-    once_for "$root/build/e2e-venv.stamp" "$here/requirements.txt" install_synapse
+    once_for "$root/build/e2e-venv.stamp" "$here/requirements.txt" install_python
 fi
+
+build_pion
 
 [ "${1:-}" != --setup-only ] || exit 0
 exec node "$here/run.mjs" "$@"

@@ -118,3 +118,6 @@ export const launchNode = script('rtc_node.mjs');
 export const launchPython = script('rtc_python.py');
 export const launchNodeApi = script('api_node.mjs');
 export const launchPythonApi = script('api_python.py');
+
+/** Built by run.sh. */
+export const launchPion = ({ root }, name) => start(name, join(root, 'build/e2e-pion'), []);
