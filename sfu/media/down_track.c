@@ -16,6 +16,10 @@
 #define SILENCE_TICKS 960
 #define SILENCE_LEN 80u
 
+// What livekit sends (pkg/sfu/downtrack.go, RTPPaddingMaxPayloadSize): all that the length byte can
+// say.
+#define PADDING_LEN 255u
+
 int down_track_new(const struct down_track_conf *conf, struct down_track **ret)
 {
     bool const video = codec_kind(conf->codec) == MEDIA_VIDEO;
@@ -42,6 +46,8 @@ int down_track_new(const struct down_track_conf *conf, struct down_track **ret)
     dt->rtx_saved = DOWN_TRACK_RTX_SAVED_MAX;
     dt->rtx_sn = conf->first_rtx_sn & 0x7fffu;
     dt->sr_next = MONO_NEVER;
+    dt->padding_next = MONO_NEVER;
+    dt->padding_left = conf->padding_first ? DOWN_TRACK_PADDING_PACKETS : 0;
     rtp_stats_tx_init(&dt->stats, conf->clock_rate);
     forwarder_init(&dt->forwarder, conf->codec, conf->clock_rate, conf->first_sn & 0x7fffu,
                    conf->first_ts);
@@ -143,6 +149,9 @@ void down_track_set_paused(struct down_track *dt, mono_t now, bool paused)
 void down_track_set_writable(struct down_track *dt, mono_t now, bool writable)
 {
     dt->writable = writable;
+    dt->padding_next = writable && dt->padding_left > 0
+                           ? mono_add_ms(now, DOWN_TRACK_PADDING_WAIT_MS)
+                           : MONO_NEVER;
     update_block(dt, now);
 }
 
@@ -230,9 +239,9 @@ bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct r
 mono_t down_track_deadline(const struct down_track *dt)
 {
     if (dt->block != DOWN_TRACK_SENT) {
-        return MONO_NEVER;
+        return dt->padding_next;
     }
-    mono_t t = dt->sr_next;
+    mono_t t = mono_min(dt->sr_next, dt->padding_next);
     if (dt->key_wanted) {
         t = mono_min(t, dt->key_next);
     }
@@ -305,6 +314,7 @@ void down_track_write_packet_(struct down_track *dt, mono_t now,
         .sn = (uint16_t)pkt->sn,
         .ts = pkt->ts,
         .ssrc = pkt->ssrc,
+        .padding_len = pkt->padding_len,
     };
     struct wr w = wr_init(out->data, out->cap);
     rtp_write_with_ext(&w, &h, elems, n, NULL);
@@ -511,6 +521,49 @@ enum down_track_result down_track_write_silence(struct down_track *dt, mono_t no
     };
     down_track_write_packet_(dt, now, &pkt, twcc_sn, out);
     rtp_stats_tx_packet(&dt->stats, t.sn, out->len, pkt.payload.n);
+    return count(dt, DOWN_TRACK_SENT);
+}
+
+// The subscriber has had RTP, or it would not help any more.
+static bool needs_no_padding(const struct down_track *dt)
+{
+    // A report that names a number that was sent; some are about nothing yet.
+    bool const arrived = dt->stats.has_report && dt->stats.acked_sn >= dt->stats.first_sn;
+    return dt->padding_left == 0 || dt->stats.packets > 0 || arrived;
+}
+
+enum down_track_result down_track_write_padding(struct down_track *dt, mono_t now,
+                                                uint16_t *twcc_sn, struct down_track_out *out)
+{
+    uint8_t padding[PADDING_LEN];
+    if (!mono_reached(dt->padding_next, now)) {
+        return DOWN_TRACK_NOTHING;
+    }
+    if (needs_no_padding(dt)) {
+        dt->padding_left = 0;
+        dt->padding_next = MONO_NEVER;
+        return DOWN_TRACK_NOTHING;
+    }
+    unsigned const sent = DOWN_TRACK_PADDING_PACKETS - dt->padding_left--;
+    dt->padding_next = mono_add_ms(now, (int64_t)DOWN_TRACK_PADDING_INTERVAL_MS << sent);
+    if (out->cap < sizeof(padding) + DOWN_TRACK_HEADER_MAX) {
+        return count(dt, DOWN_TRACK_NO_SPACE);
+    }
+    struct forwarder_translation t;
+    struct wr w = wr_init(padding, sizeof(padding));
+    rtp_write_padding(&w, sizeof(padding));
+    forwarder_insert_padding(&dt->forwarder, now, &t);
+    struct down_track_packet const pkt = {
+        .ssrc = dt->conf.ssrc,
+        .pt = dt->conf.pt,
+        .sn = t.sn,
+        .ts = t.ts,
+        .padding_len = sizeof(padding),
+        .payload = wr_bytes_view(&w),
+    };
+    down_track_write_packet_(dt, now, &pkt, twcc_sn, out);
+    rtp_stats_tx_packet(&dt->stats, t.sn, out->len, 0);
+    dt->padding_sent++;
     return count(dt, DOWN_TRACK_SENT);
 }
 

@@ -38,12 +38,23 @@
 // must hold payload, dependency descriptor and this.
 #define DOWN_TRACK_HEADER_MAX 128
 
+// Padding before the first media, for subscribers that report a track only when RTP of it comes
+// (livekit pkg/rtc/clientinfo.go, FireTrackByRTPPacket). livekit sends it for up to 5 s, every 100 ms
+// (pkg/sfu/downtrack.go, maxPaddingOnMuteDuration, paddingOnMuteInterval); 7 packets with doubled
+// distances span about as long, and audio gets them too (there: silence, which needs a trailer with
+// end-to-end encryption). They begin a little later than media could, so that it comes first if
+// there is any (waitBeforeSendPaddingOnMute).
+#define DOWN_TRACK_PADDING_PACKETS 7u
+#define DOWN_TRACK_PADDING_WAIT_MS 50
+#define DOWN_TRACK_PADDING_INTERVAL_MS 100
+
 struct down_track_conf {
     enum codec codec;
     uint32_t clock_rate;
-    uint8_t pt;     // as negotiated with the subscriber
-    uint8_t rtx_pt; // 0 = no RTX: NACKs are then not answered (media-plane 3.2)
-    uint8_t red_pt; // 0 = subscriber takes no RED: its primary block is sent instead
+    uint8_t pt;         // as negotiated with the subscriber
+    uint8_t rtx_pt;     // 0 = no RTX: NACKs are then not answered (media-plane 3.2)
+    uint8_t red_pt;     // 0 = subscriber takes no RED: its primary block is sent instead
+    bool padding_first; // down_track_write_padding has something to do while no media comes
     uint32_t ssrc, rtx_ssrc;
     uint32_t first_ts;      // random
     uint16_t first_sn;      // random; the top bit is cleared: in [0, 2^15) (RFC 3711 section 3.3.1)
@@ -69,7 +80,7 @@ enum down_track_result {
     DOWN_TRACK_TIMESTAMP, // key frame of another layer whose time cannot be aligned yet
     DOWN_TRACK_MALFORMED, // descriptor unreadable
     DOWN_TRACK_NO_SPACE,  // out.cap is too small
-    DOWN_TRACK_NOTHING,   // down_track_write_rtx, _write_silence: nothing is due
+    DOWN_TRACK_NOTHING,   // down_track_write_rtx, _silence, _padding: nothing is due
     DOWN_TRACK_RESULT_COUNT,
 };
 
@@ -108,6 +119,15 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
 enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now,
                                                 struct bytes sif_trailer, uint16_t *twcc_sn,
                                                 struct down_track_out *out);
+
+// A padding-only packet (RFC 3550 section 5.1), numbered as part of the stream, whatever stops the
+// track but an unwritable transport: the media that follows continues it without a hole, and its
+// timestamps go on as the clock does. DOWN_TRACK_NOTHING unless conf.padding_first, and when none is
+// due: media was sent, the subscriber reported to have got one, or there were enough of them
+// (DOWN_TRACK_PADDING_PACKETS). Call when down_track_deadline is reached. NACKs for it are not
+// answered: nothing is in it that could be missed (media-plane 4.3).
+enum down_track_result down_track_write_padding(struct down_track *dt, mono_t now,
+                                                uint16_t *twcc_sn, struct down_track_out *out);
 
 // The track comes in another codec from another receiver from now on: same SSRC, sequence numbers
 // and time go on, the payload type changes, and it begins with a key frame. Both codecs have the
@@ -164,7 +184,8 @@ int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source
 bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct receiver *r,
                                uint8_t *ret_encoding);
 
-// When poll_key_frame, write_rtx or write_sr should be called again; MONO_NEVER if nothing is due.
+// When poll_key_frame, write_rtx, write_padding or write_sr should be called again; MONO_NEVER if
+// nothing is due.
 mono_t down_track_deadline(const struct down_track *dt);
 
 // ---- RTCP -----------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ struct down_track {
     uint64_t nacks, nacks_answered, nacks_missed;
     uint16_t nack_head, nack_count;
     uint16_t nack_sns[DOWN_TRACK_NACKS];
+    mono_t padding_next;  // MONO_NEVER: none, or not while unwritable
+    uint8_t padding_left; // packets that may still be sent
+    uint8_t padding_sent;
 };
 
 // Everything of an outgoing packet that is not in the source packet.
@@ -63,6 +66,7 @@ struct down_track_packet {
     uint16_t osn;      // rtx
     struct bytes desc; // replaces the first desc_in_len bytes of the payload
     uint16_t desc_in_len;
+    uint8_t padding_len;         // of the end of payload; it is all of it, or 0
     struct bytes payload;        // of the source
     const struct packet *source; // extensions to carry over; NULL if made here
 };

@@ -242,10 +242,11 @@ void down_track_get_totals(const struct down_track *dt, struct down_track_totals
 {
     const struct rtp_stats_tx *const s = &dt->stats;
     uint64_t const numbers = s->started ? s->highest_sn - s->first_sn + 1 : 0;
+    uint64_t const made = s->packets + dt->padding_sent;
     *ret = (struct down_track_totals){
         .block = (enum down_track_result)dt->block,
         .sent = s->packets,
-        .holes = numbers > s->packets ? numbers - s->packets : 0,
+        .holes = numbers > made ? numbers - made : 0,
         .reported = s->has_report && s->acked_sn >= s->first_sn ? s->acked_sn - s->first_sn + 1 : 0,
         .lost = MAX(s->cumulative_lost, 0),
     };

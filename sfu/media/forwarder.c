@@ -337,3 +337,12 @@ int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool ma
     f->last_sent = now;
     return 0;
 }
+
+void forwarder_insert_padding(struct forwarder *f, mono_t now, struct forwarder_translation *ret)
+{
+    uint32_t const ts = f->rtp.started ? expected_ts(f, now) : f->rtp.last_ts;
+    *ret = (struct forwarder_translation){.ts = ts};
+    // As if a picture had ended: nothing was cut off, so no number is skipped before the next one.
+    ret->sn = rtp_munger_insert(&f->rtp, ts, true);
+    f->last_sent = now;
+}

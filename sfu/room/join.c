@@ -31,7 +31,7 @@ static bool is_text(const char *text, const char *word)
 
 static struct client_traits traits_of(const Livekit__ClientInfo *info)
 {
-    struct client_traits c = {0};
+    struct client_traits c = {.tracks_by_rtp = true};
     if (info == NULL) {
         return c;
     }
@@ -47,6 +47,10 @@ static struct client_traits traits_of(const Livekit__ClientInfo *info)
     // livekit pkg/clientconfiguration/conf.go and pkg/rtc/participant_sdp.go.
     c.only_preferred_video =
         c.firefox && (contains(info->os, "linux") || contains(info->os, "android"));
+    // livekit pkg/rtc/clientinfo.go, FireTrackByRTPPacket: Go. Who says nothing may be built on Pion
+    // as well, and a few packets harm nobody.
+    c.tracks_by_rtp = info->sdk == LIVEKIT__CLIENT_INFO__SDK__GO ||
+                      info->sdk == LIVEKIT__CLIENT_INFO__SDK__UNKNOWN;
     c.codecs = client_codecs_of(info);
     return c;
 }

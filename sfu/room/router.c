@@ -169,6 +169,19 @@ static void send_rtx(struct pc_transport *t, struct subscription *s)
     }
 }
 
+// Writes the padding that is due on one subscription that has had no media yet.
+static void send_padding(struct pc_transport *t, struct subscription *s)
+{
+    struct room_env *const env = t->env;
+    const struct peer_connection_path *const path = peer_connection_path(t->pc);
+    struct outbox_slot *const slot = outbox_reserve(env->outbox);
+    struct down_track_out out = {.data = slot->data, .cap = OUT_CAP};
+    if (down_track_write_padding(s->down_track, env->now, &t->twcc_sn, &out) == DOWN_TRACK_SENT &&
+        path->srtp != NULL) {
+        commit(env, slot, path, &out);
+    }
+}
+
 static void fan_out_one(struct room_env *env, struct track_media *media,
                         const struct track_output *o)
 {
@@ -489,6 +502,7 @@ static mono_t out_down_tracks(struct pc_transport *t, struct rtcp_out *out)
         }
         if (mono_reached(down_track_deadline(s->down_track), env->now)) {
             want_key_frame(env, s->media, s->down_track);
+            send_padding(t, s);
             if (down_track_write_sr(s->down_track, env->now, s->media->receiver, false, out) ==
                 -ENOBUFS) {
                 send_compound(t, out);

@@ -340,6 +340,75 @@ static void channels_of_go_are_served(void **state)
     end();
 }
 
+// What a client of Go's SDK needs to report a track, and no more of it.
+static void assert_padded(const struct room_client *c, const struct room_sender *s)
+{
+    const struct room_stream *const st = room_client_stream(c, s->sid);
+    assert_non_null(st);
+    assert_true(st->packets > 0 && st->packets <= 7);
+    assert_int_equal(st->padding, st->packets);
+}
+
+// The media that follows is of one stream with it.
+static void assert_continued(const struct room_client *c, const struct room_sender *s)
+{
+    const struct room_stream *const st = room_client_stream(c, s->sid);
+    uint64_t const padding = st->padding;
+    assert_true(flow(c, s, S(2)) > 50);
+    assert_int_equal(st->padding, padding);
+    assert_int_equal(st->rx.highest_sn - st->rx.first_sn + 1, st->rx.packets);
+    assert_int_equal(st->rx.restarts + st->audio_bad, 0);
+    if (!st->audio) {
+        assert_true(st->model.has_key);
+        assert_int_equal(st->model.corrupt + st->model.nacks, 0);
+    }
+}
+
+static void muted_tracks_are_padded_for(const struct room_client_conf *gopher)
+{
+    begin();
+    struct room_client *const a = join_as("alice", false);
+    run(S(1));
+    struct room_sender *const v[] = {
+        room_client_publish_as(a, &(struct room_publish){.media = ROOM_AUDIO, .muted = true}),
+        room_client_publish_as(a, &(struct room_publish){.media = ROOM_VIDEO, .muted = true}),
+        room_client_publish_as(a, &(struct room_publish){.media = ROOM_VIDEO}),
+    };
+    v[2]->muted = true; // it sends nothing, and has not said so
+    run(S(1));
+    struct room_client *const b = room_client_join(&h, gopher);
+    struct room_client *const other = join_as("carol", gopher->v0);
+    run(S(1));
+    for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+        assert_padded(b, v[i]);
+    }
+    run(S(6)); // the audio's numbers do not wrap before it has begun
+    for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+        assert_padded(b, v[i]);
+        assert_int_equal(room_client_stream(other, v[i]->sid)->packets, 0);
+    }
+    room_client_mute(a, v[0], false);
+    room_client_mute(a, v[1], false);
+    v[2]->muted = false;
+    for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+        assert_continued(b, v[i]);
+    }
+    // Who gets media gets no padding.
+    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    assert_true(flow(b, s, S(2)) > 50);
+    assert_int_equal(room_client_stream(b, s->sid)->padding, 0);
+    end();
+}
+
+static void muted_tracks_are_reported_by_go(void **state)
+{
+    (void)state;
+    muted_tracks_are_padded_for(&(struct room_client_conf){
+        .identity = "gopher", .v0 = true, .go_channels = true, .sdk_go = true});
+    muted_tracks_are_padded_for(
+        &(struct room_client_conf){.identity = "somebody", .sdk_unknown = true});
+}
+
 // livekit-protocol 10.6, 15 and 16: a client takes what an info does not list for unpublished.
 static void news_of_somebody_are_complete(void **state)
 {
@@ -455,6 +524,7 @@ int main(void)
         TEST(offers_are_answered_with_their_id),
         TEST(tracks_may_be_named_by_their_participant),
         TEST(channels_of_go_are_served),
+        TEST(muted_tracks_are_reported_by_go),
         TEST(news_of_somebody_are_complete),
         TEST(pongs_are_in_milliseconds),
         TEST(nobody_has_to_ping),

@@ -376,7 +376,10 @@ static void join_message(struct room_client *c, Livekit__JoinRequest *j, Livekit
     livekit__join_request__init(j);
     livekit__client_info__init(info);
     livekit__connection_settings__init(settings);
-    LK_SET(info, sdk, LIVEKIT__CLIENT_INFO__SDK__JS);
+    LK_SET(info, sdk,
+           c->conf.sdk_go        ? LIVEKIT__CLIENT_INFO__SDK__GO
+           : c->conf.sdk_unknown ? LIVEKIT__CLIENT_INFO__SDK__UNKNOWN
+                                 : LIVEKIT__CLIENT_INFO__SDK__JS);
     LK_SET(info, protocol, c->conf.protocol != 0 ? c->conf.protocol : 17);
     LK_SET(settings, auto_subscribe, !c->conf.no_auto_subscribe);
     LK_SET(settings, adaptive_stream, c->conf.adaptive_stream);

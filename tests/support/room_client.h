@@ -41,7 +41,8 @@ struct room_client_conf {
     bool no_publish_data, metrics; // token
     // Data channels: none at all; without _data_track as Go's; one more that LiveKit does not know.
     bool no_channels, go_channels, other_channel;
-    int32_t protocol; // 0: 17
+    int32_t protocol;         // 0: 17
+    bool sdk_go, sdk_unknown; // of ClientInfo; else JS
     // room_script.h: says nothing by itself but the answers to the server's offers; its own token.
     bool scripted;
     const char *jwt;

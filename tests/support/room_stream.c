@@ -237,7 +237,7 @@ static void receive_audio(struct room_stream *s, struct bytes packet)
         return;
     }
     struct bytes const payload = rtp_payload(packet, &h);
-    s->audio_bad += payload.n != AUDIO_PAYLOAD;
+    s->audio_bad += payload.n != AUDIO_PAYLOAD && h.padding_len == 0;
     for (size_t i = 1; i < payload.n; i++) {
         s->audio_bad += (uint8_t)(payload.p[i] - payload.p[0]) != (uint8_t)i;
     }
@@ -264,8 +264,12 @@ void room_media_rtp(struct room_client *c, struct bytes packet)
         (void)rtp_stats_rx_packet(&s->rx, c->h->now, h.sn, h.ts, packet.n,
                                   rtp_payload(packet, &h).n);
     }
+    bool const padding_only = h.ssrc == s->ssrc && h.padding_len > 0 && h.payload_len == 0;
+    s->padding += padding_only;
     if (s->audio) {
         receive_audio(s, packet);
+    } else if (padding_only) {
+        s->packets++; // nothing for a decoder: between pictures it would be a hole to the model
     } else {
         s->packets++;
         model_subscriber_rtp(&s->model, c->h->now, packet);

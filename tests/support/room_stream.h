@@ -60,6 +60,7 @@ struct room_stream {
     struct model_subscriber model; // video
     struct model_link link;        // its requests
     uint64_t packets, audio_bad, highest;
+    uint64_t padding; // of packets: those that hold nothing else
     uint64_t srs;
     struct rtp_stats_rx rx; // what is reported to the server
 };

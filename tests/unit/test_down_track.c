@@ -33,10 +33,13 @@ struct bench {
     struct bytes payload;
 };
 
+static bool padding_first; // of the next track
+
 static struct down_track *make_track(enum codec codec, uint8_t red_pt)
 {
     struct down_track *dt = NULL;
     struct down_track_conf conf = {.codec = codec,
+                                   .padding_first = padding_first,
                                    .clock_rate = codec_clock(codec),
                                    .pt = 120,
                                    .rtx_pt = codec_kind(codec) == MEDIA_VIDEO ? 121 : 0,
@@ -431,6 +434,169 @@ static void down_track_ignores_nacks_between_pli_and_key_frame(void **state)
     bench_done(&b);
 }
 
+static void padded_bench(struct bench *b, enum codec codec)
+{
+    padding_first = true;
+    bench_init(b, codec, 0);
+    padding_first = false;
+}
+
+static enum down_track_result pad(struct bench *b)
+{
+    b->out = (struct down_track_out){.data = b->buf, .cap = sizeof(b->buf)};
+    enum down_track_result const res = down_track_write_padding(b->dt, b->now, &b->twcc, &b->out);
+    if (res == DOWN_TRACK_SENT) {
+        assert_int_equal(rtp_parse(bytes_of(b->buf, b->out.len), &b->h), 0);
+        assert_int_equal(b->h.header_len, b->out.header_len);
+        assert_int_equal(b->h.sn, b->out.sn);
+    }
+    return res;
+}
+
+// The next one, when it is due and not before.
+static enum down_track_result pad_next(struct bench *b)
+{
+    mono_t const at = down_track_deadline(b->dt);
+    assert_true(mono_diff_us(at, b->now) >= 50 * US_PER_MS);
+    b->now = mono_add_us(at, -1);
+    assert_int_equal(pad(b), DOWN_TRACK_NOTHING);
+    b->now = at;
+    return pad(b);
+}
+
+static void down_track_pads_until_media_comes(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint8_t buf[64];
+    padded_bench(&b, CODEC_VP8);
+    down_track_set_writable(b.dt, b.now, false);
+    down_track_set_publisher_muted(b.dt, b.now, true);
+    assert_true(mono_is_never(down_track_deadline(b.dt)));
+    b.now = mono_add_ms(b.now, 5000);
+    assert_int_equal(pad(&b), DOWN_TRACK_NOTHING);
+    down_track_set_writable(b.dt, b.now, true);
+    mono_t first = MONO_NEVER;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(pad_next(&b), DOWN_TRACK_SENT);
+        first = i == 0 ? b.now : first;
+        uint16_t const sn = (uint16_t)(0x7fff + i);
+        assert_int_equal(b.h.sn, sn);
+        assert_int_equal(b.out.roc, 0);
+        assert_int_equal(b.h.ts, 0xfffffff0u + (uint32_t)(mono_diff_us(b.now, first) * 9 / 100));
+        assert_int_equal(b.h.ssrc, 0xaaaa);
+        assert_int_equal(b.h.pt, 120);
+        assert_false(b.h.marker);
+        assert_true(has_ext(&b, EXT_MID, bytes_str("17")) && has_ext(&b, EXT_AST, none));
+        // All of the rest is padding: zeros and the length.
+        assert_int_equal(b.buf[0] & 0x20, 0x20);
+        assert_int_equal(b.h.payload_len, 0);
+        assert_int_equal(b.h.padding_len, 255);
+        assert_int_equal(b.out.len, b.out.header_len + 255);
+        assert_int_equal(b.buf[b.out.len - 1], 255);
+        for (size_t k = b.out.header_len; k < b.out.len - 1; k++) {
+            assert_int_equal(b.buf[k], 0);
+        }
+    }
+    struct down_track_totals totals;
+    down_track_get_totals(b.dt, &totals);
+    assert_int_equal(totals.sent + totals.holes, 0);
+    // Media comes: the next number, later in time by what has passed.
+    uint32_t const ts = b.h.ts;
+    down_track_set_publisher_muted(b.dt, b.now, false);
+    uint16_t const sns[] = {0x7fff, 0x8000, 0x8001, 0x8002};
+    b.now = mono_add_ms(b.now, 20);
+    down_track_rtcp_nack(b.dt, b.now, sns, 4);
+    assert_int_equal(rtx(&b), DOWN_TRACK_NOTHING);
+    assert_int_equal(send(&b, CODEC_VP8, 2, 6000, true, NULL, 0, vp8(buf, true, true, 10, 0), 0),
+                     DOWN_TRACK_SENT);
+    assert_int_equal(b.h.sn, 0x8002);
+    assert_int_equal(b.h.ts, ts + 1800);
+    assert_int_equal(b.h.padding_len, 0);
+    b.now = mono_add_ms(b.now, 200);
+    down_track_rtcp_nack(b.dt, b.now, sns, 4);
+    assert_int_equal(rtx(&b), DOWN_TRACK_SENT); // the media packet alone
+    assert_int_equal(b.payload.p[0] << 8 | b.payload.p[1], 0x8002);
+    assert_int_equal(rtx(&b), DOWN_TRACK_NOTHING);
+    b.now = mono_add_ms(b.now, 10000);
+    assert_int_equal(pad(&b), DOWN_TRACK_NOTHING); // for good
+    down_track_set_publisher_muted(b.dt, b.now, true);
+    assert_true(mono_is_never(down_track_deadline(b.dt)));
+    down_track_get_totals(b.dt, &totals);
+    assert_int_equal(totals.sent, 1);
+    assert_int_equal(totals.holes, 0);
+    bench_done(&b);
+}
+
+// A picture that is found by marker and timestamp alone: nothing was cut off, so no number is left
+// out.
+static void down_track_continues_padding_in_any_codec(void **state)
+{
+    (void)state;
+    static const uint8_t sps[] = {0x78, 0,    4,    0x67, 0x42, 0xe0, 0x1f, 0,
+                                  6,    0x65, 0x88, 0x80, 1,    2,    3};
+    struct bench b;
+    padded_bench(&b, CODEC_H264);
+    b.now = mono_add_ms(b.now, DOWN_TRACK_PADDING_WAIT_MS);
+    assert_int_equal(pad(&b), DOWN_TRACK_SENT);
+    uint32_t ts = b.h.ts;
+    // In the same instant: later all the same.
+    assert_int_equal(send(&b, CODEC_H264, 2, 6000, true, NULL, 0, bytes_of(sps, sizeof(sps)), 0),
+                     DOWN_TRACK_SENT);
+    assert_int_equal(b.h.sn, 0x8000);
+    assert_true((int32_t)(b.h.ts - ts) > 0);
+    bench_done(&b);
+    padded_bench(&b, CODEC_OPUS);
+    assert_int_equal(pad_next(&b), DOWN_TRACK_SENT);
+    ts = b.h.ts;
+    b.now = mono_add_ms(b.now, 20);
+    assert_int_equal(send(&b, CODEC_OPUS, 7, 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+    assert_int_equal(b.h.sn, 0x8000);
+    assert_int_equal(b.h.ts, ts + 960);
+    bench_done(&b);
+}
+
+static void down_track_pads_in_bounds(void **state)
+{
+    (void)state;
+    struct bench b;
+    padded_bench(&b, CODEC_OPUS);
+    down_track_set_disabled(b.dt, b.now, true);
+    mono_t const begin = b.now;
+    unsigned n = 0;
+    while (!mono_is_never(down_track_deadline(b.dt))) {
+        n += pad_next(&b) == DOWN_TRACK_SENT;
+        down_track_set_writable(b.dt, b.now, n % 2 == 0); // paths come and go
+        down_track_set_writable(b.dt, b.now, true);
+        assert_true(n <= DOWN_TRACK_PADDING_PACKETS);
+    }
+    assert_int_equal(n, DOWN_TRACK_PADDING_PACKETS);
+    bench_done(&b);
+    // Without interruption they take as long as livekit's, and end with a report.
+    padded_bench(&b, CODEC_OPUS);
+    for (n = 0; n < DOWN_TRACK_PADDING_PACKETS; n++) {
+        assert_int_equal(pad_next(&b), DOWN_TRACK_SENT);
+    }
+    assert_in_range(mono_diff_us(b.now, begin), 5 * US_PER_S, 7 * US_PER_S);
+    bench_done(&b);
+    padded_bench(&b, CODEC_OPUS);
+    struct rtcp_report_block r = {.ssrc = 0xaaaa};
+    down_track_rtcp_block(b.dt, b.now, &r);
+    assert_int_equal(pad_next(&b), DOWN_TRACK_SENT);
+    down_track_rtcp_block(b.dt, b.now, &r); // of a receiver that has got nothing
+    assert_int_equal(pad_next(&b), DOWN_TRACK_SENT);
+    r.highest_sn = 0x7fff;
+    down_track_rtcp_block(b.dt, b.now, &r);
+    assert_int_equal(pad_next(&b), DOWN_TRACK_NOTHING);
+    assert_true(mono_is_never(down_track_deadline(b.dt)));
+    bench_done(&b);
+    bench_init(&b, CODEC_OPUS, 0); // nobody asked for it
+    assert_true(mono_is_never(down_track_deadline(b.dt)));
+    b.now = mono_add_ms(b.now, 1000);
+    assert_int_equal(pad(&b), DOWN_TRACK_NOTHING);
+    bench_done(&b);
+}
+
 // The other codec comes from another receiver, whose numbers and times have nothing to do with those
 // before.
 static void down_track_goes_on_in_another_codec(void **state)
@@ -732,6 +898,9 @@ int main(void)
         cmocka_unit_test(down_track_inserts_silence),
         cmocka_unit_test(down_track_answers_nacks_with_what_it_sent),
         cmocka_unit_test(down_track_ignores_nacks_between_pli_and_key_frame),
+        cmocka_unit_test(down_track_pads_until_media_comes),
+        cmocka_unit_test(down_track_continues_padding_in_any_codec),
+        cmocka_unit_test(down_track_pads_in_bounds),
         cmocka_unit_test(down_track_goes_on_in_another_codec),
         cmocka_unit_test(down_track_reports_in_the_publishers_time),
         cmocka_unit_test(down_track_carries_the_dependency_descriptor_of_layered_codecs_only),
