@@ -21,9 +21,8 @@
 // A message that arrives in parts is put together up to this size; a longer one is dropped (we
 // announce SCTP_MAX_MESSAGE).
 #define REASSEMBLY_MAX (256 * 1024)
-// Two seconds of quick ticks after each sign of life: longer than a retransmission of a healthy
-// path.
-#define QUICK_TICKS (2000 / SCTP_TICK_MS)
+// How long ticks stay quick after each sign of life: longer than a retransmission of a healthy path.
+#define QUICK_MS 2000
 #define SCTP_COMMON_HEADER_LEN 12
 #define DCEP_OPEN_MAX (12 + DATA_CHANNEL_LABEL_MAX)
 
@@ -39,7 +38,7 @@ struct sctp_hub {
     size_t started; // associations
     bool ticked;
     mono_t last_tick;
-    unsigned quick; // ticks at SCTP_TICK_MS that are left
+    int64_t quick_ms; // of quick ticks that are left
 };
 
 struct sctp_transport {
@@ -86,23 +85,29 @@ void sctp_hub_free(struct sctp_hub *h)
     }
 }
 
+static int64_t tick_ms(const struct sctp_hub *h)
+{
+    int64_t const ms = (int64_t)h->started / SCTP_TICK_ASSOCS_PER_MS;
+    return MIN(SCTP_TICK_MAX_MS, MAX(SCTP_TICK_MS, ms));
+}
+
 void sctp_hub_tick(struct sctp_hub *h, mono_t now)
 {
     h->ticked = true;
     h->last_tick = now;
-    h->quick -= h->quick > 0;
-    usrsctp_glue_tick(h->glue, now, SCTP_TICK_MS);
+    h->quick_ms = MAX(h->quick_ms - tick_ms(h), 0);
+    usrsctp_glue_tick(h->glue, now, tick_ms(h));
 }
 
 static mono_t next_tick(const struct sctp_hub *h)
 {
-    return mono_add_ms(h->last_tick, h->quick > 0 ? SCTP_TICK_MS : SCTP_TICK_IDLE_MS);
+    return mono_add_ms(h->last_tick, h->quick_ms > 0 ? tick_ms(h) : SCTP_TICK_IDLE_MS);
 }
 
 // Something is on its way that may have to be repeated or acknowledged.
 static void note_activity(struct sctp_hub *h)
 {
-    h->quick = QUICK_TICKS;
+    h->quick_ms = QUICK_MS;
 }
 
 // RFC 9260 section 3.2: HEARTBEAT and its answer. They go on for ever and hurry nobody.
