@@ -79,9 +79,29 @@ static void early_done(struct rtc_session *s)
     s->early_count = 0;
 }
 
+static void on_memory_timer(void *user)
+{
+    struct rtc_sessions *const s = user;
+    memory_return_run(&s->memory, rtc_sessions_count(s));
+}
+
+static void note_left(struct rtc_sessions *s)
+{
+    if (!memory_return_is_worth_it(&s->memory, rtc_sessions_count(s))) {
+        return;
+    }
+    if (s->memory_timer == NULL) {
+        s->memory_timer = loop_timer_new(s->conf.loop, on_memory_timer, s);
+    }
+    if (s->memory_timer != NULL) {
+        loop_timer_set(s->memory_timer, mono_add_ms(loop_now(s->conf.loop), MEMORY_RETURN_MS));
+    }
+}
+
 static void session_free(struct rtc_session *s)
 {
     (void)handle_table_remove(&s->owner->table, s->handle);
+    note_left(s->owner);
     early_done(s);
     ws_free(s->ws);
     loop_timer_free(s->timer);
@@ -108,6 +128,8 @@ void rtc_sessions_done(struct rtc_sessions *s)
         }
         session_free(x);
     }
+    loop_timer_free(STEAL(s->memory_timer));
+    s->memory = (struct memory_return){0}; // those that end later set no timer
     handle_table_done(&s->table);
     response_forms_done(&s->forms);
 }
@@ -424,6 +446,7 @@ static int make_session(struct rtc_sessions *owner, const struct rtc_session_arg
         return -ENOMEM;
     }
     s->room = room;
+    memory_return_joined(&owner->memory, rtc_sessions_count(owner));
     *ret = s;
     return 0;
 }

@@ -18,6 +18,7 @@
 #include "common/svc/httpd.h"
 #include "common/svc/pbuf.h"
 #include "sfu/base/channel_msg.h"
+#include "sfu/signal/memory_return.h"
 #include "sfu/signal/response_forms.h"
 #include "sfu/signal/room_registry.h"
 
@@ -47,6 +48,8 @@ struct rtc_sessions {
     struct handle_table table;
     struct response_forms forms;
     struct rtc_counts counts;
+    struct memory_return memory;
+    struct loop_timer *memory_timer; // NULL: nobody has left yet
 };
 
 void rtc_sessions_init(struct rtc_sessions *s, const struct rtc_sessions_conf *conf);
