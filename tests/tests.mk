@@ -84,18 +84,23 @@ $(OUT)/floor_forwarder $(OUT)/floor_load: $(OUT)/%: $(OUT)/tests/bench/%.o $(OUT
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(FLOOR_LIBS)
 
+$(OUT)/floor_dtls: $(OUT)/tests/bench/floor_dtls.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmbedcrypto
+
 # Its own wrappers must not become the compiler's idea of malloc.
 $(OUT)/malloc_count.so: tests/bench/malloc_count.c
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(WARN) $(CFLAGS_ALL) -fPIC -fno-builtin -fvisibility=default -shared -o $@ $<
 
-## bench: foci-sfu and the floor forwarder beside each other (MODE=release); writes build/bench.json, judges nothing
+## bench: foci-sfu and the floor forwarder beside each other, joins and crowds (MODE=release); writes build/bench*.json, judges nothing
 bench:
 	@tests/support/setup.sh build bench
 	$(Q)$(MAKE) --no-print-directory -j2 MODE=release bench-programs
 	$(Q)python3 tests/bench/run_bench.py $(BUILD)/release $(BUILD)/bench.json
-bench-programs: $(addprefix $(OUT)/,foci-sfu loadgen floor_forwarder floor_load malloc_count.so)
+	$(Q)python3 tests/bench/run_bench_rooms.py $(BUILD)/release $(BUILD)/bench_rooms.json
+bench-programs: $(addprefix $(OUT)/,foci-sfu loadgen floor_forwarder floor_load floor_dtls malloc_count.so)
 .PHONY: bench bench-programs
 
 $(OUT)/jwt_standin $(OUT)/jwt_load: $(OUT)/%: $(OUT)/tests/bench/%.o $(OUT)/tests/support/histogram.o $(call lib,base)
