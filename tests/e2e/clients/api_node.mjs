@@ -101,7 +101,9 @@ class Api {
     }
 
     updateParticipant({ room, identity, ...options }) {
-        return this.asked(async () => json(await this.room.updateParticipant(room, identity, options)));
+        return this.asked(async () =>
+            json(await this.room.updateParticipant(room, identity, options)),
+        );
     }
 
     updateSubscriptions({ room, identity, sids, subscribe }) {
@@ -114,7 +116,9 @@ class Api {
     }
 
     createDispatch({ room, agent, metadata }) {
-        return this.asked(async () => json(await this.dispatch.createDispatch(room, agent, { metadata })));
+        return this.asked(async () =>
+            json(await this.dispatch.createDispatch(room, agent, { metadata })),
+        );
     }
 
     listDispatch({ room }) {

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
     AudioFrame,
     AudioSource,
@@ -29,6 +30,7 @@ import { serve } from './lines.mjs';
 
 const PICTURE = { width: 640, height: 360, everyMs: 66 };
 const SOUND = { rate: 48000, samples: 480, hertz: 440, amplitude: 8000, everyMs: 10 };
+const TOLD_MS = 2000;
 // Pictures are compared on a small copy, as the pages do.
 const SAMPLE = { columns: 32, rows: 18 };
 
@@ -38,7 +40,12 @@ const SOURCES = {
     [TrackSource.SOURCE_SCREENSHARE]: 'screen_share',
     [TrackSource.SOURCE_SCREENSHARE_AUDIO]: 'screen_share_audio',
 };
-const CODECS = { vp8: VideoCodec.VP8, h264: VideoCodec.H264, vp9: VideoCodec.VP9, av1: VideoCodec.AV1 };
+const CODECS = {
+    vp8: VideoCodec.VP8,
+    h264: VideoCodec.H264,
+    vp9: VideoCodec.VP9,
+    av1: VideoCodec.AV1,
+};
 const SCENARIOS = {
     'signal-reconnect': SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT,
     speaker: SimulateScenarioKind.SIMULATE_SPEAKER,
@@ -101,6 +108,12 @@ function look({ data, width, height }) {
         }
     }
     return { hash, contrast: high - low };
+}
+
+/** Waits until a change of oneself has come back: a round trip. */
+async function told(known) {
+    const end = Date.now() + TOLD_MS;
+    while (!known() && Date.now() < end) await delay(10);
 }
 
 class Client {
@@ -185,7 +198,9 @@ class Client {
             .on(RoomEvent.Reconnected, () => note('reconnected'))
             .on(RoomEvent.TokenRefreshed, () => note('token'))
             .on(RoomEvent.Disconnected, (reason) => note('disconnected', { reason }))
-            .on(RoomEvent.LocalTrackUnpublished, (p) => note('own-unpublished', { source: source(p) }))
+            .on(RoomEvent.LocalTrackUnpublished, (p) =>
+                note('own-unpublished', { source: source(p) }),
+            )
             .on(RoomEvent.LocalTrackSubscribed, () => note('own-subscribed'))
             .on(RoomEvent.ActiveSpeakersChanged, (list) =>
                 keep({ kind: 'speakers', who: list.map((p) => p.identity) }),
@@ -202,17 +217,38 @@ class Client {
             .on(RoomEvent.DataReceived, (payload, from, kind, topic) => {
                 const [tag, number] = Buffer.from(payload).toString().split('|', 2);
                 const sender = from?.identity ?? null;
-                keep({ kind: 'packet', from: sender, tag, number: Number(number), size: payload.length, topic: topic || undefined, lossy: kind });
+                keep({
+                    kind: 'packet',
+                    from: sender,
+                    tag,
+                    number: Number(number),
+                    size: payload.length,
+                    topic: topic || undefined,
+                    lossy: kind,
+                });
             });
         this.room.registerTextStreamHandler('text', async (reader, { identity }) => {
             const whole = await reader.readAll();
             const { attributes } = reader.info;
-            keep({ kind: 'text', from: identity, size: whole.length, sum: digest(whole), attributes });
+            keep({
+                kind: 'text',
+                from: identity,
+                size: whole.length,
+                sum: digest(whole),
+                attributes,
+            });
         });
         this.room.registerByteStreamHandler('bytes', async (reader, { identity }) => {
             const whole = Buffer.concat(await reader.readAll());
             const { name, mimeType } = reader.info;
-            keep({ kind: 'bytes', from: identity, size: whole.length, sum: digest(whole), name, mimeType });
+            keep({
+                kind: 'bytes',
+                from: identity,
+                size: whole.length,
+                sum: digest(whole),
+                name,
+                mimeType,
+            });
         });
     }
 
@@ -231,7 +267,9 @@ class Client {
         const seen = { frames: 0, width: 0, height: 0, energy: 0, hash: 0, contrast: 0 };
         this.seen.set(track.sid, seen);
         const read = track.kind === TrackKind.KIND_VIDEO ? this.watchPicture : this.listen;
-        read.call(this, track, seen, identity).catch((error) => this.note('stream', { text: String(error) }));
+        read.call(this, track, seen, identity).catch((error) =>
+            this.note('stream', { text: String(error) }),
+        );
     }
 
     async watchPicture(track, seen, identity) {
@@ -267,7 +305,13 @@ class Client {
             },
             // The number of frames stands for the element's clock.
             element: seen?.width
-                ? { currentTime: seen.frames, width: seen.width, height: seen.height, hash: seen.hash, contrast: seen.contrast }
+                ? {
+                      currentTime: seen.frames,
+                      width: seen.width,
+                      height: seen.height,
+                      hash: seen.hash,
+                      contrast: seen.contrast,
+                  }
                 : null,
         };
     }
@@ -313,7 +357,12 @@ class Client {
     people() {
         const { room } = this;
         const all = [room.localParticipant, ...room.remoteParticipants.values()];
-        const person = ({ sid, name, metadata, attributes }) => ({ sid, name, metadata, attributes });
+        const person = ({ sid, name, metadata, attributes }) => ({
+            sid,
+            name,
+            metadata,
+            attributes,
+        });
         return {
             room: { name: room.name, metadata: room.metadata },
             everybody: Object.fromEntries(all.map((p) => [p.identity, person(p)])),
@@ -323,8 +372,15 @@ class Client {
     async rename({ name, metadata, attributes }) {
         const me = this.room.localParticipant;
         try {
-            if (name !== undefined) await me.updateName(name);
-            if (metadata !== undefined) await me.updateMetadata(metadata);
+            // updateMetadata sends the name as well, as far as this side has heard of it by then.
+            if (name !== undefined) {
+                await me.updateName(name);
+                await told(() => me.name === name);
+            }
+            if (metadata !== undefined) {
+                await me.updateMetadata(metadata);
+                await told(() => me.metadata === metadata);
+            }
             if (attributes !== undefined) await me.setAttributes(attributes);
             return 'ok';
         } catch (error) {
@@ -418,7 +474,9 @@ class Client {
 
     /** What the SDK does with it shows in `events`. */
     simulate({ scenario }) {
-        this.room.simulateScenario(SCENARIOS[scenario]).catch((error) => this.note('simulate', { text: String(error) }));
+        this.room
+            .simulateScenario(SCENARIOS[scenario])
+            .catch((error) => this.note('simulate', { text: String(error) }));
     }
 
     async leave() {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A participant made of PyPI's livekit; lib/native.mjs says how it is spoken to. Its methods and what they give are
-those of pages/client.js and clients/rtc_node.mjs."""
+"""A participant made of PyPI's livekit; lib/native.mjs says how it is spoken to. Its methods and what
+they give are those of pages/client.js and clients/rtc_node.mjs."""
 import asyncio
 import base64
 import hashlib
@@ -16,6 +16,8 @@ from livekit import rtc
 
 WIDTH, HEIGHT, FPS = 640, 360, 15
 RATE, SAMPLES, HERTZ, AMPLITUDE = 48000, 480, 440, 8000
+# A change of oneself comes back within a round trip.
+TOLD_S = 2
 # Pictures are compared on a small copy, as the pages do.
 COLUMNS, ROWS = 32, 18
 
@@ -63,7 +65,7 @@ def units(text):
 
 
 def long_text(length):
-    """As longText() of the pages: pieces of eight and, as JavaScript counts, nine units, cut at `length` units."""
+    """As longText() of the pages: cut at `length` units of UTF-16."""
     whole = ("grüße 🎈 " * -(-length // 8)).encode("utf-16-le")[: 2 * length]
     return whole.decode("utf-16-le", "ignore")
 
@@ -331,13 +333,21 @@ class Client:
             },
         }
 
+    async def told(self, known):
+        end = time.time() + TOLD_S
+        while not known() and time.time() < end:
+            await asyncio.sleep(0.01)
+
     async def rename(self, *, name=None, metadata=None, attributes=None):
         me = self.room.local_participant
         try:
+            # set_metadata sends the name as well, as far as this side has heard of it by then.
             if name is not None:
                 await me.set_name(name)
+                await self.told(lambda: me.name == name)
             if metadata is not None:
                 await me.set_metadata(metadata)
+                await self.told(lambda: me.metadata == metadata)
             if attributes is not None:
                 await me.set_attributes(attributes)
             return "ok"

@@ -59,7 +59,9 @@ async function sendsLayers(peer, count) {
 async function undisturbed(...peers) {
     for (const peer of peers) {
         const { events, state } = await peer.call('report');
-        const odd = events.filter((e) => ['reconnecting', 'disconnected', 'error'].includes(e.type));
+        const odd = events.filter((e) =>
+            ['reconnecting', 'disconnected', 'error'].includes(e.type),
+        );
         must(`${peer.name} had an undisturbed call`, state === 'connected' && !odd.length, odd);
     }
 }
@@ -112,7 +114,11 @@ async function dynacast(context) {
     await shows(LOW_WIDTH);
     await sendsLayers(gopher, 1);
     const updates = (await gopher.call('received')).filter((e) => e.kind === 'dynacast');
-    must('codecs by their bare names', updates.every((u) => u.codec === 'h264'), updates);
+    must(
+        'codecs by their bare names',
+        updates.every((u) => u.codec === 'h264'),
+        updates,
+    );
     await alice.call('setQuality', { from: 'gopher', quality: 'HIGH' });
     await shows(HIGH_WIDTH);
     await sendsLayers(gopher, LAYERS);
@@ -123,9 +129,13 @@ async function dynacast(context) {
 /** As `lk load-test`: nothing is subscribed to but what is asked for, by participant and size. */
 async function manual(context) {
     const bob = await enter(context, launchNode, 'bob');
-    const gopher = await enter(context, launchPion, 'gopher', { autoSubscribe: false, publish: false });
-    await until('gopher knows of both tracks', async () =>
-        Object.keys((await gopher.call('report')).remotes.bob ?? {}).length === 2,
+    const gopher = await enter(context, launchPion, 'gopher', {
+        autoSubscribe: false,
+        publish: false,
+    });
+    await until(
+        'gopher knows of both tracks',
+        async () => Object.keys((await gopher.call('report')).remotes.bob ?? {}).length === 2,
     );
     await standsStill(gopher, 'bob', 'camera', 'packetsReceived', STILL_MS);
     const began = Date.now();
@@ -183,7 +193,12 @@ async function resume(context) {
     await counts(gopher, 'bob');
     const { sid } = await gopher.call('report');
     const began = Date.now();
-    const sending = bob.call('sendPackets', { tag: 'during', count: PACKETS, size: 1000, reliable: true });
+    const sending = bob.call('sendPackets', {
+        tag: 'during',
+        count: PACKETS,
+        size: 1000,
+        reliable: true,
+    });
     await gopher.call('cut');
     await until('gopher is back', async () => {
         const { events } = await gopher.call('report');
@@ -198,7 +213,11 @@ async function resume(context) {
     await counts(gopher, 'bob');
     const after = await gopher.call('report');
     must('it is the same session', after.sid === sid, after.events);
-    must('nothing went wrong', !after.events.some((e) => ['error', 'disconnected'].includes(e.type)), after.events);
+    must(
+        'nothing went wrong',
+        !after.events.some((e) => ['error', 'disconnected'].includes(e.type)),
+        after.events,
+    );
     must('bob saw nobody leave', !(await bob.call('report')).events.some((e) => e.type === 'left'));
     await undisturbed(bob);
     return took;

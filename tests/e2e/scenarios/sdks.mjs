@@ -173,6 +173,10 @@ export const scenarios = [
         back(kind, 'signal-reconnect', true),
         back(kind, 'node-failure', false),
         back(kind, 'migration', false),
-        { ...back(kind, 'server-leave'), what: 'out after', run: (context) => putOut(context, { kind }) },
+        {
+            ...back(kind, 'server-leave'),
+            what: 'out after',
+            run: (context) => putOut(context, { kind }),
+        },
     ]),
 ];

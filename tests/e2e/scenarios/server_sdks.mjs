@@ -41,10 +41,20 @@ async function enter(launch, context, api, sfu, identity, more = {}) {
 }
 
 async function rooms(api) {
-    const options = { name: ROOM, emptyTimeout: 60, departureTimeout: 2, maxParticipants: 5, metadata: 'first' };
+    const options = {
+        name: ROOM,
+        emptyTimeout: 60,
+        departureTimeout: 2,
+        maxParticipants: 5,
+        metadata: 'first',
+    };
     const made = await api.call('createRoom', options);
     must('a room is made', made.sid?.startsWith('RM_') && made.name === ROOM, made);
-    must('as asked', made.emptyTimeout === 60 && made.maxParticipants === 5 && made.metadata === 'first', made);
+    must(
+        'as asked',
+        made.emptyTimeout === 60 && made.maxParticipants === 5 && made.metadata === 'first',
+        made,
+    );
     const again = await api.call('createRoom', { name: ROOM, metadata: 'second' });
     must('it stays the same', again.sid === made.sid && again.metadata === 'first', again);
     await api.call('createRoom', { name: OTHER });
@@ -57,8 +67,19 @@ async function rooms(api) {
 
 async function looks(api, made, alice, bob) {
     const all = await api.call('listParticipants', { room: ROOM });
-    must('both are listed', all.map((p) => p.identity).sort().join() === 'alice,bob', all);
-    must('and active', all.every((p) => p.state === 'ACTIVE' && p.tracks.length === 2), all);
+    must(
+        'both are listed',
+        all
+            .map((p) => p.identity)
+            .sort()
+            .join() === 'alice,bob',
+        all,
+    );
+    must(
+        'and active',
+        all.every((p) => p.state === 'ACTIVE' && p.tracks.length === 2),
+        all,
+    );
     const one = await api.call('getParticipant', { room: ROOM, identity: 'alice' });
     must('what the token says', one.name === 'Alice' && one.attributes?.mood === 'good', one);
     must('her session', one.sid === (await alice.call('report')).sid, one);
@@ -66,7 +87,11 @@ async function looks(api, made, alice, bob) {
     must('they are counted', room.numParticipants === 2 && room.numPublishers === 2, room);
     refused(await api.call('getParticipant', { room: ROOM, identity: 'nobody' }), 'not_found');
     const claims = await api.call('verify', { token: await bob.call('token') });
-    must("the server's token is for the room", claims.video.room === ROOM && claims.video.roomJoin, claims);
+    must(
+        "the server's token is for the room",
+        claims.video.room === ROOM && claims.video.roomJoin,
+        claims,
+    );
     return one;
 }
 
@@ -74,20 +99,31 @@ async function changes(api, alice, bob) {
     const updated = await api.call('updateRoomMetadata', { room: ROOM, metadata: 'third' });
     must('the room has it', updated.metadata === 'third', updated);
     for (const peer of [alice, bob]) {
-        await until(`${peer.name} is told of the room's metadata`, async () =>
-            (await peer.call('people')).room.metadata === 'third', NEWS_MS);
+        await until(
+            `${peer.name} is told of the room's metadata`,
+            async () => (await peer.call('people')).room.metadata === 'third',
+            NEWS_MS,
+        );
     }
     const change = { name: 'Bob!', metadata: 'm', attributes: { colour: 'red' } };
     const info = await api.call('updateParticipant', { room: ROOM, identity: 'bob', ...change });
     must('the answer has the change', info.name === 'Bob!' && info.metadata === 'm', info);
-    await until('alice sees it', async () => {
-        const person = (await alice.call('people')).everybody.bob;
-        return { ok: person.name === 'Bob!' && person.attributes.colour === 'red', person };
-    }, NEWS_MS);
-    await until('his token has it', async () => {
-        const claims = await api.call('verify', { token: await bob.call('token') });
-        return { ok: claims.name === 'Bob!' && claims.attributes?.colour === 'red', claims };
-    }, NEWS_MS);
+    await until(
+        'alice sees it',
+        async () => {
+            const person = (await alice.call('people')).everybody.bob;
+            return { ok: person.name === 'Bob!' && person.attributes.colour === 'red', person };
+        },
+        NEWS_MS,
+    );
+    await until(
+        'his token has it',
+        async () => {
+            const claims = await api.call('verify', { token: await bob.call('token') });
+            return { ok: claims.name === 'Bob!' && claims.attributes?.colour === 'red', claims };
+        },
+        NEWS_MS,
+    );
 }
 
 async function tracks(api, info, bob) {
@@ -112,10 +148,20 @@ async function data(api, alice, bob) {
     done(await api.call('sendData', { room: ROOM, text: 'one|2|', to: ['bob'] }));
     done(await api.call('sendData', { room: ROOM, text: 'all|3|' }));
     const tags = async (peer) => (await peer.call('received')).filter((e) => e.kind === 'packet');
-    await until('bob has all three', async () => {
-        const got = await tags(bob);
-        return { ok: got.map((e) => e.number).join() === '1,2,3' && got[0].topic === 'news' && got[0].from === null, got };
-    }, NEWS_MS);
+    await until(
+        'bob has all three',
+        async () => {
+            const got = await tags(bob);
+            return {
+                ok:
+                    got.map((e) => e.number).join() === '1,2,3' &&
+                    got[0].topic === 'news' &&
+                    got[0].from === null,
+                got,
+            };
+        },
+        NEWS_MS,
+    );
     const numbers = (await tags(alice)).map((e) => e.number).join();
     must('alice has what is for all', numbers === '1,3', numbers);
 }
@@ -126,9 +172,17 @@ async function permissions(api, alice) {
     const change = { room: ROOM, identity: 'bob' };
     const info = await api.call('updateParticipant', { ...change, permission });
     must('the answer has it', !info.permission.canPublish && info.permission.canSubscribe, info);
-    await until('alice sees no track of bob', async () =>
-        !Object.keys((await alice.call('report')).remotes.bob).length, NEWS_MS);
-    done(await api.call('updateParticipant', { ...change, permission: { ...permission, canPublish: true } }));
+    await until(
+        'alice sees no track of bob',
+        async () => !Object.keys((await alice.call('report')).remotes.bob).length,
+        NEWS_MS,
+    );
+    done(
+        await api.call('updateParticipant', {
+            ...change,
+            permission: { ...permission, canPublish: true },
+        }),
+    );
 }
 
 async function dispatches(api) {
@@ -147,19 +201,30 @@ async function dispatches(api) {
 
 async function ends(api, alice, bob) {
     const reason = (peer, wanted) =>
-        until(`${peer.name} is out`, async () => {
-            const { events } = await peer.call('report');
-            const end = events.find((e) => e.type === 'disconnected');
-            return { ok: end?.reason === wanted, events };
-        }, NEWS_MS);
+        until(
+            `${peer.name} is out`,
+            async () => {
+                const { events } = await peer.call('report');
+                const end = events.find((e) => e.type === 'disconnected');
+                return { ok: end?.reason === wanted, events };
+            },
+            NEWS_MS,
+        );
     const gone = { room: ROOM, identity: 'bob', destinationRoom: OTHER };
     refused(await api.call('forwardParticipant', gone), 'unknown');
-    refused(await api.call('moveParticipant', { ...gone, destinationRoom: ROOM }), 'invalid_argument');
+    refused(
+        await api.call('moveParticipant', { ...gone, destinationRoom: ROOM }),
+        'invalid_argument',
+    );
     done(await api.call('moveParticipant', gone));
-    await until('bob is in the other room', async () => {
-        const there = await api.call('listParticipants', { room: OTHER });
-        return { ok: there.some((p) => p.identity === 'bob' && p.state === 'ACTIVE'), there };
-    }, NEWS_MS);
+    await until(
+        'bob is in the other room',
+        async () => {
+            const there = await api.call('listParticipants', { room: OTHER });
+            return { ok: there.some((p) => p.identity === 'bob' && p.state === 'ACTIVE'), there };
+        },
+        NEWS_MS,
+    );
     done(await api.call('removeParticipant', { room: OTHER, identity: 'bob' }));
     await reason(bob, PARTICIPANT_REMOVED);
     refused(await api.call('removeParticipant', { room: OTHER, identity: 'bob' }), 'not_found');
@@ -171,7 +236,11 @@ async function ends(api, alice, bob) {
 /** What the receivers of both SDKs make of what came. */
 async function webhooks(api, hooks, made) {
     const last = (e) => e.event === 'room_finished' && e.room.name === ROOM;
-    await until('the last webhook', async () => hooks.got.some(({ body }) => last(JSON.parse(body))), NEWS_MS);
+    await until(
+        'the last webhook',
+        async () => hooks.got.some(({ body }) => last(JSON.parse(body))),
+        NEWS_MS,
+    );
     const events = [];
     for (const request of hooks.got) events.push(await api.call('receive', request));
     const refusals = events.filter((e) => e.refused);
@@ -179,11 +248,23 @@ async function webhooks(api, hooks, made) {
     const here = events.filter((e) => e.room.name === ROOM);
     const count = (name, who) =>
         here.filter((e) => e.event === name && (!who || e.participant?.identity === who)).length;
-    must('room_started comes first', here[0].event === 'room_started' && here[0].room.sid === made.sid, here[0]);
-    must('both joined', count('participant_joined', 'alice') === 1 && count('participant_joined', 'bob') === 1, here);
+    must(
+        'room_started comes first',
+        here[0].event === 'room_started' && here[0].room.sid === made.sid,
+        here[0],
+    );
+    must(
+        'both joined',
+        count('participant_joined', 'alice') === 1 && count('participant_joined', 'bob') === 1,
+        here,
+    );
     must('four tracks', count('track_published') === 4, here);
     must('and their ends', count('track_unpublished') === 4, here);
-    must('both left', count('participant_left', 'alice') === 1 && count('participant_left', 'bob') === 1, here);
+    must(
+        'both left',
+        count('participant_left', 'alice') === 1 && count('participant_left', 'bob') === 1,
+        here,
+    );
     must('it ends once', count('room_finished') === 1, here);
     const ids = new Set(events.map((e) => e.id));
     must('each has an id', ids.size === events.length, [...ids]);
@@ -232,7 +313,4 @@ const scenario = (kind, launchApi) => ({
     run: (context) => everything(context, { launchApi }),
 });
 
-export const scenarios = [
-    scenario('node', launchNodeApi),
-    scenario('python', launchPythonApi),
-];
+export const scenarios = [scenario('node', launchNodeApi), scenario('python', launchPythonApi)];
