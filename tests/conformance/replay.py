@@ -515,6 +515,9 @@ def prepare(side, connection):
                 m["sections"] = sections_of(m.pop("sdp"))
             m["sections"] = {s.split()[0]: " ".join(w for w in s.split()[1:] if not w.startswith("track=")) for s in m["sections"]}
             m["sections"] = {k: re.sub(r"\|\S+", "", v) for k, v in m["sections"].items()}
+            if case == "answer":
+                # Spare sections: theirs says sendonly without naming a stream, ours inactive (sfu/transport/jsep.h says why).
+                m["sections"] = {k: v if "msid=" in v else v.replace(" sendonly ", " inactive ") for k, v in m["sections"].items()}
             if "midToTrackId" in m:
                 m["midToTrackId"] = sorted(side.names.name(x) for x in m["midToTrackId"].values())
             if case == "offer":
