@@ -20,6 +20,10 @@ struct thread {
 int thread_start(struct thread *t, const char *name, int cpu, void (*fn)(void *arg),
                  void *arg) NODISCARD;
 
+// The calling thread stands back from now on: where a core is short, others get nine tenths of it. For
+// work that may take a little longer, beside threads that may not.
+void thread_stand_back(void);
+
 // Waits for the end; does nothing if it was not started.
 void thread_join(struct thread *t);
 

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "common/base/mem.h"
@@ -316,6 +317,24 @@ static void thread_runs_its_function(void **state)
     assert_true(thread_cpus() >= 1);
 }
 
+static void stand_back(void *arg)
+{
+    thread_stand_back();
+    *(int *)arg = getpriority(PRIO_PROCESS, 0);
+}
+
+static void a_thread_that_stands_back_does_so_alone(void **state)
+{
+    (void)state;
+    int const before = getpriority(PRIO_PROCESS, 0);
+    int after = before;
+    struct thread t;
+    assert_int_equal(thread_start(&t, "humble", -1, stand_back, &after), 0);
+    thread_join(&t);
+    assert_int_equal(after, before + 10 < 19 ? before + 10 : 19);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +348,7 @@ int main(void)
         cmocka_unit_test(interfaces_include_loopback),
         cmocka_unit_test(random_bytes_differ),
         cmocka_unit_test(thread_runs_its_function),
+        cmocka_unit_test(a_thread_that_stands_back_does_so_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
