@@ -27,7 +27,8 @@ DEFINE_CLEANUP(struct loop *, loop_free)
 void loop_run(struct loop *l);
 
 // Runs one turn: waits for the first event at most timeout_ms (negative: for ever) and serves what
-// is there. For tests and for shutting down; a program uses loop_run.
+// is there. A timer that is due before the wait is served, but does not shorten it: whoever waits for
+// timers gives a bound. For tests and for shutting down; a program uses loop_run.
 void loop_run_once(struct loop *l, int timeout_ms);
 
 // Makes loop_run return after the present turn.

@@ -72,7 +72,7 @@ static void run(struct bed *b, int64_t ms)
     b->timed_out = false;
     loop_timer_set_ms(b->timer, ms);
     while (!b->timed_out) {
-        loop_run_once(b->loop, -1);
+        loop_run_once(b->loop, 100); // bounded: a timer that is due before the wait does not end it
     }
 }
 

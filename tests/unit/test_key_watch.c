@@ -65,7 +65,7 @@ static void run(int64_t ms)
     timed_out = false;
     loop_timer_set_ms(timer, ms);
     while (!timed_out) {
-        loop_run_once(loop, -1);
+        loop_run_once(loop, 100); // bounded: a timer that is due before the wait does not end it
     }
 }
 
