@@ -29,7 +29,7 @@ static struct sfu_process sfu;
 static struct loop *loop;
 static struct client_net *net;
 static struct test_client *people[PEOPLE];
-static int last_event[PEOPLE];
+static unsigned events[PEOPLE]; // bit n: enum test_client_event n has come
 static char room[64];
 static unsigned rooms;
 
@@ -38,7 +38,7 @@ static unsigned rooms;
 static void on_event(void *user, struct test_client *c, enum test_client_event e)
 {
     (void)c;
-    *(int *)user = (int)e;
+    *(unsigned *)user |= 1u << e;
 }
 
 static void run_ms(int64_t ms)
@@ -94,7 +94,7 @@ static void join(size_t i, struct setup s)
         .spare_audio = s.spare,
         .spare_video = s.spare,
         .on_event = on_event,
-        .user = &last_event[i],
+        .user = &events[i],
     };
     assert_non_null(token);
     assert_int_equal(test_client_new(&conf, &people[i]), 0);
@@ -178,7 +178,7 @@ static int set_up(void **state)
     net->send_drop_ppm = 0;
     net->receive_drop_ppm = 0;
     memset(wanted, 0, sizeof(wanted));
-    memset(last_event, -1, sizeof(last_event));
+    memset(events, 0, sizeof(events));
     return 0;
 }
 
@@ -566,7 +566,7 @@ static void subscriptions_can_be_made_by_hand(void **state)
 
 static bool has_resumed(size_t i)
 {
-    return last_event[i] == TEST_CLIENT_RESUMED;
+    return (events[i] & 1u << TEST_CLIENT_RESUMED) != 0;
 }
 
 static bool has_pong(size_t i)
