@@ -65,11 +65,11 @@ static void fill_codec(const struct published_track *t, uint8_t codec, struct co
     e->codec.n_qualities = DYNACAST_QUALITIES;
 }
 
-// The primary codec always; a backup once it is wanted, and from then on.
-static bool is_listed(const struct published_track *t, uint8_t codec)
+// A backup is listed once it is wanted, and from then on.
+static bool backup_is_listed(const struct published_track *t, uint8_t codec)
 {
-    return codec == 0 || (codec < t->info.codec_count &&
-                          (t->dynacast.named[codec] || wanted_quality(&t->dynacast, codec) >= 0));
+    return codec < t->info.codec_count &&
+           (t->dynacast.named[codec] || wanted_quality(&t->dynacast, codec) >= 0);
 }
 
 static void post(struct published_track *t)
@@ -78,12 +78,13 @@ static void post(struct published_track *t)
     Livekit__SubscribedCodec *codecs[TRACK_INFO_CODECS_MAX];
     Livekit__SubscribedQualityUpdate u = LIVEKIT__SUBSCRIBED_QUALITY_UPDATE__INIT;
     LK_SET_STR(&u, track_sid, t->info.sid);
-    for (uint8_t i = 0; i < TRACK_INFO_CODECS_MAX; i++) {
-        if (is_listed(t, i)) {
+    fill_codec(t, 0, &entries[0]);
+    codecs[u.n_subscribed_codecs++] = &entries[0].codec;
+    for (uint8_t i = 1; i < TRACK_INFO_CODECS_MAX; i++) {
+        if (backup_is_listed(t, i)) {
             t->dynacast.named[i] = true;
-            fill_codec(t, i, &entries[u.n_subscribed_codecs]);
-            codecs[u.n_subscribed_codecs] = &entries[u.n_subscribed_codecs].codec;
-            u.n_subscribed_codecs++;
+            fill_codec(t, i, &entries[i]);
+            codecs[u.n_subscribed_codecs++] = &entries[i].codec;
         }
     }
     u.subscribed_codecs = codecs;

@@ -87,11 +87,7 @@ void subscription_settings_settled(struct participant *p, struct track_preferenc
     if (s == NULL) {
         return;
     }
-    bool const was_disabled = s->disabled;
     subscription_apply_settings(s);
-    if (s->down_track != NULL && was_disabled && !s->disabled) {
-        stream_state_started(s);
-    }
 }
 
 // Frame rates of the temporal layers are unknown without measuring; L1T3 halves each time, and
@@ -134,8 +130,10 @@ void subscription_apply_settings(struct subscription *s)
     // livekit-protocol 4.9.1: LOW until an adaptive client says what it shows.
     int const unasked = s->subscriber->adaptive_stream ? 0 : DOWN_TRACK_SPATIAL_MAX;
     int const layer = has ? layer_for(s->track, m->index, pref) : unasked;
-    s->disabled = has && pref->disabled;
-    bool const wants = layer >= 0 && !s->disabled;
+    bool const disabled = has && pref->disabled;
+    bool const starts = s->disabled && !disabled;
+    bool const wants = layer >= 0 && !disabled;
+    s->disabled = disabled;
     if (s->down_track != NULL) {
         down_track_set_max_layers(s->down_track, layer,
                                   has ? temporal_for_fps(pref->fps) : DOWN_TRACK_TEMPORAL_MAX);
@@ -148,6 +146,9 @@ void subscription_apply_settings(struct subscription *s)
     dynacast_set_need(s, m->index,
                       wants ? track_info_layer_quality(&s->track->info, m->index, layer)
                             : DYNACAST_NOTHING);
+    if (starts && s->down_track != NULL) {
+        stream_state_started(s);
+    }
 }
 
 // ---- life -----------------------------------------------------------------------------------
