@@ -181,6 +181,10 @@
 // of them cost 40 KB.
 #define DEPARTURES_MAX 512u
 
+// Answers of one room that are held back for some milliseconds (late_response.h): those of a crowd
+// that changes its metadata at a time, and two of the largest. Beyond it the oldest go out at once.
+#define LATE_RESPONSE_BYTES_MAX (2 * SIGNAL_MESSAGE_MAX)
+
 // Longest simulated speech in seconds; the number comes from the client. It ends then.
 #define SIMULATE_SPEECH_MAX_S 60
 

@@ -250,7 +250,7 @@ static void answer_update(struct participant *p, Livekit__UpdateParticipantMetad
     LK_SET_STR(&r, message, text);
     r.request_case = LIVEKIT__REQUEST_RESPONSE__REQUEST_UPDATE_METADATA;
     r.update_metadata = echo;
-    signal_send_request_result(p, &r, result);
+    signal_send_late_request_result(p, &r, result);
 }
 
 void participant_update_request(struct participant *p, Livekit__UpdateParticipantMetadata *req)

@@ -3,7 +3,7 @@
 // What a participant says of itself, or an operator of it: name, metadata, attributes; and the
 // claims that its next token shall have (livekit-protocol 4.11, 2.4).
 //
-//   change ─► ParticipantUpdate (its own first) ─► refresh_token ─► RequestResponse
+//   change ─► ParticipantUpdate (its own first) ─► refresh_token ─► RequestResponse (late_response.h)
 //
 // Owner thread: the room's worker. Upstream: livekit pkg/rtc/participant.go (SetName, SetMetadata,
 // SetAttributes, CheckMetadataLimits), pkg/rtc/signalling. Deviations: one update and one token for

@@ -4,6 +4,7 @@
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/connection_quality.h"
 #include "sfu/room/data_router.h"
+#include "sfu/room/late_response.h"
 #include "sfu/room/negotiation.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/pc_transport.h"
@@ -16,8 +17,8 @@
 #include "sfu/room/simulate.h"
 #include "sfu/room/subscription_timer.h"
 
-// Timers of a room: life, updates, speakers, quality, counters.
-#define ROOM_TIMERS 5
+// Timers of a room: life, updates, speakers, quality, counters, late responses.
+#define ROOM_TIMERS 6
 
 static void room_free(struct room *r)
 {
@@ -79,6 +80,7 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     r->speakers.kind = ROOM_TIMER_SPEAKERS;
     r->quality.kind = ROOM_TIMER_QUALITY;
     r->counters.kind = ROOM_TIMER_COUNTERS;
+    r->responses.kind = ROOM_TIMER_RESPONSES;
     HASH_ADD_KEYPTR(hh, env->rooms, r->name, strlen(r->name), r);
     if (room_find(env, r->name) != r) {
         goto fail;
@@ -140,6 +142,7 @@ void room_close(struct room *r, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &r->speakers);
     timer_heap_cancel(env->timers, &r->quality);
     timer_heap_cancel(env->timers, &r->counters);
+    late_responses_done(r);
     room_env_release_timers(env, ROOM_TIMERS);
     tell_registry(r, CHANNEL_ROOM_ENDED);
     room_event_room(r, ROOM_EVENT_FINISHED);
@@ -223,6 +226,9 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_COUNTERS:
         room_counters_timeout(CONTAINER_OF(t, struct room, counters));
+        return;
+    case ROOM_TIMER_RESPONSES:
+        late_responses_timeout(CONTAINER_OF(t, struct room, responses));
         return;
     case ROOM_TIMER_PARTICIPANT:
         participant_timeout(CONTAINER_OF(t, struct participant, timer));

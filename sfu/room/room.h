@@ -13,6 +13,7 @@
 #define ROOM_UPDATE_DELAY_MS 20
 #define ROOM_UPDATE_DELAY_MAX_MS 50
 
+struct late_response;
 struct nonce_window;
 struct rpc_call;
 
@@ -55,6 +56,10 @@ struct room {
     struct timer speakers; // ROOM_TIMER_SPEAKERS, runs while somebody publishes audio
     struct timer quality;  // ROOM_TIMER_QUALITY
     struct timer counters; // ROOM_TIMER_COUNTERS, numbers that changed are not told yet
+
+    struct late_response *late_responses; // list, the first one is due first: late_response.c
+    size_t late_response_bytes;
+    struct timer responses; // ROOM_TIMER_RESPONSES
 
     // The last RoomUpdate (room_update.c).
     mono_t counters_told_at;

@@ -46,6 +46,7 @@ enum room_timer_kind {
     ROOM_TIMER_SPEAKERS,    // struct room: active speakers
     ROOM_TIMER_QUALITY,     // struct room: connection quality
     ROOM_TIMER_COUNTERS,    // struct room: numbers that changed
+    ROOM_TIMER_RESPONSES,   // struct room: answers that are not to come too early
     ROOM_TIMER_PARTICIPANT, // struct participant: join and resume deadlines
     ROOM_TIMER_NEGOTIATE,   // struct participant: debounced negotiation
     ROOM_TIMER_RPC,         // struct rpc_call: ack and response of a call of the server API

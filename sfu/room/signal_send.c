@@ -2,6 +2,7 @@
 #include "sfu/room/signal_send.h"
 
 #include "sfu/room/data_router.h"
+#include "sfu/room/late_response.h"
 #include "sfu/room/participant_info.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
@@ -265,21 +266,39 @@ void signal_send_speakers(struct participant *p, const struct speaker_entry *v, 
     }
 }
 
-void signal_send_request_result(struct participant *p, Livekit__RequestResponse *r,
-                                enum request_result result)
+// False: its client does not know what to do with it.
+static bool fill_result(const struct participant *p, Livekit__RequestResponse *r,
+                        enum request_result result, Livekit__SignalResponse *ret)
 {
     if (p->client.sdk == LIVEKIT__CLIENT_INFO__SDK__RUST && p->client.protocol < 10) {
-        return;
+        return false;
     }
     // OK is told to newer clients only (livekit-protocol 3.3).
     if (result == REQUEST_OK && p->client.protocol <= 14) {
-        return;
+        return false;
     }
     LK_SET(r, reason, (Livekit__RequestResponse__Reason)result);
-    Livekit__SignalResponse rsp =
-        signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE);
-    rsp.request_response = r;
-    signal_post(p, &rsp);
+    *ret = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REQUEST_RESPONSE);
+    ret->request_response = r;
+    return true;
+}
+
+void signal_send_request_result(struct participant *p, Livekit__RequestResponse *r,
+                                enum request_result result)
+{
+    Livekit__SignalResponse rsp;
+    if (fill_result(p, r, result, &rsp)) {
+        signal_post(p, &rsp);
+    }
+}
+
+void signal_send_late_request_result(struct participant *p, Livekit__RequestResponse *r,
+                                     enum request_result result)
+{
+    Livekit__SignalResponse rsp;
+    if (fill_result(p, r, result, &rsp)) {
+        late_response_post(p, &rsp);
+    }
 }
 
 void signal_send_request_response(struct participant *p, uint32_t request_id,

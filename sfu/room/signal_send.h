@@ -72,6 +72,9 @@ void signal_send_request_response(struct participant *p, uint32_t request_id,
 // not know the message, nor its OK.
 void signal_send_request_result(struct participant *p, Livekit__RequestResponse *r,
                                 enum request_result result);
+// The same for requests whose client does not wait for the answer yet (late_response.h).
+void signal_send_late_request_result(struct participant *p, Livekit__RequestResponse *r,
+                                     enum request_result result);
 void signal_send_add_track_response(struct participant *p, Livekit__AddTrackRequest *echo,
                                     enum request_result result);
 void signal_send_mute_response(struct participant *p, Livekit__MuteTrackRequest *echo,

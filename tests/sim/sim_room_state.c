@@ -2,7 +2,7 @@
 // LINK: room
 // SUPPORT: room_harness room_client room_client_signal room_client_pc room_data room_stream vnet
 // SUPPORT: media_model media_subscriber
-// COVERS: participant_update participant_permission room_update
+// COVERS: participant_update participant_permission room_update late_response
 //
 // What people are told of each other and of the room when something changes, and in which order.
 #include <setjmp.h>
@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/base/dynbuf.h"
+#include "sfu/room/late_response.h"
 #include "sfu/room/participant_permission.h"
 #include "sfu/room/participant_update.h"
 #include "sfu/room/published_track.h"
@@ -140,7 +141,7 @@ struct own {
     uint32_t id;
 };
 
-static void update_own(struct room_client *c, const struct own *o)
+static void request_own(struct room_client *c, const struct own *o)
 {
     Livekit__UpdateParticipantMetadata u = LIVEKIT__UPDATE_PARTICIPANT_METADATA__INIT;
     Livekit__UpdateParticipantMetadata__AttributesEntry e =
@@ -159,6 +160,11 @@ static void update_own(struct room_client *c, const struct own *o)
     r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_METADATA;
     r.update_metadata = &u;
     room_client_request(c, &r);
+}
+
+static void update_own(struct room_client *c, const struct own *o)
+{
+    request_own(c, o);
     run(MS(100));
 }
 
@@ -243,6 +249,71 @@ static void attributes_are_merged(void **state)
     update_own(a, &(struct own){.key = "one more", .value = "v", .id = 4});
     assert_told("response 3 4 update_metadata [exceeds attributes size limit]");
     mem_free(value);
+    end_told();
+}
+
+// Rust's clients begin to wait for it only when the request is sent.
+static void the_answer_comes_when_its_client_waits_for_it(void **state)
+{
+    (void)state;
+    begin_told();
+    b = join_with(&(struct room_client_conf){.identity = "ben", .no_publish = true});
+    a = join_with(&(struct room_client_conf){.identity = "ann", .update_metadata = true});
+    run(S(7));
+    watch(a);
+    request_own(a, &(struct own){.name = "Ann", .id = 1});
+    run(2 * h.signal_us + MS(1));
+    mono_t const began = h.now;
+    assert_told("ann/2/Ann/0, token Ann");
+    request_own(a, &(struct own){.name = "Anna", .id = 2});
+    run(2 * h.signal_us + MS(1));
+    assert_told("ann/2/Anna/0, token Anna");
+    while (told.n == 0) {
+        run(MS(1));
+    }
+    assert_told("response 0 1 update_metadata []");
+    assert_true(mono_reached(mono_add_ms(began, LATE_RESPONSE_MS - 1), h.now));
+    assert_false(mono_reached(mono_add_ms(began, LATE_RESPONSE_MS + 2), h.now));
+    run(MS(LATE_RESPONSE_MS));
+    assert_told("response 0 2 update_metadata []");
+    // Errors are awaited in the same way.
+    watch(b);
+    request_own(b, &(struct own){.name = "Ben", .id = 3});
+    run(2 * h.signal_us + MS(LATE_RESPONSE_MS - 1));
+    assert_told("");
+    run(MS(2));
+    assert_told("response 2 3 update_metadata [does not have permission to update own metadata]");
+    // Who is gone when its time comes gets none.
+    watch(a);
+    request_own(a, &(struct own){.name = "Anne", .id = 4});
+    room_client_leave(a);
+    run(MS(100));
+    assert_null(strstr(dynbuf_cstr(&told), "response"));
+    end_told();
+}
+
+static void late_answers_are_bounded(void **state)
+{
+    (void)state;
+    begin_told();
+    b = join_with(&(struct room_client_conf){.identity = "ben", .no_publish = true});
+    run(S(1));
+    watch(b);
+    char *const metadata = long_text(PARTICIPANT_METADATA_MAX);
+    for (uint32_t id = 1; id <= 16; id++) {
+        request_own(b, &(struct own){.metadata = metadata, .id = id});
+    }
+    mem_free(metadata);
+    run(2 * h.signal_us + MS(1));
+    const struct room *const r = server_side(b)->room;
+    assert_true(r->late_response_bytes > 0 && r->late_response_bytes <= LATE_RESPONSE_BYTES_MAX);
+    assert_non_null(strstr(dynbuf_cstr(&told), "response 2 1 "));
+    assert_null(strstr(dynbuf_cstr(&told), "response 2 16 "));
+    run(MS(100));
+    assert_int_equal(r->late_response_bytes, 0);
+    assert_non_null(strstr(dynbuf_cstr(&told), "response 2 16 "));
+    request_own(b, &(struct own){.name = "Ben", .id = 30}); // goes with its room
+    run(2 * h.signal_us + MS(1));
     end_told();
 }
 
@@ -506,6 +577,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(own_data_is_answered_as_recorded),
+        TEST(the_answer_comes_when_its_client_waits_for_it),
+        TEST(late_answers_are_bounded),
         TEST(attributes_are_merged),
         TEST(metadata_of_the_join_is_in_the_first_token),
         TEST(track_requests_for_nothing_are_answered),
