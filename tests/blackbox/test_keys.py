@@ -2,13 +2,9 @@
 """API keys from outside: foci-jwt, foci-sfu and focictl as built, with one key file between them.
 
 The other two programs are looked for beside foci-jwt. Part of tests/blackbox/run_jwt.py."""
-import base64
-import http.client
 import json
-import os
 import pathlib
 import re
-import secrets
 import signal
 import socket
 import subprocess
@@ -17,7 +13,8 @@ import threading
 import time
 import unittest
 
-from jwt_testbed import BINARY, Base, Service, claims, environment, legacy, settings, sign, unbase64, wait
+import sfu_testbed
+from jwt_testbed import BINARY, Base, claims, environment, legacy, settings, sign, unbase64, wait
 
 SFU = pathlib.Path(BINARY).with_name("foci-sfu")
 CTL = pathlib.Path(BINARY).with_name("focictl")
@@ -30,41 +27,19 @@ def with_asan():
     return b"__asan_init" in pathlib.Path(BINARY).read_bytes()
 
 
-class Server:
-    """A running foci-sfu."""
+class Server(sfu_testbed.Server):
+    """With the keys of a file."""
 
     def __init__(self, env, *args):
-        self.log = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen(
-            [SFU, "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "1", "--loopback", "--log-format", "json",
-             *args], env=environment(env), stderr=self.log, stdout=subprocess.DEVNULL)
-        pattern = re.compile(r'"what":"signalling","address":"[^"]*","port":(\d+)')
-        self.port = int(wait(lambda: self.alive() and pattern.search(self.text()), 20, self.text).group(1))
-
-    def alive(self):
-        if self.process.poll() is not None:
-            raise AssertionError("did not start: " + self.text())
-        return True
-
-    def text(self):
-        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
-
-    def events(self, name):
-        return [e for e in map(json.loads, filter(lambda t: t.startswith("{"), self.text().splitlines())) if e["event"] == name]
+        super().__init__("--loopback", *args, env=env, program=SFU, dev=None, workers=1)
 
     def validate(self, token):
         """Whether a token joins: (status, text), by the endpoint that clients ask when they could not connect."""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        c.request("GET", f"/rtc/validate?access_token={token}")
-        answer = c.getresponse()
-        text = answer.read().decode()
-        c.close()
-        return answer.status, text
+        status, _, text = self.ask("GET", f"/rtc/validate?access_token={token}")
+        return status, text.decode()
 
     def close(self):
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
-        text = self.text()
+        code, text = self.stop(), self.text()
         self.log.close()
         assert code == 0, f"exit status {code}: {text[-4000:]}"
 
@@ -72,11 +47,9 @@ class Server:
 class Call:
     """A client's WebSocket: what the server sent is read all the time."""
 
-    def __init__(self, port, token, query=""):
+    def __init__(self, port, token, **query):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        key = base64.b64encode(secrets.token_bytes(16)).decode()
-        self.socket.sendall(f"GET /rtc?access_token={token}&protocol=16{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-                            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
+        self.socket.sendall(sfu_testbed.upgrade_request(token, **query))
         self.data, self.ended = b"", False
         threading.Thread(target=self.read, daemon=True).start()
         wait(lambda: b"\r\n\r\n" in self.data or self.ended, 20, lambda: self.data)
@@ -203,7 +176,7 @@ class Keys(KeyFile):
         self.assertEqual(self.own(Call(sfu.port, first)).status, 401)
         self.assertEqual(sfu.events("signal.refused")[-1]["why"], "invalid API key: old (retired)")
         self.assertFalse(call.ended, "the call ended with the key")
-        self.assertEqual(self.own(Call(sfu.port, fresh, "&reconnect=1")).status, 101)
+        self.assertEqual(self.own(Call(sfu.port, fresh, reconnect="1")).status, 101)
         self.assertEqual(sfu.validate(self.token(hs, jwt)), (200, "success"))
         self.assertIn("retired", self.ctl("list"))
 

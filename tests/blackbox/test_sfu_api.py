@@ -5,153 +5,16 @@ asked again and compared, what the recording does not hold, and PerformRpc's tim
 
     tests/blackbox/test_sfu_api.py path/to/foci-sfu [TestName...]"""
 import base64
-import hashlib
-import hmac
-import http.client
 import json
-import os
 import pathlib
 import re
-import signal
 import socket
-import struct
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 import unittest
-import urllib.parse
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SFU = None
-KEY, SECRET = "devkey", "devsecret-0123456789abcdef0123456789abcdef"
-
-
-def part(value):
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")
-
-
-def token(key=KEY, secret=SECRET, lifetime=600, **claims):
-    head = part(b'{"alg":"HS256"}')
-    body = part(json.dumps({"iss": key, "exp": int(time.time()) + lifetime, **claims}).encode())
-    return f"{head}.{body}." + part(hmac.new(secret.encode(), f"{head}.{body}".encode(), hashlib.sha256).digest())
-
-
-def paths(value, prefix=""):
-    """Every key of a JSON value as a.b[].c."""
-    if isinstance(value, dict):
-        return {p for k, v in value.items() for p in {prefix + k} | paths(v, f"{prefix}{k}.")}
-    if isinstance(value, list):
-        return {p for v in value for p in paths(v, prefix[:-1] + "[].")}
-    return set()
-
-
-class Person:
-    """A participant without media: signalling v0 in text frames. Keeps what it is told."""
-
-    def __init__(self, port, identity, room, claims=None, jwt=None, **video):
-        query = urllib.parse.urlencode({"access_token": jwt or token(sub=identity, name=identity.capitalize(), **(claims or {}), video={
-            "roomJoin": True, "room": room, **video}), "auto_subscribe": "1", "sdk": "js", "protocol": "17", "version": "2.23.0"})
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.socket.sendall((f"GET /rtc?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n").encode())
-        self.socket.settimeout(None)
-        self.stream = self.socket.makefile("rb")
-        assert b" 101 " in self.stream.readline()
-        while self.stream.readline() != b"\r\n":
-            pass
-        self.told, self.changed, self.ended = [], threading.Condition(), False
-        threading.Thread(target=self.read, daemon=True).start()
-        self.say({"ping": str(int(time.time() * 1000))})  # from now on we are answered in text
-        self.wait("pong")
-
-    def read(self):
-        try:
-            while len(head := self.stream.read(2)) == 2:
-                n = head[1] & 127
-                n = struct.unpack(">H", self.stream.read(2))[0] if n == 126 else struct.unpack(">Q", self.stream.read(8))[0] if n == 127 else n
-                data = self.stream.read(n)
-                if head[0] & 15 == 1:
-                    with self.changed:
-                        self.told.append(json.loads(data))
-                        self.changed.notify_all()
-        except OSError:
-            pass
-        with self.changed:
-            self.ended = True
-            self.changed.notify_all()
-
-    def say(self, request):
-        data = json.dumps(request).encode()
-        self.socket.sendall(bytes([0x81]) + (bytes([0x80 | len(data)]) if len(data) < 126 else bytes([0xfe]) + struct.pack(">H", len(data)))
-                            + b"\0\0\0\0" + data)
-
-    def kinds(self, since=0):
-        return [k for m in self.told[since:] for k in m if k not in ("pong", "trickle", "offer", "roomUpdate", "connectionQuality")]
-
-    def wait(self, kind, since=0, seconds=5):
-        with self.changed:
-            if not self.changed.wait_for(lambda: any(kind in m for m in self.told[since:]), seconds):
-                raise AssertionError(f"no {kind} in {self.told[since:]}")
-            return next(m[kind] for m in self.told[since:] if kind in m)
-
-    def publish(self, cid, source, kind):
-        n = len(self.told)
-        self.say({"addTrack": {"cid": cid, "source": source, "type": kind}})
-        return self.wait("trackPublished", n)["track"]["sid"]
-
-    def close(self):
-        self.socket.close()
-
-
-class Server:
-    def __init__(self, *args):
-        keep = {k: os.environ[k] for k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if k in os.environ}
-        self.log = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen(
-            [SFU, "--dev", "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "2", "--log-format", "json",
-             "--empty-timeout", "20s", "--departure-timeout", "4s", *args],
-            env={**keep, "LIVEKIT_KEYS": f"{KEY}: {SECRET}"}, stderr=self.log, stdout=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while not (found := re.search(r'"what":"signalling","address":"[^"]*","port":(\d+)', self.text())):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(self.text())
-            time.sleep(0.02)
-        self.port = int(found.group(1))
-
-    def text(self):
-        self.log.flush()
-        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
-
-    def ask(self, method, path, body=b"", headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        c.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            c.putheader(name, value)
-        c.endheaders(body)
-        r = c.getresponse()
-        answer = (r.status, r.getheader("Content-Type"), r.read())
-        c.close()
-        return answer
-
-    def twirp(self, method, /, timeout_ms=None, grants=None, **body):
-        """(status, answer as JSON)"""
-        video = grants or {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": body.get("room", "")}
-        headers = {"Authorization": f"Bearer {token(video=video)}", "Content-Type": "application/json"}
-        if timeout_ms is not None:
-            headers["X-Twirp-Timeout-Ms"] = str(timeout_ms)
-        status, _, text = self.ask("POST", f"/twirp/livekit.RoomService/{method}", json.dumps(body).encode(), headers)
-        return status, json.loads(text)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(15)
-        finally:
-            self.process.kill()
-            self.process.wait()
-
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from sfu_testbed import DATA, Person, Server, main, paths, token  # noqa: E402  pylint: disable=wrong-import-position
 
 # ---- the recording ---------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +116,7 @@ class Recorded(unittest.TestCase):
 
     def test_each_recorded_request(self):
         served = 0
-        for line in (ROOT / "tests/data/signalling/twirp.jsonl").read_text().splitlines():
+        for line in (DATA / "twirp.jsonl").read_text().splitlines():
             e = json.loads(line)
             self.check(e)
             served += 1
@@ -421,20 +284,5 @@ class Api(unittest.TestCase):
         self.assertEqual((room["empty_timeout"], room["metadata"], room["max_participants"]), (9, "made", 3))
 
 
-def main():
-    global SFU
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    SFU = os.path.abspath(sys.argv.pop(1))
-    result = unittest.main(verbosity=2, exit=False, warnings="ignore").result
-    failed = len(result.failures) + len(result.errors)
-    passed = result.testsRun - failed - len(result.skipped)
-    if os.environ.get("RESULTS"):
-        with open(os.environ["RESULTS"], "a", encoding="utf-8") as f:
-            f.write(f"{passed} {failed}\n")
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or passed == 0 else 0)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__)

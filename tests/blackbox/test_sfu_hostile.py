@@ -18,13 +18,12 @@ import sys
 import threading
 import time
 import unittest
-import urllib.parse
 import zlib
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import test_sfu_api as api  # noqa: E402  pylint: disable=wrong-import-position
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from sfu_testbed import (KEY, PROGRAMS, SECRET, Person, Server, frame, main, read_frame,  # noqa: E402  pylint: disable=wrong-import-position
+                         token, upgrade_request)
 
-LOADGEN = None
 ROOM = "r"
 WINDOW_S = 2
 # A round trip of the signalling, and a packet's way through the server. Idle: 0.2 ms and 0.1 ms.
@@ -34,14 +33,8 @@ PEER_ADDRESS = "203.0.113.9"
 # ---- what attackers do; each runs in a process of its own until it is ended -----------------------------------------------------------
 
 
-def query(identity, **more):
-    return urllib.parse.urlencode({"access_token": api.token(sub=identity, video={
-        "roomJoin": True, "room": ROOM, "canUpdateOwnMetadata": True}), "auto_subscribe": "1", "sdk": "js", "protocol": "17", **more})
-
-
 def request(identity, headers="", **more):
-    return (f"GET /rtc?{query(identity, **more)} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{headers}"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n").encode()
+    return upgrade_request(token(sub=identity, video={"roomJoin": True, "room": ROOM, "canUpdateOwnMetadata": True}), headers, **more)
 
 
 def upgraded(port, identity, headers="", small=False):
@@ -60,12 +53,6 @@ def upgraded(port, identity, headers="", small=False):
         head += chunk
     assert b" 101 " in head, head
     return s
-
-
-def frame(data, opcode=1, first=0x80):
-    n = len(data)
-    size = bytes([0x80 | n]) if n < 126 else b"\xfe" + struct.pack(">H", n) if n < 65536 else b"\xff" + struct.pack(">Q", n)
-    return bytes([first | opcode]) + size + b"\0\0\0\0" + data
 
 
 def say(message):
@@ -254,7 +241,7 @@ def run(attack, port, media):
 # ---- those who must not notice --------------------------------------------------------------------------------------------------------
 
 
-class Witness(api.Person):
+class Witness(Person):
     """Asks for a pong every 10 ms, and notes how long each took."""
 
     def __init__(self, port):
@@ -282,15 +269,15 @@ class Witness(api.Person):
 
 class Hostile(unittest.TestCase):
     def setUp(self):
-        self.server = api.Server("--rtc-bind", "127.0.0.1", "--trusted-proxies", "loopback", "--limit-connects", "50/200")
-        self.media = [json.loads(line)["port"] for line in self.server.text().splitlines() if '"what":"media"' in line]
+        self.server = Server("--rtc-bind", "127.0.0.1", "--trusted-proxies", "loopback", "--limit-connects", "50/200")
+        self.media = self.server.ports("media")
 
     def tearDown(self):
         self.assertEqual(self.server.stop(), 0, self.server.text()[-4000:])
 
     def call(self):
         return subprocess.Popen(
-            [LOADGEN, "--url", f"ws://127.0.0.1:{self.server.port}", "--key", api.KEY, "--secret", api.SECRET, "--room", ROOM,
+            [PROGRAMS[1], "--url", f"ws://127.0.0.1:{self.server.port}", "--key", KEY, "--secret", SECRET, "--room", ROOM,
              "--publishers", "1", "--subscribers", "2", "--pps", "100", "--seconds", str(WINDOW_S), "--warmup", "0", "--sample-every",
              "1"], stdout=subprocess.PIPE, text=True)
 
@@ -334,8 +321,8 @@ class Hostile(unittest.TestCase):
     def test_huge_metadata(self):
         self.under(huge_metadata)
         # What the sender is told; nobody else is told anything.
-        p = api.Person(self.server.port, "eve", ROOM, canUpdateOwnMetadata=True)
-        other = api.Person(self.server.port, "bob", ROOM)
+        p = Person(self.server.port, "eve", ROOM, canUpdateOwnMetadata=True)
+        other = Person(self.server.port, "bob", ROOM)
         n = len(other.told)
         p.say({"updateMetadata": {"metadata": "m" * 60000, "name": "e" * 300, "requestId": 7}})
         self.assertEqual(p.wait("requestResponse")["reason"], "LIMIT_EXCEEDED")
@@ -400,11 +387,9 @@ class Hostile(unittest.TestCase):
     def close_code(s):
         with s.makefile("rb") as stream:
             try:
-                while len(head := stream.read(2)) == 2:
-                    n = head[1] & 127
-                    n = struct.unpack(">H", stream.read(2))[0] if n == 126 else struct.unpack(">Q", stream.read(8))[0] if n == 127 else n
-                    data = stream.read(n)
-                    if head[0] & 15 == 8:
+                while (got := read_frame(stream)) is not None:
+                    opcode, data = got
+                    if opcode == 8:
                         return struct.unpack(">H", data[:2])[0] if data else 1005
             except OSError:
                 pass
@@ -412,8 +397,4 @@ class Hostile(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    LOADGEN = os.path.abspath(sys.argv.pop(2))
-    api.__doc__ = __doc__
-    api.main()
+    main(__doc__, programs=2)

@@ -7,114 +7,24 @@ server. Participants are sockets without media.
 import json
 import pathlib
 import signal
-import socket
-import struct
 import sys
 import time
 import unittest
-import urllib.parse
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import test_sfu_api as api  # noqa: E402  pylint: disable=wrong-import-position
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from sfu_testbed import Client, Server, fields, main, token  # noqa: E402  pylint: disable=wrong-import-position
 
-# SignalResponse's members by field number, as far as they come first on a new socket.
-NAMES = {1: "join", 2: "answer", 3: "offer", 4: "trickle", 5: "update", 8: "leave", 11: "roomUpdate", 13: "connectionQuality",
-         16: "refreshToken", 19: "reconnect"}
 SERVER_SHUTDOWN, STATE_MISMATCH = 3, 6
 RECONNECT = 2
 
 
-def varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-
-
-def fields(data):
-    """Members of an encoded message: number -> last value (bytes or int)."""
-    found, at = {}, 0
-    while at < len(data):
-        key, at = varint(data, at)
-        if key & 7 == 2:
-            n, at = varint(data, at)
-            found[key >> 3], at = data[at:at + n], at + n
-        elif key & 7 == 0:
-            found[key >> 3], at = varint(data, at)
-        else:
-            raise AssertionError(f"wire type {key & 7}")
-    return found
-
-
-class Client:
-    """A WebSocket, or the HTTP answer that refused it. Frames are read when they are asked for."""
-
-    def __init__(self, port, jwt, **query):
-        query = urllib.parse.urlencode({"access_token": jwt, "auto_subscribe": "1", "sdk": "js", "protocol": "17",
-                                        "version": "2.23.0", **query})
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.socket.sendall((f"GET /rtc?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n").encode())
-        self.stream = self.socket.makefile("rb")
-        self.status = int(self.stream.readline().split()[1])
-        length = 0
-        while (line := self.stream.readline()) != b"\r\n":
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        self.text = self.stream.read(length).decode() if self.status != 101 else ""
-        self.told, self.code = [], None
-
-    def frame(self):
-        head = self.stream.read(2)
-        if len(head) < 2:
-            return None
-        n = head[1] & 127
-        n = struct.unpack(">H", self.stream.read(2))[0] if n == 126 else struct.unpack(">Q", self.stream.read(8))[0] if n == 127 else n
-        return head[0] & 15, self.stream.read(n)
-
-    def next(self):
-        """Name and content of the next message; None at the end."""
-        while (frame := self.frame()) is not None:
-            opcode, data = frame
-            if opcode == 8:
-                self.code = struct.unpack(">H", data[:2])[0] if data else 0
-                self.socket.sendall(b"\x88\x82\0\0\0\0" + data[:2].ljust(2, b"\0"))
-                return None
-            if opcode != 2:
-                continue
-            (number, value), = fields(data).items()
-            self.told.append(NAMES.get(number, number))
-            return self.told[-1], value
-        return None
-
-    def until(self, name):
-        while (m := self.next()) is not None:
-            if m[0] == name:
-                return m[1]
-        raise AssertionError(f"no {name} in {self.told}, closed with {self.code}")
-
-    def rest(self):
-        while self.next() is not None:
-            pass
-        return self.told
-
-    def say(self, data):
-        self.socket.sendall(bytes([0x82, 0x80 | len(data)]) + b"\0\0\0\0" + data)
-
-    def close(self):
-        self.socket.close()
-
-
 def jwt_of(identity, lifetime=600):
-    return api.token(sub=identity, lifetime=lifetime, video={"roomJoin": True, "room": "r"})
+    return token(sub=identity, lifetime=lifetime, video={"roomJoin": True, "room": "r"})
 
 
 class Resume(unittest.TestCase):
     def setUp(self):
-        self.server = api.Server()
+        self.server = Server()
         self.clients = []
 
     def tearDown(self):
@@ -185,7 +95,7 @@ class Resume(unittest.TestCase):
 
 class Shutdown(unittest.TestCase):
     def test_everybody_is_asked_to_come_back(self):
-        server = api.Server()
+        server = Server()
         people = [Client(server.port, jwt_of(f"p{i}")) for i in range(5)]
         for p in people:
             p.until("join")
@@ -203,14 +113,14 @@ class Shutdown(unittest.TestCase):
         self.assertEqual([(m["all_left"], m["sessions"]) for m in log if m["event"] == "service.stopped"], [(True, 0)])
 
     def test_a_server_that_was_started_again_wants_a_join(self):
-        server = api.Server()
+        server = Server()
         jwt = jwt_of("alice")
         first = Client(server.port, jwt)
         first.until("join")
         fresh = first.until("refreshToken").decode()
         server.process.kill()
         server.process.wait()
-        again = api.Server()
+        again = Server()
         resumed = Client(again.port, fresh, reconnect="1")
         leave = fields(resumed.until("leave"))
         self.assertEqual((leave[2], leave[3]), (STATE_MISMATCH, RECONNECT))
@@ -219,7 +129,4 @@ class Shutdown(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    for name in ("Resume", "Shutdown"):  # main() of the other file looks there
-        setattr(sys.modules["__main__"], name, globals()[name])
-    api.__doc__ = __doc__
-    api.main()
+    main(__doc__)

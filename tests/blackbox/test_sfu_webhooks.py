@@ -6,28 +6,20 @@
 import base64
 import hashlib
 import hmac
-import http.client
 import http.server
 import json
-import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SFU = CLIENT = None
-KEY, SECRET = "devkey", "devsecret-0123456789abcdef0123456789abcdef"
-
-
-def unbase64(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from sfu_testbed import DATA, KEY, PROGRAMS, SECRET, Server, main, paths  # noqa: E402  pylint: disable=wrong-import-position
+from testbed import unbase64  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def check_token(token, body):
@@ -96,46 +88,19 @@ class Receiver:
         self.server.server_close()
 
 
-class Server:
+class Caller(Server):
+    """A server with calls of the test client."""
+
     def __init__(self, *args):
-        keep = {k: os.environ[k] for k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if k in os.environ}
-        self.log = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen(
-            [SFU, "--dev", "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "1", "--departure-timeout", "1s",
-             "--log-format", "json", *args], env={**keep, "LIVEKIT_KEYS": f"{KEY}: {SECRET}"}, stderr=self.log,
-            stdout=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while not (found := re.search(r'"what":"signalling","address":"[^"]*","port":(\d+)', self.text())):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(self.text())
-            time.sleep(0.02)
-        self.port = int(found.group(1))
+        super().__init__(*args, workers=1, departure_timeout="1s", empty_timeout=None)
         self.clients = []
 
-    def text(self):
-        self.log.flush()
-        return os.pread(self.log.fileno(), 1 << 24, 0).decode(errors="replace")
-
     def call(self, room, seconds, participants=2, protocol="v1"):
-        client = subprocess.Popen([CLIENT, "--url", f"ws://127.0.0.1:{self.port}", "--key", KEY, "--secret", SECRET, "--room", room,
+        client = subprocess.Popen([PROGRAMS[1], "--url", f"ws://127.0.0.1:{self.port}", "--key", KEY, "--secret", SECRET, "--room", room,
                                    "--seconds", str(seconds), "--participants", str(participants), "--protocol", protocol],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.clients.append(client)
         return client
-
-    def twirp(self, method, **body):
-        head = base64.urlsafe_b64encode(b'{"alg":"HS256"}').decode().rstrip("=")
-        grants = {"roomCreate": True, "roomList": True, "roomAdmin": True, "room": body.get("room", "")}
-        payload = {"iss": KEY, "exp": int(time.time()) + 60, "video": grants}
-        payload = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
-        mac = hmac.new(SECRET.encode(), f"{head}.{payload}".encode(), hashlib.sha256).digest()
-        token = f"{head}.{payload}." + base64.urlsafe_b64encode(mac).decode().rstrip("=")
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        c.request("POST", f"/twirp/livekit.RoomService/{method}", json.dumps(body),
-                  {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-        status = c.getresponse().status
-        c.close()
-        return status
 
     def stats(self):
         """What became of events, as the server tells when it is asked by SIGUSR1 and all are through."""
@@ -150,30 +115,14 @@ class Server:
                 return {k: line[k] for k in ("delivered", "refused", "failed", "dropped", "pending")}
         raise AssertionError(self.text())
 
-    def stop(self, limit=15):
-        began = time.monotonic()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+    def stop(self):
         try:
-            status = self.process.wait(limit)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        for c in self.clients:
-            c.kill()
-            c.wait()
-        self.clients = []
-        return status, time.monotonic() - began
-
-
-def paths(value, prefix=""):
-    """Every key of a JSON value as a.b[].c."""
-    if isinstance(value, dict):
-        return {p for k, v in value.items() for p in {prefix + k} | paths(v, f"{prefix}{k}.")}
-    if isinstance(value, list):
-        return {p for v in value for p in paths(v, prefix[:-1] + "[].")}
-    return set()
+            return super().stop()
+        finally:
+            for c in self.clients:
+                c.kill()
+                c.wait()
+            self.clients = []
 
 
 # What a LiveKit server writes into an event and we do not.
@@ -199,11 +148,11 @@ class Webhooks(unittest.TestCase):
 
     def tearDown(self):
         for s in self.servers:
-            s.stop()
+            self.assertEqual(s.stop(), 0, s.text())
         self.assertEqual(self.hook.wrong, [])
 
     def server(self, *args):
-        s = Server("--webhook-urls", f"http://127.0.0.1:{self.hook.port}/hook", *args)
+        s = Caller("--webhook-urls", f"http://127.0.0.1:{self.hook.port}/hook", *args)
         self.servers.append(s)
         return s
 
@@ -236,7 +185,7 @@ class Webhooks(unittest.TestCase):
 
     def compare_with_recording(self):
         recorded = {}
-        for line in (ROOT / "tests/data/signalling/webhooks.jsonl").read_text().splitlines():
+        for line in (DATA / "webhooks.jsonl").read_text().splitlines():
             e = json.loads(json.loads(line)["body"])
             recorded.setdefault(e["event"], set()).update(paths(e))
         ours = {}
@@ -249,8 +198,8 @@ class Webhooks(unittest.TestCase):
     def test_what_is_refused_for_a_while_comes_again(self):
         s = self.server()
         self.hook.answers = [500, 503]
-        self.assertEqual(s.twirp("CreateRoom", name="r"), 200)
-        self.assertEqual(s.twirp("DeleteRoom", room="r"), 200)
+        self.assertEqual(s.twirp("CreateRoom", name="r")[0], 200)
+        self.assertEqual(s.twirp("DeleteRoom", room="r")[0], 200)
         self.hook.wait(lambda seen: len(seen) == 4)
         self.assertEqual(self.hook.words(), ["room_started"] * 3 + ["room_finished"])
         self.assertEqual(len({b for _, _, _, b in self.hook.seen}), 2)
@@ -264,8 +213,7 @@ class Webhooks(unittest.TestCase):
         s = self.server()
         s.call("r", 60)
         self.hook.wait(lambda seen: sum(e["event"] == "track_published" for _, _, e, _ in seen) == 4)
-        status, _ = s.stop()
-        self.assertEqual(status, 0, s.text())
+        self.assertEqual(s.stop(), 0, s.text())
         left = [w for w in self.hook.words() if w.startswith("participant_left")]
         self.assertEqual([w.split()[2] for w in left], ["SERVER_SHUTDOWN"] * 2)
         self.assertEqual(self.hook.words()[-1], "room_finished")
@@ -273,32 +221,17 @@ class Webhooks(unittest.TestCase):
     def test_a_receiver_that_is_gone_delays_nothing(self):
         with socket.socket() as gone:
             gone.bind(("127.0.0.1", 0))  # bound and not listening: refused
-            s = Server("--webhook-urls", f"http://127.0.0.1:{gone.getsockname()[1]}/")
+            s = Caller("--webhook-urls", f"http://127.0.0.1:{gone.getsockname()[1]}/")
             client = s.call("r", 1)
             out, _ = client.communicate(timeout=60)
             self.assertEqual(client.returncode, 0, out)
-            status, seconds = s.stop()
-            self.assertEqual(status, 0, s.text())
-            self.assertLess(seconds, 8)
+            began = time.monotonic()
+            self.assertEqual(s.stop(), 0, s.text())
+            self.assertLess(time.monotonic() - began, 8)
             self.assertIn('"webhook.failed"', s.text())
             self.assertIn('"webhook.lost"', s.text())
             self.assertNotIn(SECRET, s.text())
 
 
-def main():
-    global SFU, CLIENT
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    SFU, CLIENT = (os.path.abspath(sys.argv.pop(1)) for _ in range(2))
-    result = unittest.main(verbosity=2, exit=False, warnings="ignore").result
-    failed = len(result.failures) + len(result.errors)
-    passed = result.testsRun - failed - len(result.skipped)
-    if os.environ.get("RESULTS"):
-        with open(os.environ["RESULTS"], "a", encoding="utf-8") as f:
-            f.write(f"{passed} {failed}\n")
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or passed == 0 else 0)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, programs=2)

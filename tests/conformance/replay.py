@@ -17,11 +17,7 @@ each other, --show what ours says. With --server connect requests that HTTP refu
 there is that ours does not repeat tokens (`invalid token: <token>, error: ...` is `invalid token, error: ...`)."""
 import base64
 import collections
-import difflib
 import fnmatch
-import hashlib
-import hmac
-import http.client
 import json
 import lzma
 import os
@@ -29,13 +25,16 @@ import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/support"))
+import sfu_testbed  # noqa: E402  pylint: disable=wrong-import-position
+from testbed import sign  # noqa: E402  pylint: disable=wrong-import-position
+
 DATA = ROOT / "tests/data/signalling/replay"
 TABLE = ROOT / "tests/conformance/differences.txt"
-KEY, SECRET, CLOCK = "key", b"0123456789abcdef0123456789abcdef", 1790000000
+KEY, SECRET, CLOCK = "key", "0123456789abcdef0123456789abcdef", 1790000000
 SID = re.compile(r"\b(?:PA|TR|RM|ND|DTR)_[0-9A-Za-z]+")
 # Where a recording is not played to its end, and why.
 UNTIL = {"04-server-restart-v1": (5900, "from the restart of the server on (tests/blackbox/test_sfu_resume.py)")}
@@ -51,15 +50,6 @@ UNORDERED = {"subscriptionPermissionUpdate", "trackSubscribed"}
 # Zero values of enums, which a reader of JSON cannot tell from what is not there.
 ZERO = {"LOW", "JOINING", "AUDIO", "UNKNOWN_REASON", "DISCONNECT", "OK", "STANDARD", "PUBLISHER", "SE_UNKNOWN", "ACTIVE_",
         "POOR", "UNKNOWN", "ONE_", "NONE", "UNUSED"}
-
-
-def b64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def sign(claims, secret):
-    text = b64url(b'{"alg":"HS256","typ":"JWT"}') + "." + b64url(json.dumps(claims).encode())
-    return text + "." + b64url(hmac.new(secret, text.encode(), hashlib.sha256).digest())
 
 
 def mint(claims):
@@ -730,42 +720,6 @@ def compare_order(diffs, replay, connection):
 # ---- refused connect requests -------------------------------------------------------------------------------------------
 
 
-class Server:
-    """foci-sfu in which rooms are not made by joining, as the recorded server had it."""
-
-    def __init__(self, program):
-        self.log = tempfile.TemporaryFile(mode="w+")
-        self.process = subprocess.Popen(
-            [program, "--dev", "--port", "0", "--bind", "127.0.0.1", "--udp-port", "0", "--workers", "1", "--log-format", "json",
-             "--auto-create=false"], env={"PATH": os.environ["PATH"], "LIVEKIT_KEYS": f"{KEY}: {SECRET.decode()}"},
-            stderr=self.log, stdout=subprocess.DEVNULL)
-        end = time.monotonic() + 20
-        while not (found := re.search(r'"what":"signalling","address":"[^"]*","port":(\d+)', self.text())):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(self.text())
-            time.sleep(0.02)
-        self.port = int(found[1])
-
-    def text(self):
-        self.log.flush()
-        return os.pread(self.log.fileno(), 1 << 20, 0).decode(errors="replace")
-
-    def ask(self, method, path, body=None, headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        c.request(method, path, body, headers or {})
-        r = c.getresponse()
-        answer = r.status, r.read().decode()
-        c.close()
-        return answer
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(15)
-        finally:
-            self.process.kill()
-
-
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 # An empty JoinRequest.
 EMPTY_JOIN = base64.urlsafe_b64encode(b"\x12\x00").decode()
@@ -779,10 +733,11 @@ def refused(program):
     first = next(e for e in events if "up" in e and "exp" in e["up"]["claims"])
     # The clock of the recorded server, from a token that was good for two hours.
     shift = time.time() - (first["up"]["claims"]["exp"] - 7200 - first["t"] / 1000)
-    server, out, asked = Server(program), [], 0
+    # Rooms are not made by joining, as the recorded server had it.
+    server, out, asked = sfu_testbed.Server("--auto-create=false", env={"LIVEKIT_KEYS": f"{KEY}: {SECRET}"}, program=program), [], 0
     try:
         admin = {"iss": KEY, "exp": int(time.time()) + 600, "video": {"roomCreate": True}}
-        server.ask("POST", "/twirp/livekit.RoomService/CreateRoom", '{"name":"room-known"}',
+        server.ask("POST", "/twirp/livekit.RoomService/CreateRoom", b'{"name":"room-known"}',
                    {"Authorization": "Bearer " + sign(admin, SECRET), "Content-Type": "application/json"})
         for e in (x for x in events if "refused" in x and x["refused"] != "connection closed by media"):
             up, wrong = ups[e["c"]]["up"], "signature is invalid" in e["refused"]
@@ -790,12 +745,13 @@ def refused(program):
             if claims.get("iss") == "devkey":
                 claims["iss"] = KEY
             # Those without claims: no token, or what is none.
-            token = sign(claims, b"x" * 32 if wrong else SECRET) if claims else "garbage" if "token" in e["refused"] else ""
+            token = sign(claims, "x" * 32 if wrong else SECRET) if claims else "garbage" if "token" in e["refused"] else ""
             path = "/rtc/v1" if up["v1"] else "/rtc"
             rest = f"&join_request={EMPTY_JOIN}" if up["v1"] else "&auto_subscribe=1&sdk=js&protocol=17"
             theirs = statuses[e["c"]], e["refused"]
             for what, target, headers in (("upgrade", path, UPGRADE), ("validate", path + "/validate", {})):
-                ours = server.ask("GET", f"{target}?access_token={token}{rest}", headers=headers)
+                status, _, text = server.ask("GET", f"{target}?access_token={token}{rest}", headers=headers)
+                ours = status, text.decode()
                 asked += 1
                 if ours != (theirs[0], theirs[1].replace("invalid token: <token>, error", "invalid token, error")):
                     out.append((e["c"], what, theirs, ours))

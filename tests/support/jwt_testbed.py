@@ -20,11 +20,11 @@ import time
 import unittest
 
 from jwt_standins import Homeserver, Loop, Sfu, make_certificates
+from testbed import KEY, SECRET, environment, sign, unbase64, url64, wait
 
 BINARY = os.environ.get("FOCI_JWT", "")
 DEV_HOMESERVER = os.environ.get("DEV_HOMESERVER", "")
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data" / "authorization"
-KEY, SECRET = "devkey", "devsecretdevsecretdevsecretdevsecret"
 PHRASE = "YES_I_KNOW_WHAT_I_AM_DOING"
 CORS = {"access-control-allow-origin": "*", "access-control-allow-methods": "POST",
         "access-control-allow-headers": "Accept, Content-Type, Content-Length, Accept-Encoding, X-CSRF-Token"}
@@ -38,14 +38,6 @@ def hash_of(*parts):
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
-def unbase64(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def url64(data):
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
 def claims(token, secret=SECRET):
     """Claims of a token of ours, after checking what every one must have (section 4)."""
     head, payload, signature = token.split(".")
@@ -54,14 +46,6 @@ def claims(token, secret=SECRET):
     assert "-" not in payload and "_" not in payload, "atob() cannot read the payload"
     assert json.loads(unbase64(head)) == {"alg": "HS256", "typ": "JWT"}
     return json.loads(base64.b64decode(payload + "=="))
-
-
-def sign(payload, secret=SECRET, alg="HS256"):
-    digest = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(alg)
-    text = ".".join(url64(json.dumps(part, separators=(",", ":")).encode())
-                    for part in ({"alg": alg, "typ": "JWT"}, payload))
-    mac = hmac.new(secret.encode(), text.encode(), digest).digest() if digest else b""
-    return f"{text}.{url64(mac)}"
 
 
 def webhook_token(body, key=KEY, secret=SECRET, **more):
@@ -76,24 +60,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-def wait(condition, seconds, what):
-    """Waits until the condition is true, and returns what it said. Fails after so many seconds."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
-        time.sleep(0.005)
-
-
-def environment(env):
-    """What a child gets: these settings, and what sanitizers want to know. None leaves a setting out."""
-    keep = {k: os.environ[k] for k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS") if k in os.environ}
-    return {**keep, **{k: v for k, v in env.items() if v is not None}}
 
 
 def settings(**env):
