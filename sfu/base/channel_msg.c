@@ -82,6 +82,7 @@ static void room_info_done(struct channel_room_info *i)
 {
     mem_free(i->name);
     shared_buf_unref(i->room);
+    shared_buf_unref(i->agents);
 }
 
 void channel_msg_free(struct channel_msg *m)

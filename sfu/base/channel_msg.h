@@ -44,6 +44,8 @@ enum channel_msg_type {
 struct channel_room_info {
     char *name;
     struct shared_buf *room; // the Room message, encoded, as ListRooms shows it
+    // RoomConfiguration with nothing but the agents that it was made with, encoded; NULL: none.
+    struct shared_buf *agents;
     uint32_t num_participants;
     uint32_t num_publishers;
 };

@@ -26,6 +26,7 @@ static void room_free(struct room *r)
         mem_free(r->name);
         mem_free(r->metadata);
         mem_free(r->nonces);
+        shared_buf_unref(r->agents);
         departures_done(&r->departures);
         mem_free(r);
     }
@@ -75,6 +76,7 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     r->min_playout_delay_ms = args->min_playout_delay_ms;
     r->max_playout_delay_ms = args->max_playout_delay_ms;
     r->sync_streams = args->sync_streams;
+    r->agents = args->agents != NULL ? shared_buf_ref(args->agents) : NULL;
     r->timer.kind = ROOM_TIMER_ROOM;
     r->updates.kind = ROOM_TIMER_UPDATES;
     r->speakers.kind = ROOM_TIMER_SPEAKERS;
@@ -102,6 +104,7 @@ static bool fill_info(const struct room *r, struct channel_room_info *i)
     *i = (struct channel_room_info){
         .name = mem_strdup(r->name),
         .room = proto_map_pack_room(r),
+        .agents = r->agents != NULL ? shared_buf_ref(r->agents) : NULL,
         .num_participants = room_participant_count(r),
         .num_publishers = r->publisher_count,
     };

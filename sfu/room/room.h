@@ -30,7 +30,8 @@ struct room {
     uint32_t max_participants;
     // Of CreateRoom and roomConfig. No playout delay is negotiated yet: kept for what will read it.
     uint32_t min_playout_delay_ms, max_playout_delay_ms;
-    bool sync_streams; // tracks of one publisher share a stream: subscribers play them in sync
+    struct shared_buf *agents; // that it was made with, for the registry; NULL: none
+    bool sync_streams;         // tracks of one publisher share a stream: subscribers play them in sync
 
     struct participant *participants; // hash by identity
     struct participant *by_sid;       // the same ones
@@ -72,6 +73,7 @@ struct room_new_args {
     const char *metadata;
     uint32_t empty_timeout_s, departure_timeout_s, max_participants; // 0: the configured default
     uint32_t min_playout_delay_ms, max_playout_delay_ms;
+    struct shared_buf *agents; // room_config_agents; referred to
     bool sync_streams;
 };
 

@@ -7,6 +7,7 @@
 #include "common/lk/livekit.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/room_api_call.h"
+#include "sfu/room/room_config.h"
 #include "sfu/room/room_update.h"
 #include "sfu/room/signal_post.h"
 
@@ -91,6 +92,11 @@ static void create_room(const struct room_api_call *c, const void *msg)
 {
     const Livekit__CreateRoomRequest *const req = msg;
     struct room *r = c->room; // an existing one is returned unchanged
+    CLEANUP(shared_buf_unref) struct shared_buf *agents = NULL;
+    if (r == NULL && room_config_agents(req->agents, req->n_agents, &agents) < 0) {
+        room_api_no_memory(c);
+        return;
+    }
     struct room_new_args const args = {
         .name = c->room_name,
         .metadata = req->metadata,
@@ -100,6 +106,7 @@ static void create_room(const struct room_api_call *c, const void *msg)
         .min_playout_delay_ms = req->min_playout_delay,
         .max_playout_delay_ms = req->max_playout_delay,
         .sync_streams = req->sync_streams,
+        .agents = agents,
     };
     if (r == NULL) {
         if (room_new(c->env, &args, &r) < 0) {

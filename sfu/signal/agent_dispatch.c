@@ -92,18 +92,72 @@ static int add(struct agent_dispatches *d, Livekit__AgentDispatch *m, wall_t cre
     return 0;
 }
 
-// The dispatch for any agent, made with the room.
-static int add_first(struct agent_dispatches *d, const char *room, wall_t created)
+// Attributes are entries of three types with the same two fields (protoc makes one for each map).
+typedef Livekit__AgentDispatch__AttributesEntry entry;
+
+static entry **new_entries(struct arena *a, size_t n)
 {
-    struct agent_dispatch *a = NULL;
+    entry *const v = arena_array(a, n + 1, sizeof(*v));
+    entry **const list = arena_array(a, n + 1, sizeof(entry *));
+    if (v == NULL || list == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        livekit__agent_dispatch__attributes_entry__init(&v[i]);
+        list[i] = &v[i];
+    }
+    return list;
+}
+
+static int add_named(struct agent_dispatches *d, const char *room, wall_t created,
+                     const Livekit__RoomAgentDispatch *agent)
+{
+    struct agent_dispatch *ignored = NULL;
+    struct arena arena;
+    arena_init(&arena, 1024, AGENT_DISPATCH_BYTES_MAX);
     Livekit__AgentDispatch m = LIVEKIT__AGENT_DISPATCH__INIT;
+    LK_SET_STR(&m, room, room);
+    LK_SET_STR(&m, agent_name, agent->agent_name);
+    LK_SET_STR(&m, metadata, agent->metadata);
+    LK_SET(&m, restart_policy, agent->restart_policy);
+    LK_SET_STR(&m, deployment, agent->deployment);
+    m.attributes = new_entries(&arena, agent->n_attributes);
+    for (size_t i = 0; m.attributes != NULL && i < agent->n_attributes; i++) {
+        m.attributes[i]->key = agent->attributes[i]->key;
+        m.attributes[i]->value = agent->attributes[i]->value;
+        m.n_attributes++;
+    }
+    int const rc = m.attributes != NULL ? add(d, &m, created, &ignored) : -ENOMEM;
+    arena_done(&arena);
+    return rc == -E2BIG ? 0 : rc; // of a token; CreateRoom refuses such a one
+}
+
+// The dispatches that the room was made with, or the one for any agent.
+static int add_first(struct agent_dispatches *d, const char *name, const struct agent_room *room)
+{
     if (d->has_first) {
         return 0;
     }
-    LK_SET_STR(&m, room, room);
-    int const rc = add(d, &m, created, &a);
-    d->has_first = rc == 0;
-    return rc;
+    struct agent_dispatches made = {0};
+    CLEANUP(pbuf_free) struct pbuf *p = NULL;
+    // In memory a message is larger than on the wire: mostly pointers.
+    int rc = pbuf_unpack(&livekit__room_configuration__descriptor, room->agents, 4 * API_BODY_MAX,
+                         &p);
+    const Livekit__RoomConfiguration *const c = rc == 0 ? p->msg : NULL;
+    for (size_t i = 0; rc == 0 && i < c->n_agents && i < AGENT_DISPATCHES_MAX; i++) {
+        rc = add_named(&made, name, room->created, c->agents[i]);
+    }
+    if (rc == 0 && c->n_agents == 0) {
+        Livekit__RoomAgentDispatch const any = LIVEKIT__ROOM_AGENT_DISPATCH__INIT;
+        rc = add_named(&made, name, room->created, &any);
+    }
+    if (rc < 0) {
+        agent_dispatches_done(&made);
+        return rc;
+    }
+    *d = made;
+    d->has_first = true;
+    return 0;
 }
 
 static int create(struct agent_dispatches *d, wall_t now,
@@ -115,16 +169,14 @@ static int create(struct agent_dispatches *d, wall_t now,
     }
     struct agent_dispatch *a = NULL;
     Livekit__AgentDispatch m = LIVEKIT__AGENT_DISPATCH__INIT;
-    // Attributes are entries of two types with the same two fields (protoc makes one for each map).
-    typedef Livekit__AgentDispatch__AttributesEntry entry;
-    entry *const entries = mem_array(req->n_attributes + 1, sizeof(*entries));
-    entry **const list = mem_array(req->n_attributes + 1, sizeof(entry *));
-    int rc = entries != NULL && list != NULL ? 0 : -ENOMEM;
+    struct arena arena;
+    arena_init(&arena, 1024, AGENT_DISPATCH_BYTES_MAX);
+    m.attributes = new_entries(&arena, req->n_attributes);
+    int rc = m.attributes != NULL ? 0 : -ENOMEM;
     for (size_t i = 0; rc == 0 && i < req->n_attributes; i++) {
-        livekit__agent_dispatch__attributes_entry__init(&entries[i]);
-        entries[i].key = req->attributes[i]->key;
-        entries[i].value = req->attributes[i]->value;
-        list[i] = &entries[i];
+        m.attributes[i]->key = req->attributes[i]->key;
+        m.attributes[i]->value = req->attributes[i]->value;
+        m.n_attributes++;
     }
     if (rc == 0) {
         LK_SET_STR(&m, agent_name, req->agent_name);
@@ -132,12 +184,9 @@ static int create(struct agent_dispatches *d, wall_t now,
         LK_SET_STR(&m, metadata, req->metadata);
         LK_SET(&m, restart_policy, req->restart_policy);
         LK_SET_STR(&m, deployment, req->deployment);
-        m.attributes = list;
-        m.n_attributes = req->n_attributes;
         rc = add(d, &m, now, &a);
     }
-    mem_free(entries);
-    mem_free(list);
+    arena_done(&arena);
     if (rc < 0) {
         return rc == -E2BIG ? fail(ret_error, TWIRP_INVALID_ARGUMENT, "dispatch is too large")
                             : fail(ret_error, TWIRP_INTERNAL, "out of memory");
@@ -211,12 +260,12 @@ static int list(const struct agent_dispatches *d, const Livekit__ListAgentDispat
     return ok ? 0 : fail(ret_error, TWIRP_INTERNAL, "out of memory");
 }
 
-int agent_method_call(const struct agent_method *m, struct agent_dispatches *d, wall_t created,
-                      wall_t now, const ProtobufCMessage *req, struct shared_buf **ret_body,
+int agent_method_call(const struct agent_method *m, struct agent_dispatches *d,
+                      const struct agent_room *room, wall_t now, const ProtobufCMessage *req, struct shared_buf **ret_body,
                       struct twirp_error *ret_error)
 {
     const void *const msg = req;
-    if (add_first(d, agent_method_room(m, req), created) < 0) {
+    if (add_first(d, agent_method_room(m, req), room) < 0) {
         return fail(ret_error, TWIRP_INTERNAL, "out of memory");
     }
     switch (m - methods) {

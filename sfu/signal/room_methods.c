@@ -112,6 +112,18 @@ static int refuse(struct twirp_error *e, enum twirp_code code, const char *text)
     return -EINVAL;
 }
 
+// At least what it takes when it is kept.
+static size_t agent_bytes(const Livekit__RoomAgentDispatch *a)
+{
+    size_t n = strlen(lk_str(a->agent_name)) + strlen(lk_str(a->metadata)) +
+               strlen(lk_str(a->deployment));
+    for (size_t i = 0; i < a->n_attributes; i++) {
+        // Lengths and tags: some bytes for each.
+        n += 16 + strlen(lk_str(a->attributes[i]->key)) + strlen(lk_str(a->attributes[i]->value));
+    }
+    return n;
+}
+
 static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_error *e)
 {
     size_t const n = strlen(lk_str(req->name));
@@ -127,6 +139,14 @@ static int check_create(const Livekit__CreateRoomRequest *req, struct twirp_erro
         *e = twirp_error_of(TWIRP_INVALID_ARGUMENT, "metadata size exceeds limits: max size %u",
                             ROOM_METADATA_MAX);
         return -EINVAL;
+    }
+    if (req->n_agents > AGENT_DISPATCHES_MAX) {
+        return refuse(e, TWIRP_RESOURCE_EXHAUSTED, "too many dispatches in this room");
+    }
+    for (size_t i = 0; i < req->n_agents; i++) {
+        if (agent_bytes(req->agents[i]) > AGENT_DISPATCH_BYTES_MAX / 2) {
+            return refuse(e, TWIRP_INVALID_ARGUMENT, "dispatch is too large");
+        }
     }
     if (req->egress != NULL) {
         return refuse(e, TWIRP_INTERNAL, "egress not connected (redis required)");

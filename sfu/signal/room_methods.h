@@ -5,7 +5,8 @@
 //
 // Pure. Upstream: livekit pkg/service/{roomservice,auth}.go. Deviations: the grant is checked before
 // the lengths, so that nobody without it learns anything; rooms without a name are refused; MoveParticipant
-// works (room_api_participant.c), there it is not implemented.
+// works (room_api_participant.c), there it is not implemented. ForwardParticipant is not implemented on
+// either side, in the same words (ARCHITECTURE.md says why).
 
 #include "common/lk/access_token.h"
 #include "common/lk/livekit.h"

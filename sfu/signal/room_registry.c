@@ -12,6 +12,7 @@ static void info_done(struct channel_room_info *i)
 {
     mem_free(i->name);
     shared_buf_unref(i->room);
+    shared_buf_unref(i->agents);
     *i = (struct channel_room_info){0};
 }
 

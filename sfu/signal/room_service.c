@@ -350,7 +350,11 @@ static void call_agents(struct room_service *s, struct httpd_req *r, const struc
     }
     CLEANUP(shared_buf_unref) struct shared_buf *body = NULL;
     wall_t const now = loop_wall(s->loop);
-    int rc = agent_method_call(m, &e->dispatches, created_at(e, now), now, req->msg, &body, &err);
+    struct agent_room const room = {
+        .created = created_at(e, now),
+        .agents = e->info.agents != NULL ? shared_buf_view(e->info.agents) : bytes_of(NULL, 0),
+    };
+    int rc = agent_method_call(m, &e->dispatches, &room, now, req->msg, &body, &err);
     if (rc == 0 && !is_there) {
         rc = make_room_for(s, r, m, format, e, body);
         if (rc == 0) {

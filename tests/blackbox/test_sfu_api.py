@@ -283,6 +283,53 @@ class Api(unittest.TestCase):
         room, = self.server.twirp("ListRooms")[1]["rooms"]
         self.assertEqual((room["empty_timeout"], room["metadata"], room["max_participants"]), (9, "made", 3))
 
+    def dispatch(self, method, **body):
+        headers = {"Authorization": f"Bearer {token(video={'roomAdmin': True, 'room': body['room']})}", "Content-Type": "application/json"}
+        status, _, text = self.server.ask("POST", f"/twirp/livekit.AgentDispatchService/{method}", json.dumps(body).encode(), headers)
+        return status, json.loads(text)
+
+    def names(self, room):
+        status, answer = self.dispatch("ListDispatch", room=room)
+        self.assertEqual(status, 200, answer)
+        return [(d["agent_name"], d["metadata"]) for d in answer["agent_dispatches"]]
+
+    def test_a_room_has_the_dispatches_it_is_made_with(self):
+        t = self.server.twirp
+        full = {"agent_name": "bot", "metadata": "m", "restart_policy": "JRP_NEVER", "deployment": "blue", "attributes": {"a": "b"}}
+        self.assertEqual(t("CreateRoom", name="r", agents=[full, {"agent_name": "scribe"}])[0], 200)
+        made = self.dispatch("ListDispatch", room="r")[1]["agent_dispatches"]
+        self.assertEqual({k: made[0][k] for k in full}, full)
+        self.assertEqual([d["room"] for d in made], ["r", "r"])
+        created, = {d["state"]["created_at"] for d in made}
+        self.assertEqual(len(created), 19)  # nanoseconds
+        self.assertEqual(self.names("r"), [("bot", "m"), ("scribe", "")])
+        # They are those of the room, which is there already.
+        self.assertEqual(t("CreateRoom", name="r", agents=[{"agent_name": "late"}])[0], 200)
+        self.assertEqual(self.dispatch("CreateDispatch", room="r", agent_name="third")[0], 200)
+        self.assertEqual(self.dispatch("DeleteDispatch", room="r", dispatch_id=made[0]["id"])[0], 200)
+        self.assertEqual(self.names("r"), [("scribe", ""), ("third", "")])
+        # They end with it.
+        self.assertEqual(t("DeleteRoom", room="r")[0], 200)
+        self.assertEqual(t("CreateRoom", name="r")[0], 200)
+        self.assertEqual(self.names("r"), [("", "")])
+        # Or as the first token says.
+        self.join("alice", room="other", claims={"roomConfig": {"agents": [{"agentName": "host", "metadata": "x"}]}})
+        self.assertEqual(self.names("other"), [("host", "x")])
+        self.refused(t("CreateRoom", name="x", agents=[{}] * 101), 429, "resource_exhausted", "too many dispatches in this room")
+        self.refused(t("CreateRoom", name="x", agents=[{"metadata": "m" * (1 << 20)}]), 400, "invalid_argument", "dispatch is too large")
+
+    def test_nobody_is_forwarded(self):
+        self.join("alice")
+        grants = {"roomAdmin": True, "room": "r", "destinationRoom": "other"}
+        self.refused(self.server.twirp("ForwardParticipant", grants=grants, room="r", identity="alice", destination_room="other"),
+                     500, "unknown", "not implemented")
+        grants["destinationRoom"] = "r"
+        self.refused(self.server.twirp("ForwardParticipant", grants=grants, room="r", identity="alice", destination_room="r"),
+                     400, "invalid_argument", "destination room cannot be the same as source room")
+        del grants["destinationRoom"]
+        self.refused(self.server.twirp("ForwardParticipant", grants=grants, room="r", identity="alice", destination_room="other"),
+                     401, "unauthenticated", "permissions denied")
+
 
 if __name__ == "__main__":
     main(__doc__)
