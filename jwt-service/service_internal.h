@@ -6,6 +6,7 @@
 #include "common/app/key_watch.h"
 #include "common/svc/dns_cache.h"
 #include "common/sys/filewatch.h"
+#include "common/sys/startup_pages.h"
 #include "jwt-service/as_service.h"
 #include "jwt-service/leave/job_store.h"
 #include "jwt-service/routes.h"
@@ -42,6 +43,7 @@ struct service {
     struct httpd *httpd;
     struct httpd *httpd_operators;
     struct loop_signal *signals[CHECKED_SIGNALS];
+    struct startup_pages *startup_pages;
     struct loop_timer *stop_timer;
     mono_t stop_at;
     bool stopping;

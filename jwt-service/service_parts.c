@@ -67,7 +67,8 @@ static int make_base(struct service *s)
             return -ENOMEM;
         }
     }
-    return s->metrics && s->limits && s->stop_timer ? 0 : -ENOMEM;
+    s->startup_pages = startup_pages_new(s->loop);
+    return s->metrics && s->limits && s->stop_timer && s->startup_pages ? 0 : -ENOMEM;
 }
 
 static bool trusts(void *user, const char *server_name)
@@ -340,6 +341,7 @@ void service_free_parts(struct service *s)
             loop_signal_free(s->signals[i]);
         }
     }
+    startup_pages_free(s->startup_pages);
     if (s->stop_timer) {
         loop_timer_free(s->stop_timer);
     }

@@ -14,6 +14,7 @@
 #include "common/sys/clock.h"
 #include "common/sys/privacy.h"
 #include "common/sys/random.h"
+#include "common/sys/startup_pages.h"
 #include "sfu/sfu_config.h"
 #include "sfu/signal/signal_server.h"
 #include "sfu/signal/webhook_notifier.h"
@@ -58,6 +59,7 @@ struct app {
     struct key_watch *key_watch;       // NULL: the keys are generated
     struct loop_signal *signals[4];
     struct loop_timer *shutdown_timer;
+    struct startup_pages *startup_pages;
     mono_t stopping_since;
     mono_t shutdown_at;
     mono_t events_at; // until then events are delivered
@@ -191,6 +193,7 @@ static void app_free(struct app *a)
             loop_signal_free(a->signals[i]);
         }
     }
+    startup_pages_free(a->startup_pages);
     if (a->shutdown_timer != NULL) {
         loop_timer_free(a->shutdown_timer);
     }
@@ -425,7 +428,8 @@ static int app_start(struct app *a)
     a->loop = loop_new();
     a->mail = a->loop != NULL ? mailbox_new(a->loop, on_mail, a) : NULL;
     a->shutdown_timer = a->mail != NULL ? loop_timer_new(a->loop, on_shutdown_timer, a) : NULL;
-    if (a->shutdown_timer == NULL) {
+    a->startup_pages = a->loop != NULL ? startup_pages_new(a->loop) : NULL;
+    if (a->shutdown_timer == NULL || a->startup_pages == NULL) {
         return complain("out of memory");
     }
     a->signals[0] = loop_signal_new(a->loop, SIGTERM, on_signal, a);
