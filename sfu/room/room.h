@@ -31,7 +31,7 @@ struct room {
     // Of CreateRoom and roomConfig. No playout delay is negotiated yet: kept for what will read it.
     uint32_t min_playout_delay_ms, max_playout_delay_ms;
     struct shared_buf *agents; // that it was made with, for the registry; NULL: none
-    bool sync_streams;         // tracks of one publisher share a stream: subscribers play them in sync
+    bool sync_streams; // tracks of one publisher share a stream: subscribers play them in sync
 
     struct participant *participants; // hash by identity
     struct participant *by_sid;       // the same ones

@@ -21,5 +21,4 @@ int room_config_new_room(struct room_env *env, const char *name, const struct ac
 // The agents that a room is to have, for room_new_args.agents: the signalling thread, which keeps
 // dispatches (sfu/signal/agent_dispatch.h), learns them with the room. *ret is the caller's; NULL if
 // n is 0. -ENOMEM.
-int room_config_agents(Livekit__RoomAgentDispatch **v, size_t n,
-                       struct shared_buf **ret) NODISCARD;
+int room_config_agents(Livekit__RoomAgentDispatch **v, size_t n, struct shared_buf **ret) NODISCARD;

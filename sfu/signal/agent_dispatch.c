@@ -141,8 +141,8 @@ static int add_first(struct agent_dispatches *d, const char *name, const struct 
     struct agent_dispatches made = {0};
     CLEANUP(pbuf_free) struct pbuf *p = NULL;
     // In memory a message is larger than on the wire: mostly pointers.
-    int rc = pbuf_unpack(&livekit__room_configuration__descriptor, room->agents, 4 * API_BODY_MAX,
-                         &p);
+    int rc =
+        pbuf_unpack(&livekit__room_configuration__descriptor, room->agents, 4 * API_BODY_MAX, &p);
     const Livekit__RoomConfiguration *const c = rc == 0 ? p->msg : NULL;
     for (size_t i = 0; rc == 0 && i < c->n_agents && i < AGENT_DISPATCHES_MAX; i++) {
         rc = add_named(&made, name, room->created, c->agents[i]);
@@ -261,8 +261,8 @@ static int list(const struct agent_dispatches *d, const Livekit__ListAgentDispat
 }
 
 int agent_method_call(const struct agent_method *m, struct agent_dispatches *d,
-                      const struct agent_room *room, wall_t now, const ProtobufCMessage *req, struct shared_buf **ret_body,
-                      struct twirp_error *ret_error)
+                      const struct agent_room *room, wall_t now, const ProtobufCMessage *req,
+                      struct shared_buf **ret_body, struct twirp_error *ret_error)
 {
     const void *const msg = req;
     if (add_first(d, agent_method_room(m, req), room) < 0) {

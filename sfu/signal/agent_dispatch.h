@@ -46,5 +46,5 @@ struct agent_room {
 // Does what is asked with the dispatches of a room; *ret_body, the encoded response, is the caller's
 // (shared_buf_unref). -EINVAL with *ret_error filled.
 int agent_method_call(const struct agent_method *m, struct agent_dispatches *d,
-                      const struct agent_room *room, wall_t now, const ProtobufCMessage *req, struct shared_buf **ret_body,
-                      struct twirp_error *ret_error) NODISCARD;
+                      const struct agent_room *room, wall_t now, const ProtobufCMessage *req,
+                      struct shared_buf **ret_body, struct twirp_error *ret_error) NODISCARD;

@@ -115,8 +115,8 @@ static int refuse(struct twirp_error *e, enum twirp_code code, const char *text)
 // At least what it takes when it is kept.
 static size_t agent_bytes(const Livekit__RoomAgentDispatch *a)
 {
-    size_t n = strlen(lk_str(a->agent_name)) + strlen(lk_str(a->metadata)) +
-               strlen(lk_str(a->deployment));
+    size_t n =
+        strlen(lk_str(a->agent_name)) + strlen(lk_str(a->metadata)) + strlen(lk_str(a->deployment));
     for (size_t i = 0; i < a->n_attributes; i++) {
         // Lengths and tags: some bytes for each.
         n += 16 + strlen(lk_str(a->attributes[i]->key)) + strlen(lk_str(a->attributes[i]->value));

@@ -22,7 +22,8 @@ static int *const volatile relocated = &written;
 
 static bool ballast_is_whole(void)
 {
-    const volatile uint8_t *const p = ballast; // really read; itself volatile it would be writable data
+    const volatile uint8_t *const p =
+        ballast; // really read; itself volatile it would be writable data
     bool whole = true;
     for (size_t i = 0; i < BALLAST; i++) {
         whole = whole && p[i] == BALLAST_BYTE;
