@@ -4,7 +4,8 @@
 # Prints one line a program (the whole output when it fails), then "N passed, N failed" counted in test functions.
 # Several run at once (TEST_JOBS, default two for each CPU, one with a sanitizer): most of their time they wait. Those whose
 # source has a line "// REALTIME" (media at the pace of a call) run alone afterwards.
-# Each program has TEST_TIMEOUT seconds (default 120): tests have deadlines of their own, this one only ends a hang.
+# Each program has TEST_TIMEOUT seconds (default 120, with a sanitizer 400: the longest simulations compute for 30 s then,
+# and a busy machine may give them a tenth of itself): tests have deadlines of their own, this one only ends a hang.
 set -u
 # What happens when memory runs out is tested; a sanitizer must not end the program instead.
 export ASAN_OPTIONS="allocator_may_return_null=1:${ASAN_OPTIONS:-}"
@@ -18,8 +19,9 @@ if [ "$1" = --one ]; then
     t=$4
     name=$(basename "$t")
     log=$dir/$name.log
+    case "$mode" in asan | tsan) limit=400 ;; *) limit=120 ;; esac
     start=$(date +%s%N)
-    CMOCKA_MESSAGE_OUTPUT=STDOUT timeout -k 5 "${TEST_TIMEOUT:-120}" "$t" >"$log" 2>&1
+    CMOCKA_MESSAGE_OUTPUT=STDOUT timeout -k 5 "${TEST_TIMEOUT:-$limit}" "$t" >"$log" 2>&1
     rc=$?
     ms=$((($(date +%s%N) - start) / 1000000))
     p=$(grep -c '^\[       OK \]' "$log")
