@@ -48,6 +48,10 @@ int down_track_new(const struct down_track_conf *conf, struct down_track **ret)
     dt->sr_next = MONO_NEVER;
     dt->padding_next = MONO_NEVER;
     dt->padding_left = conf->padding_first ? DOWN_TRACK_PADDING_PACKETS : 0;
+    dt->has_delay =
+        video && conf->ext.id[RTP_EXT_PLAYOUT_DELAY] != 0 &&
+        playout_delay_init(&dt->delay, conf->min_playout_delay_ms, conf->max_playout_delay_ms);
+    dt->delay_due = dt->has_delay;
     rtp_stats_tx_init(&dt->stats, conf->clock_rate);
     forwarder_init(&dt->forwarder, conf->codec, conf->clock_rate, conf->first_sn & 0x7fffu,
                    conf->first_ts);
@@ -278,6 +282,11 @@ static size_t collect_extensions(struct down_track *dt, const struct packet *sou
     if (!source) {
         return n;
     }
+    // On all packets of a frame alike: they leave in one piece when they have one size.
+    if (UNLIKELY(dt->delay_due)) {
+        e[n++] = (struct rtp_ext_elem){id[RTP_EXT_PLAYOUT_DELAY],
+                                       {dt->delay.bytes, sizeof(dt->delay.bytes)}};
+    }
     if (source->info.audio_level != PACKET_NO_AUDIO_LEVEL && id[RTP_EXT_AUDIO_LEVEL] != 0) {
         *level = rtp_ext_audio_level_byte(source->info.audio_level, source->info.audio_voice);
         e[n++] = (struct rtp_ext_elem){id[RTP_EXT_AUDIO_LEVEL], {level, 1}};
@@ -335,6 +344,9 @@ void down_track_write_packet_(struct down_track *dt, mono_t now,
     out->twcc_sn = *twcc_sn;
     *twcc_sn = (uint16_t)(*twcc_sn + has_twcc);
     dt->mid_left = (uint8_t)(dt->mid_left - (dt->mid_left > 0));
+    if (UNLIKELY(dt->delay_due) && pkt->source != NULL && !pkt->rtx) {
+        playout_delay_attach(&dt->delay, (uint16_t)pkt->sn);
+    }
 }
 
 static enum down_track_result count(struct down_track *dt, enum down_track_result res)

@@ -34,7 +34,8 @@
 #define DOWN_TRACK_NO_LAYER (-1)
 
 // Header, extensions but the dependency descriptor, and descriptor growth: 12 + 4 + mid 18 +
-// transport-cc 4 + abs-send-time 5 + audio level 3 + capture time 18 + OSN 2 + padding. out.cap
+// transport-cc 4 + abs-send-time 5 + audio level 3 or playout delay 5 + capture time 18 + OSN 2 +
+// padding. out.cap
 // must hold payload, dependency descriptor and this.
 #define DOWN_TRACK_HEADER_MAX 128
 
@@ -60,6 +61,8 @@ struct down_track_conf {
     uint16_t first_sn;      // random; the top bit is cleared: in [0, 2^15) (RFC 3711 section 3.3.1)
     uint16_t first_rtx_sn;  // likewise
     struct rtp_ext_map ext; // ids of the subscriber's transport
+    // Of the room: playout_delay.h. Nothing is told unless the extension is negotiated.
+    uint32_t min_playout_delay_ms, max_playout_delay_ms;
     char mid[DOWN_TRACK_MID_MAX + 1];     // "" = no MID extension
     char cname[DOWN_TRACK_CNAME_MAX + 1]; // equal for all tracks of one publisher: lip sync
 };

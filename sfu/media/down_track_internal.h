@@ -5,6 +5,7 @@
 
 #include "sfu/media/down_track.h"
 #include "sfu/media/forwarder.h"
+#include "sfu/media/playout_delay.h"
 #include "sfu/media/rtp_stats.h"
 #include "sfu/media/sequencer.h"
 
@@ -32,6 +33,7 @@ struct down_track {
     bool nack_gate;   // between its PLI and the key frame: NACKs are pointless
     uint8_t mid_left; // packets that still carry MID
     uint8_t mid_len;
+    bool delay_due;              // the next packets carry the playout delay
     uint32_t rtx_saved;          // bytes that retransmissions may use
     mono_t key_next;             // next key frame request
     mono_t sr_next;              // MONO_NEVER before the first packet
@@ -53,6 +55,8 @@ struct down_track {
     mono_t padding_next;  // MONO_NEVER: none, or not while unwritable
     uint8_t padding_left; // packets that may still be sent
     uint8_t padding_sent;
+    bool has_delay; // the subscriber is told how long to hold video back
+    struct playout_delay delay;
 };
 
 // Everything of an outgoing packet that is not in the source packet.

@@ -30,6 +30,15 @@ void down_track_rtcp_block(struct down_track *dt, mono_t now, const struct rtcp_
     if (rtp_stats_tx_report(&dt->stats, now, b)) {
         dt->rtt_us = dt->stats.rtt_us;
     }
+    if (dt->has_delay) {
+        struct playout_delay_report const r = {
+            .highest_sn = (uint16_t)b->highest_sn,
+            .jitter_ms = (uint32_t)((uint64_t)b->jitter * 1000 / dt->conf.clock_rate),
+            .packets = dt->stats.packets,
+            .nacks = dt->nacks,
+        };
+        dt->delay_due = playout_delay_report(&dt->delay, now, &r);
+    }
 }
 
 void down_track_rtcp_nack(struct down_track *dt, mono_t now, const uint16_t *sns, size_t n)

@@ -28,7 +28,8 @@ struct room {
     uint32_t empty_timeout_s;
     uint32_t departure_timeout_s;
     uint32_t max_participants;
-    // Of CreateRoom and roomConfig. No playout delay is negotiated yet: kept for what will read it.
+    // Of CreateRoom and roomConfig: how long subscribers hold video back (sfu/media/playout_delay.h).
+    // Both 0: as they like.
     uint32_t min_playout_delay_ms, max_playout_delay_ms;
     struct shared_buf *agents; // that it was made with, for the registry; NULL: none
     bool sync_streams; // tracks of one publisher share a stream: subscribers play them in sync

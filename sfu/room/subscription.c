@@ -410,6 +410,8 @@ static int make_down_track(struct subscription *s, const struct track_media *m,
         .first_sn = (uint16_t)rng_u32(rng),
         .first_rtx_sn = (uint16_t)rng_u32(rng),
         .ext = s->section->ext_send,
+        .min_playout_delay_ms = s->subscriber->room->min_playout_delay_ms,
+        .max_playout_delay_ms = s->subscriber->room->max_playout_delay_ms,
     };
     // Nobody reads transport-wide feedback yet (the bandwidth estimator will), and numbered packets
     // would make each subscriber send 16 to 20 feedback packets a second for nothing. The extension

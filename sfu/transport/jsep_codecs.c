@@ -443,6 +443,7 @@ static bool client_offers_ext(const struct jsep_transceiver *t, enum rtp_ext_typ
         return true;
     case RTP_EXT_RID:
     case RTP_EXT_RRID:
+    case RTP_EXT_PLAYOUT_DELAY:
         return video;
     case RTP_EXT_DEPENDENCY_DESCRIPTOR:
         return video && (layered || t->sender == NULL);

@@ -24,6 +24,44 @@
 #include "sfu/room/track_preference.h"
 #include "tests/support/room_sim.h"
 
+// ---- playout delay --------------------------------------------------------------------------
+
+static void a_room_may_have_video_held_back(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 2; v0++) {
+        begin();
+        struct room_client *const a = room_client_join(
+            &h, &(struct room_client_conf){
+                    .identity = "alice",
+                    .room_config = "{\"minPlayoutDelay\":100,\"maxPlayoutDelay\":2000}"});
+        struct room_client *const b = join_as("bob", v0 != 0);
+        struct room_sender *const s = room_client_publish(a, ROOM_VIDEO);
+        struct room_sender *const sound = room_client_publish(a, ROOM_AUDIO);
+        run(S(5));
+        const struct room_stream *const st = room_client_stream(b, s->sid);
+        assert_non_null(st);
+        assert_true(st->delays > 0);
+        assert_int_equal(st->delay_min, 10);
+        assert_int_equal(st->delay_max, 200);
+        // Once it is known to have arrived, packets are as small as without it.
+        uint64_t const told = st->delays;
+        assert_true(flow(b, s, S(2)) > 60);
+        assert_int_equal(st->delays, told);
+        assert_true(told < st->packets / 2);
+        assert_int_equal(room_client_stream(b, sound->sid)->delay_id, 0);
+        end();
+        // And nothing of it elsewhere.
+        begin();
+        struct room_client *const c = join_as("alice", false);
+        struct room_client *const d = join_as("bob", v0 != 0);
+        struct room_sender *const other = room_client_publish(c, ROOM_VIDEO);
+        run(S(2));
+        assert_int_equal(room_client_stream(d, other->sid)->delay_id, 0);
+        end();
+    }
+}
+
 // ---- permissions of the publisher (livekit-protocol 4.8.4) ----------------------------------
 
 static void publishers_say_who_may_subscribe(void **state)
@@ -547,6 +585,7 @@ static void recorders_are_exempt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_room_may_have_video_held_back),
         TEST(publishers_say_who_may_subscribe),
         TEST(permissions_are_for_tracks),
         TEST(permissions_name_participants),

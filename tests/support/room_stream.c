@@ -204,6 +204,7 @@ static void add_stream(struct room_client *c, const struct jsep_transceiver *t)
     s->ssrc = id->ssrc;
     s->rtx_ssrc = id->rtx_ssrc;
     s->audio = t->kind == JSEP_AUDIO;
+    s->delay_id = t->ext_recv.id[RTP_EXT_PLAYOUT_DELAY];
     const char *const bar = strchr(t->remote->stream_id, '|');
     room_must(bar != NULL, "a stream id PA|TR");
     (void)snprintf(s->publisher_sid, sizeof(s->publisher_sid), "%.*s",
@@ -263,6 +264,11 @@ void room_media_rtp(struct room_client *c, struct bytes packet)
     if (h.ssrc == s->ssrc) {
         (void)rtp_stats_rx_packet(&s->rx, c->h->now, h.sn, h.ts, packet.n,
                                   rtp_payload(packet, &h).n);
+    }
+    struct bytes delay;
+    if (h.ssrc == s->ssrc && rtp_ext_find(&h, s->delay_id, &delay) &&
+        rtp_ext_playout_delay(delay, &s->delay_min, &s->delay_max)) {
+        s->delays++;
     }
     bool const padding_only = h.ssrc == s->ssrc && h.padding_len > 0 && h.payload_len == 0;
     s->padding += padding_only;

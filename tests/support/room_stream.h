@@ -62,6 +62,9 @@ struct room_stream {
     uint64_t packets, audio_bad, highest;
     uint64_t padding; // of packets: those that hold nothing else
     uint64_t srs;
+    uint8_t delay_id; // of the playout delay; 0: not negotiated
+    uint64_t delays;  // packets that had one, and what the last of them said
+    uint16_t delay_min, delay_max;
     struct rtp_stats_rx rx; // what is reported to the server
 };
 

@@ -15,6 +15,7 @@
 #include "tests/support/media_feed.h"
 
 #define EXT_MID 3
+#define EXT_DELAY 9
 #define EXT_TWCC 5
 #define EXT_AST 6
 #define EXT_LEVEL 1
@@ -34,6 +35,8 @@ struct bench {
 };
 
 static bool padding_first; // of the next track
+
+static bool with_delay; // likewise
 
 static struct down_track *make_track(enum codec codec, uint8_t red_pt)
 {
@@ -57,6 +60,11 @@ static struct down_track *make_track(enum codec codec, uint8_t red_pt)
     conf.ext.id[RTP_EXT_AUDIO_LEVEL] = EXT_LEVEL;
     conf.ext.id[RTP_EXT_ABS_CAPTURE_TIME] = EXT_ACT;
     conf.ext.id[RTP_EXT_DEPENDENCY_DESCRIPTOR] = EXT_DD;
+    if (with_delay) {
+        conf.ext.id[RTP_EXT_PLAYOUT_DELAY] = EXT_DELAY;
+        conf.min_playout_delay_ms = 100;
+        conf.max_playout_delay_ms = 400;
+    }
     assert_int_equal(down_track_new(&conf, &dt), 0);
     return dt;
 }
@@ -402,6 +410,42 @@ static void down_track_answers_nacks_with_what_it_sent(void **state)
     assert_int_equal(st.nacks_missed, 3);
     assert_int_equal(st.rtx_packets, 2);
     bench_done(&b);
+}
+
+static void down_track_tells_the_playout_delay_until_it_arrived(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint8_t buf[64];
+    with_delay = true;
+    bench_init(&b, CODEC_VP8, 0);
+    for (uint16_t i = 2; i < 5; i++) {
+        assert_int_equal(send(&b, CODEC_VP8, i, i * 3000u, true, NULL, 0,
+                              vp8(buf, i == 2, true, (uint8_t)(8 + i), 0), 0),
+                         DOWN_TRACK_SENT);
+        assert_true(has_ext(&b, EXT_DELAY, bytes_of((const uint8_t[]){0, 0xa0, 40}, 3)));
+    }
+    uint16_t const first = 0x7fff;
+    b.now = mono_add_ms(b.now, 100);
+    down_track_rtcp_nack(b.dt, b.now, &first, 1);
+    assert_int_equal(rtx(&b), DOWN_TRACK_SENT);
+    // A report about the first of them, with jitter of 20 ms, and one second later.
+    struct rtcp_report_block rb = {.ssrc = 0xaaaa, .highest_sn = 0x7fff, .jitter = 1800};
+    down_track_rtcp_block(b.dt, b.now, &rb);
+    assert_int_equal(send(&b, CODEC_VP8, 5, 15000, true, NULL, 0, vp8(buf, false, true, 13, 0), 0),
+                     DOWN_TRACK_SENT);
+    assert_false(has_ext(&b, EXT_DELAY, none));
+    b.now = mono_add_ms(b.now, 1000);
+    down_track_rtcp_block(b.dt, b.now, &rb);
+    assert_int_equal(send(&b, CODEC_VP8, 6, 18000, true, NULL, 0, vp8(buf, false, true, 14, 0), 0),
+                     DOWN_TRACK_SENT);
+    assert_true(has_ext(&b, EXT_DELAY, bytes_of((const uint8_t[]){1, 0x20, 40}, 3))); // 180 ms
+    bench_done(&b);
+    bench_init(&b, CODEC_OPUS, 0); // nobody waits for sound
+    assert_int_equal(send(&b, CODEC_OPUS, 1, 960, false, NULL, 0, OPUS, 0), DOWN_TRACK_SENT);
+    assert_false(has_ext(&b, EXT_DELAY, none));
+    bench_done(&b);
+    with_delay = false;
 }
 
 static void down_track_ignores_nacks_between_pli_and_key_frame(void **state)
@@ -891,6 +935,7 @@ int main(void)
         cmocka_unit_test(down_track_writes_header_and_extensions),
         cmocka_unit_test(down_track_rolls_over),
         cmocka_unit_test(down_track_stops_mid_after_a_report),
+        cmocka_unit_test(down_track_tells_the_playout_delay_until_it_arrived),
         cmocka_unit_test(down_track_leaves_padding_out),
         cmocka_unit_test(down_track_passes_red_or_its_primary),
         cmocka_unit_test(down_track_says_why_it_sends_nothing),
