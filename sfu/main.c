@@ -335,13 +335,15 @@ static int start_notifier(struct app *a)
     for (size_t i = 0; i < c->webhook_count; i++) {
         // foci-jwt has no use for tracks.
         bool const auth = c->auth_hook && i + 1 == c->webhook_count;
-        targets[i] = (struct webhook_target){.url = c->webhooks[i], .no_tracks = auth};
-        if (!auth) {
-            targets[i].include = c->include;
-            targets[i].include_count = c->include_count;
-            targets[i].exclude = c->exclude;
-            targets[i].exclude_count = c->exclude_count;
-        }
+        const struct sfu_webhook *const w = &c->webhooks[i];
+        targets[i] = (struct webhook_target){
+            .url = w->url,
+            .no_tracks = auth,
+            .include = w->include.names,
+            .include_count = w->include.count,
+            .exclude = w->exclude.names,
+            .exclude_count = w->exclude.count,
+        };
     }
     struct webhook_notifier_conf const nc = {
         .loop = a->loop,

@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/sys/clock.h"
 #include "common/sys/thread.h"
+#include "sfu/sfu_webhooks.h"
 
 static const char *const log_formats[] = {"auto", "json", "text", NULL};
 
@@ -177,21 +178,23 @@ static const struct conf_item items[SFU_ITEM_COUNT] = {
                           .env = {"FOCI_WEBHOOK_URLS"},
                           .flag = {"webhook-urls"},
                           .arg = "URLS",
-                          .help =
-                              "Where signed events of rooms are posted to (LiveKit's webhooks)."},
+                          .help = "Where signed events of rooms are posted to (LiveKit's "
+                                  "webhooks); #include=EVENT+EVENT or #exclude=EVENT+EVENT behind "
+                                  "one chooses what that one is told."},
     [SFU_WEBHOOK_API_KEY] = {.name = "webhook.api_key",
                              .env = {"FOCI_WEBHOOK_API_KEY"},
                              .flag = {"webhook-api-key"},
                              .arg = "KEY",
                              .help = "Name of the key that signs events; the one that signs "
                                      "everything else without it."},
-    [SFU_WEBHOOK_INCLUDE] =
-        {.name = "webhook.include_events",
-         .type = CONF_LIST,
-         .env = {"FOCI_WEBHOOK_INCLUDE_EVENTS"},
-         .flag = {"webhook-include-events"},
-         .arg = "EVENTS",
-         .help = "Events that webhook.urls are told (participant_joined, ...); all without it."},
+    [SFU_WEBHOOK_INCLUDE] = {.name = "webhook.include_events",
+                             .type = CONF_LIST,
+                             .env = {"FOCI_WEBHOOK_INCLUDE_EVENTS"},
+                             .flag = {"webhook-include-events"},
+                             .arg = "EVENTS",
+                             .help =
+                                 "Events that webhook.urls are told that choose nothing themselves "
+                                 "(participant_joined, ...); all without it."},
     [SFU_WEBHOOK_EXCLUDE] = {.name = "webhook.exclude_events",
                              .type = CONF_LIST,
                              .env = {"FOCI_WEBHOOK_EXCLUDE_EVENTS"},
@@ -277,9 +280,7 @@ void sfu_config_free(struct sfu_config *c)
         conf_free(c->conf);
         api_keys_free(c->keys);
         cidr_set_done(&c->proxies);
-        for (size_t i = 0; i < c->webhook_count; i++) {
-            mem_free(c->webhooks[i]);
-        }
+        sfu_webhooks_done(c);
         mem_free(c);
     }
 }
@@ -468,112 +469,7 @@ static int load_media(struct sfu_config *c, char *err)
     return 0;
 }
 
-// ---- webhooks -------------------------------------------------------------------------------
-
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncasecmp(text, prefix, strlen(prefix)) == 0;
-}
-
-static bool is_http_url(const char *url)
-{
-    bool const http = starts_with(url, "http://");
-    bool const https = starts_with(url, "https://");
-    const char *const host = url + (https ? 8 : 7);
-    return (http || https) && *host != 0 && *host != '/' && *host != ':' && !strpbrk(url, " \"<>");
-}
-
-static int add_webhook(struct sfu_config *c, size_t item, const char *url, const char *path,
-                       char *err)
-{
-    size_t n = strlen(url);
-    size_t const tail = strlen(path);
-    if (!is_http_url(url)) {
-        return conf_fail(c->conf, item, err,
-                         "\"%s\" is no http:// or https:// URL; write the whole address", url);
-    }
-    // The whole address of the endpoint is fine too.
-    while (tail > 0 && n > 0 && url[n - 1] == '/') {
-        n--;
-    }
-    bool const whole = n >= tail && strncmp(url + n - tail, path, tail) == 0;
-    struct dynbuf b;
-    dynbuf_init(&b, 8192);
-    dynbuf_add(&b, bytes_of(url, n));
-    dynbuf_add_str(&b, whole ? "" : path);
-    char *const text = dynbuf_take_cstr(&b, &n);
-    dynbuf_done(&b);
-    if (text == NULL) {
-        return conf_fail(c->conf, item, err, "is too long");
-    }
-    for (size_t i = 0; i < c->webhook_count; i++) {
-        if (strcmp(c->webhooks[i], text) == 0) {
-            mem_free(text); // named twice, told once
-            return 0;
-        }
-    }
-    c->webhooks[c->webhook_count++] = text;
-    c->auth_hook = item == SFU_AUTH_SERVICE;
-    return 0;
-}
-
-static int load_events(struct sfu_config *c, enum sfu_item item, const char **ret, size_t *ret_n,
-                       char *err)
-{
-    // livekit-protocol 7.3.
-    static const char *const known[SFU_EVENTS_MAX] = {"room_started",
-                                                      "room_finished",
-                                                      "participant_joined",
-                                                      "participant_left",
-                                                      "participant_connection_aborted",
-                                                      "track_published",
-                                                      "track_unpublished"};
-    for (size_t i = 0; i < conf_list_len(c->conf, item); i++) {
-        const char *const name = conf_list_at(c->conf, item, i);
-        size_t k = 0;
-        while (k < ARRAY_LEN(known) && strcmp(known[k], name) != 0) {
-            k++;
-        }
-        if (k == ARRAY_LEN(known)) {
-            return conf_fail(c->conf, item, err,
-                             "\"%s\" is no event of this server (room_started, room_finished, "
-                             "participant_joined, participant_left, "
-                             "participant_connection_aborted, track_published, track_unpublished)",
-                             name);
-        }
-        if (*ret_n == SFU_EVENTS_MAX) {
-            return conf_fail(c->conf, item, err, "names events twice");
-        }
-        ret[(*ret_n)++] = known[k];
-    }
-    return 0;
-}
-
-static int load_webhooks(struct sfu_config *c, char *err)
-{
-    size_t const n = conf_list_len(c->conf, SFU_WEBHOOK_URLS);
-    if (n > SFU_WEBHOOKS_MAX) {
-        return conf_fail(c->conf, SFU_WEBHOOK_URLS, err, "names %zu URLs, at most %d are possible",
-                         n, SFU_WEBHOOKS_MAX);
-    }
-    int rc = 0;
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = add_webhook(c, SFU_WEBHOOK_URLS, conf_list_at(c->conf, SFU_WEBHOOK_URLS, i), "", err);
-    }
-    if (rc == 0 && conf_has(c->conf, SFU_AUTH_SERVICE)) {
-        // authorization-service 1.10.
-        rc = add_webhook(c, SFU_AUTH_SERVICE, conf_str(c->conf, SFU_AUTH_SERVICE), "/sfu_webhook",
-                         err);
-    }
-    const char *const key = conf_str(c->conf, SFU_WEBHOOK_API_KEY);
-    if (rc == 0 && *key != 0 && api_keys_find(c->keys, bytes_str(key), clock_wall()) == NULL) {
-        return conf_fail(c->conf, SFU_WEBHOOK_API_KEY, err,
-                         "\"%s\" is none of the keys of this server; name one of them, or leave it "
-                         "out",
-                         key);
-    }
-    return rc;
-}
+// ---- limits and log --------------------------------------------------------------------------
 
 static int load_limits(struct sfu_config *c, char *err)
 {
@@ -628,9 +524,7 @@ int sfu_config_load(int argc, const char *const *argv, const char *const *envp,
         rc = rc == 0 ? load_keys(c, err) : rc;
         rc = rc == 0 ? load_listen(c, err) : rc;
         rc = rc == 0 ? load_media(c, err) : rc;
-        rc = rc == 0 ? load_webhooks(c, err) : rc;
-        rc = rc == 0 ? load_events(c, SFU_WEBHOOK_INCLUDE, c->include, &c->include_count, err) : rc;
-        rc = rc == 0 ? load_events(c, SFU_WEBHOOK_EXCLUDE, c->exclude, &c->exclude_count, err) : rc;
+        rc = rc == 0 ? sfu_webhooks_load(c, err) : rc;
         rc = rc == 0 ? load_limits(c, err) : rc;
     }
     if (rc < 0) {

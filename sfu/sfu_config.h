@@ -51,6 +51,17 @@ enum sfu_item {
 #define SFU_WEBHOOKS_MAX 8
 #define SFU_EVENTS_MAX 7 // as many as there are
 
+struct sfu_events {
+    const char *names[SFU_EVENTS_MAX];
+    size_t count;
+};
+
+// Where events go. Only those in `include`; without any all but those in `exclude`.
+struct sfu_webhook {
+    char *url; // without the filter that may stand behind it
+    struct sfu_events include, exclude;
+};
+
 struct sfu_config {
     struct conf *conf;
     struct api_keys *keys;
@@ -65,12 +76,11 @@ struct sfu_config {
     size_t node_ip_count;
     uint32_t workers;
     uint32_t dtls_threads;
-    uint16_t udp_port;                    // of worker 0; 0: any
-    char *webhooks[SFU_WEBHOOKS_MAX + 1]; // URLs; that of the authorization service is the last one
+    uint16_t udp_port; // of worker 0; 0: any
+    // That of the authorization service is the last one.
+    struct sfu_webhook webhooks[SFU_WEBHOOKS_MAX + 1];
     size_t webhook_count;
-    bool auth_hook; // the last one is that of auth_service
-    const char *include[SFU_EVENTS_MAX], *exclude[SFU_EVENTS_MAX]; // names of events
-    size_t include_count, exclude_count;
+    bool auth_hook;             // the last one is that of auth_service
     struct cidr_set proxies;    // trusted ones
     struct rate_limit connects; // of one client address
     bool dev;

@@ -151,8 +151,8 @@ class Webhooks(unittest.TestCase):
             self.assertEqual(s.stop(), 0, s.text())
         self.assertEqual(self.hook.wrong, [])
 
-    def server(self, *args):
-        s = Caller("--webhook-urls", f"http://127.0.0.1:{self.hook.port}/hook", *args)
+    def server(self, *args, more_urls=""):
+        s = Caller("--webhook-urls", f"http://127.0.0.1:{self.hook.port}/hook{more_urls}", *args)
         self.servers.append(s)
         return s
 
@@ -194,6 +194,23 @@ class Webhooks(unittest.TestCase):
         for name, have in ours.items():
             self.assertEqual(have - recorded[name] - ONLY_OURS, set(), name)
             self.assertEqual(recorded[name] - have - NOT_OURS, set(), name)
+
+    def test_each_url_is_told_what_it_chose(self):
+        others = [Receiver(), Receiver()]
+        for other in others:
+            self.addCleanup(other.close)
+        ends, people = (f"http://127.0.0.1:{other.port}/hook" for other in others)
+        s = self.server(more_urls=f",{ends}#include=room_started+room_finished,"
+                                  f"{people}#exclude=room_started+room_finished+track_published+track_unpublished")
+        self.assertEqual(s.call("chosen", 1).wait(30), 0)
+        for hook in (self.hook, others[0]):
+            hook.wait(lambda seen: any(e["event"] == "room_finished" for _, _, e, _ in seen))
+        others[1].wait(lambda seen: sum(e["event"] == "participant_left" for _, _, e, _ in seen) == 2)
+        s.stats()
+        self.assertEqual(others[0].words(), ["room_started", "room_finished"])
+        self.assertEqual({w.split()[0] for w in others[1].words()}, {"participant_joined", "participant_left"})
+        self.assertIn("track_published", {w.split()[0] for w in self.hook.words()})
+        self.assertEqual({path for _, path, _, _ in others[0].seen}, {"/hook"})
 
     def test_what_is_refused_for_a_while_comes_again(self):
         s = self.server()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: sfu
+// COVERS: sfu_webhooks
 // The settings of foci-sfu: what an operator may write, and the one line that says what is wrong.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -221,9 +222,9 @@ static void events_go_to_urls_and_to_the_authorization_service(void **state)
         ENV(KEYS, "FOCI_AUTH_SERVICE=http://127.0.0.1:8080/jwt//"),
         ARGS("--webhook-urls", "https://a.example/x,http://[::1]:9/", "--webhook-api-key", "k"));
     assert_int_equal(c->webhook_count, 3);
-    assert_string_equal(c->webhooks[0], "https://a.example/x");
-    assert_string_equal(c->webhooks[1], "http://[::1]:9/");
-    assert_string_equal(c->webhooks[2], "http://127.0.0.1:8080/jwt/sfu_webhook");
+    assert_string_equal(c->webhooks[0].url, "https://a.example/x");
+    assert_string_equal(c->webhooks[1].url, "http://[::1]:9/");
+    assert_string_equal(c->webhooks[2].url, "http://127.0.0.1:8080/jwt/sfu_webhook");
     assert_true(c->auth_hook);
     sfu_config_free(c);
     // Named twice, told once, and then in full.
@@ -233,12 +234,28 @@ static void events_go_to_urls_and_to_the_authorization_service(void **state)
     assert_false(c->auth_hook);
     sfu_config_free(c);
     c = accepted(ENV(KEYS, "FOCI_WEBHOOK_EXCLUDE_EVENTS=room_started"),
-                 ARGS("--webhook-include-events", "track_published,participant_left"));
-    assert_int_equal(c->include_count, 2);
-    assert_string_equal(c->include[1], "participant_left");
-    assert_int_equal(c->exclude_count, 1);
-    assert_string_equal(c->exclude[0], "room_started");
+                 ARGS("--webhook-include-events", "track_published,participant_left",
+                      "--webhook-urls", "http://h,http://i#exclude=room_finished+track_published",
+                      "--auth-service", "http://a"));
+    assert_int_equal(c->webhooks[0].include.count, 2);
+    assert_string_equal(c->webhooks[0].include.names[1], "participant_left");
+    assert_int_equal(c->webhooks[0].exclude.count, 1);
+    assert_string_equal(c->webhooks[0].exclude.names[0], "room_started");
+    // Its own choice instead of the general one.
+    assert_string_equal(c->webhooks[1].url, "http://i");
+    assert_int_equal(c->webhooks[1].include.count, 0);
+    assert_int_equal(c->webhooks[1].exclude.count, 2);
+    assert_string_equal(c->webhooks[1].exclude.names[1], "track_published");
+    assert_int_equal(c->webhooks[2].include.count + c->webhooks[2].exclude.count, 0);
     sfu_config_free(c);
+    assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http://h#include=room_started+room_began"),
+                   "webhook.urls (flag", "\"room_began\" is no event");
+    assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http://h#include="), "webhook.urls (flag",
+                   "\"\" is no event");
+    assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http://h#top"), "webhook.urls (flag",
+                   "\"#top\" behind a URL is no choice of events");
+    assert_refused(ENV(KEYS), ARGS("--webhook-urls", "http://h,http://h#include=room_started"),
+                   "webhook.urls (flag", "names \"http://h\" twice");
     assert_refused(ENV(KEYS), ARGS("--webhook-include-events", "room_began"),
                    "webhook.include_events (flag", "\"room_began\" is no event");
     assert_refused(ENV(KEYS), ARGS("--auth-service", "127.0.0.1:8080"),
