@@ -37,11 +37,10 @@
 // webhook (1 s, 2 s) if it is not taken at once.
 #define SHUTDOWN_EVENTS_MS 5000
 
-// All that can be forwarded; RED is not among them because it cannot be converted for subscribers
-// without it.
+// All that can be forwarded.
 #define CODECS                                                                                     \
-    ((1u << CODEC_OPUS) | (1u << CODEC_PCMU) | (1u << CODEC_PCMA) | (1u << CODEC_VP8) |            \
-     (1u << CODEC_VP9) | (1u << CODEC_H264) | (1u << CODEC_AV1))
+    ((1u << CODEC_OPUS) | (1u << CODEC_RED) | (1u << CODEC_PCMU) | (1u << CODEC_PCMA) |            \
+     (1u << CODEC_VP8) | (1u << CODEC_VP9) | (1u << CODEC_H264) | (1u << CODEC_AV1))
 
 struct app {
     struct sfu_config *config;

@@ -447,6 +447,10 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
     if (UNLIKELY(out->cap < down_track_room_(p))) {
         return count(dt, DOWN_TRACK_NO_SPACE);
     }
+    // What fills a hole goes to those who cannot do so by themselves; the original to the others.
+    if (UNLIKELY(dt->conf.red_pt != 0 ? p->info.recovered : p->info.red_filled)) {
+        return count(dt, DOWN_TRACK_DUPLICATE);
+    }
     struct down_track_packet pkt = {.ssrc = dt->conf.ssrc, .marker = p->marker, .source = p};
     if (UNLIKELY(!choose_payload(dt, p, &pkt))) {
         return count(dt, DOWN_TRACK_MALFORMED);

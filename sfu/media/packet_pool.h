@@ -43,14 +43,16 @@ struct packet_info {
     bool frame_end : 1;   // last packet of a frame (of a spatial layer)
     bool layer_sync : 1;  // switching up to this temporal layer is possible here (VP8 Y, VP9 U)
     bool padding_only : 1;    // no payload: consumes a sequence number, is never forwarded
-    bool recovered : 1;       // came by RTX
+    bool recovered : 1;       // came by RTX, or out of a later RED packet
+    bool red_filled : 1;      // it came after its hole had been filled (red_holes.h)
     bool late : 1;            // newer packets of the encoding had come before it
     bool audio_voice : 1;     // V bit of the audio level extension
     uint8_t epoch;            // of the encoding's sequence (receiver_epoch, low bits)
     uint8_t audio_level;      // -dBov 0..127, or PACKET_NO_AUDIO_LEVEL
     uint8_t capture_time_len; // abs-capture-time: 8 or 16, 0 if absent
     uint8_t dd_len;           // dependency descriptor, 0 if absent
-    uint8_t codec; // enum codec of the payload: a section may carry several (Opus and RED)
+    uint8_t codec;     // enum codec of the payload: a section may carry several (Opus and RED)
+    uint8_t red_holes; // numbers directly before it that its redundant blocks fill (red_holes.h)
     uint16_t capture_time_off; // offsets from packet.data
     uint16_t dd_off;
     uint16_t payload_off;     // first payload byte

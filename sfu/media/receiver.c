@@ -92,6 +92,7 @@ static void restart(struct receiver *r, uint8_t encoding)
     e->context = (struct packet_info_context){0};
     e->has_frame = false;
     e->key_open = false;
+    e->red = (struct red_holes){0};
     r->view.highest[encoding] = 0;
     r->view.epoch[encoding]++;
 }
@@ -365,6 +366,9 @@ static enum receiver_verdict input(struct receiver *r, mono_t now,
     if (red && conf->encrypted) {
         p->info.red_primary_off = 0; // ciphertext may look like anything
     }
+    if (red || r->encodings[encoding].red.started) {
+        red_holes_packet(&r->encodings[encoding].red, p);
+    }
     struct bytes vla = {NULL, 0};
     if (rtp_ext_find(h, conf->ext.id[RTP_EXT_VIDEO_LAYERS_ALLOCATION], &vla)) {
         note_allocation(r, now, vla);
@@ -375,6 +379,15 @@ static enum receiver_verdict input(struct receiver *r, mono_t now,
         note_media(r, now, encoding, p);
     }
     return v;
+}
+
+bool receiver_fill_hole(struct receiver *r, const struct packet *p, uint8_t i, struct packet *ret)
+{
+    if (!red_holes_fill(p, i, ret)) {
+        return false;
+    }
+    r->encodings[p->info.encoding].recovered++;
+    return true;
 }
 
 enum receiver_verdict receiver_input(struct receiver *r, mono_t now,

@@ -77,6 +77,11 @@ enum receiver_verdict receiver_input(struct receiver *r, mono_t now,
                                      const struct rtp_demux_route *route, struct packet *p,
                                      const struct rtp_header *h);
 
+// A packet with p->info.red_holes > 0 brought what was lost before it: makes `ret` (fresh from the pool)
+// the missing one i < red_holes, oldest first, which goes to the down tracks before p. False: it cannot
+// be had.
+bool receiver_fill_hole(struct receiver *r, const struct packet *p, uint8_t i, struct packet *ret);
+
 // RTCP from the publisher. SSRCs that are not ours are ignored.
 void receiver_rtcp_sr(struct receiver *r, mono_t now, const struct rtcp_sr *sr);
 void receiver_rtcp_bye(struct receiver *r, mono_t now, uint32_t ssrc);

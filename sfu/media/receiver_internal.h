@@ -7,6 +7,7 @@
 #include "sfu/media/packet_info.h"
 #include "sfu/media/pli_throttle.h"
 #include "sfu/media/receiver.h"
+#include "sfu/media/red_holes.h"
 #include "sfu/media/rtp_stats.h"
 #include "sfu/media/rx_buffer.h"
 #include "sfu/media/stream_tracker.h"
@@ -40,6 +41,7 @@ struct receiver_encoding {
     uint32_t key_ts;
     uint32_t key_frames;
     uint64_t packets, bytes, padding_packets, recovered, duplicates;
+    struct red_holes red; // audio
 };
 
 struct receiver {

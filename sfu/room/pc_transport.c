@@ -177,8 +177,7 @@ static int make_jsep(struct pc_transport *t, const struct ice_creds *creds)
         .single_pc = p->v1,
         .ice_lite = true,
         .only_preferred_video = p->client.only_preferred_video,
-        .no_red = true, // RED cannot be converted for subscribers without it, so it is not taken
-                        // from anyone
+        .no_red = p->client.firefox || p->client.safari, // livekit-protocol 5.9
         .playout_delay = p->room->min_playout_delay_ms != 0 || p->room->max_playout_delay_ms != 0,
         .no_reuse = p->client.safari || p->client.protocol <= 3,
         .codecs = conf->codecs & ~p->client.codecs.disabled,

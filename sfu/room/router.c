@@ -27,6 +27,30 @@ static void mark_dirty(struct room_env *env, struct track_media *media)
 
 static void fan_out(struct room_env *env, struct track_media *media);
 
+static void add_to_batch(struct room_env *env, struct track_media *media, struct packet *p)
+{
+    if (media->batch_count == TRACK_MEDIA_BATCH) {
+        fan_out(env, media);
+    }
+    media->batch[media->batch_count++] = packet_ref(p);
+    mark_dirty(env, media);
+}
+
+// What was lost before p, and is repeated in it.
+static void add_holes(struct room_env *env, struct track_media *media, const struct packet *p)
+{
+    for (uint8_t i = 0; i < p->info.red_holes; i++) {
+        struct packet *const q = packet_pool_get(env->pool);
+        if (q == NULL) {
+            return;
+        }
+        if (receiver_fill_hole(media->receiver, p, i, q)) {
+            add_to_batch(env, media, q);
+        }
+        packet_unref(q);
+    }
+}
+
 static void deliver(struct pc_transport *t, struct track_media *media,
                     const struct rtp_demux_route *route, struct packet *p,
                     const struct rtp_header *h)
@@ -43,11 +67,10 @@ static void deliver(struct pc_transport *t, struct track_media *media,
     if (media->output_count == 0) {
         return;
     }
-    if (media->batch_count == TRACK_MEDIA_BATCH) {
-        fan_out(env, media);
+    if (UNLIKELY(p->info.red_holes > 0)) {
+        add_holes(env, media, p);
     }
-    media->batch[media->batch_count++] = packet_ref(p);
-    mark_dirty(env, media);
+    add_to_batch(env, media, p);
 }
 
 static void route_packet(struct pc_transport *t, struct packet *p, const struct rtp_header *h)

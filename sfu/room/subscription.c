@@ -398,11 +398,17 @@ static int make_down_track(struct subscription *s, const struct track_media *m,
                            const struct jsep_codec *c)
 {
     struct rng *const rng = s->subscriber->room->env->rng;
+    // RED names the payload type of what it wraps, and is passed on as it is.
+    const struct jsep_codec *const opus =
+        m->codec == CODEC_OPUS ? jsep_codec_find(m->section, CODEC_OPUS) : NULL;
+    const struct jsep_codec *const red =
+        opus != NULL && opus->pt == c->pt ? jsep_codec_find(s->section, CODEC_RED) : NULL;
     struct down_track_conf conf = {
         .codec = m->codec,
         .clock_rate = codec_clock(m->codec),
         .pt = c->pt,
         .rtx_pt = c->rtx_pt,
+        .red_pt = red != NULL ? red->pt : 0,
         .padding_first = s->subscriber->client.tracks_by_rtp,
         .ssrc = s->ssrc,
         .rtx_ssrc = s->rtx_ssrc,

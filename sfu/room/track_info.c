@@ -462,6 +462,12 @@ bool track_info_dtx(const struct track_info *info)
     return info->type == TRACK_AUDIO && !has_feature(info, LIVEKIT__AUDIO_TRACK_FEATURE__TF_NO_DTX);
 }
 
+bool track_info_red(const struct track_info *info)
+{
+    return info->type == TRACK_AUDIO && !info->disable_red &&
+           info->encryption == LIVEKIT__ENCRYPTION__TYPE__NONE;
+}
+
 bool track_info_update_features(struct track_info *info, const Livekit__UpdateLocalAudioTrack *req)
 {
     struct track_info const old = *info;

@@ -109,6 +109,10 @@ bool track_info_update_features(struct track_info *info, const Livekit__UpdateLo
 bool track_info_stereo(const struct track_info *info);
 bool track_info_dtx(const struct track_info *info);
 
+// Whether its audio may come as RED: never with end-to-end encryption, where the frame of a packet is
+// encrypted as a whole and nobody but its receivers can take a block out of it.
+bool track_info_red(const struct track_info *info);
+
 // The layer (spatial rank) of codec `index` for a quality.
 uint8_t track_info_layer_for_quality(const struct track_info *info, uint8_t index, uint8_t quality);
 

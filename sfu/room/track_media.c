@@ -60,6 +60,7 @@ void track_media_set_section(struct track_media *m, struct jsep_transceiver *sec
     struct jsep_receiver const r = {
         .accept = true,
         .preferred = (uint8_t)m->codec,
+        .red = track_info_red(info),
         .dtx = track_info_dtx(info),
         .stereo = track_info_stereo(info),
     };
@@ -85,13 +86,16 @@ static void tell_info(struct track_media *m)
 {
     struct track_info *const info = &m->track->info;
     struct track_codec *const tc = codec_info(m);
+    // What the client sends is what stands first in the answer (livekit-protocol 3.6).
+    bool const red = m->section->codecs[0].codec == CODEC_RED;
+    const char *const mime = codec_mime(red ? CODEC_RED : m->codec);
     track_info_number_layers(info, m->index);
     if (m->index == 0) {
-        (void)snprintf(info->mime, sizeof(info->mime), "%s", codec_mime(m->codec));
+        (void)snprintf(info->mime, sizeof(info->mime), "%s", mime);
         (void)snprintf(info->mid, sizeof(info->mid), "%.16s", m->section->mid);
     }
     if (tc != NULL) {
-        (void)snprintf(tc->mime, sizeof(tc->mime), "%s", codec_mime(m->codec));
+        (void)snprintf(tc->mime, sizeof(tc->mime), "%s", mime);
         (void)snprintf(tc->mid, sizeof(tc->mid), "%.16s", m->section->mid);
     }
 }

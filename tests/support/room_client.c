@@ -189,6 +189,9 @@ void room_client_add_track(struct room_client *c, struct room_sender *s)
     LK_SET(&a, muted, s->muted);
     LK_SET(&a, type, audio ? LIVEKIT__TRACK_TYPE__AUDIO : LIVEKIT__TRACK_TYPE__VIDEO);
     LK_SET(&a, source, audio ? LIVEKIT__TRACK_SOURCE__MICROPHONE : LIVEKIT__TRACK_SOURCE__CAMERA);
+    LK_SET(&a, disable_red, s->disable_red);
+    LK_SET(&a, encryption,
+           s->encrypted ? LIVEKIT__ENCRYPTION__TYPE__GCM : LIVEKIT__ENCRYPTION__TYPE__NONE);
     LK_SET(&a, backup_codec_policy, (Livekit__BackupCodecPolicy)s->backup_policy);
     if (!audio) {
         LK_SET(&a, width, 1280);
@@ -229,6 +232,8 @@ struct room_sender *room_client_publish_as(struct room_client *c, const struct r
     s->backup = (uint8_t)conf->backup;
     s->backup_policy = conf->backup_policy;
     s->muted = conf->muted;
+    s->disable_red = conf->disable_red;
+    s->encrypted = conf->encrypted;
     if (conf->cid != NULL) {
         (void)snprintf(s->cid, sizeof(s->cid), "%s", conf->cid);
     }
@@ -380,6 +385,7 @@ static void join_message(struct room_client *c, Livekit__JoinRequest *j, Livekit
            c->conf.sdk_go        ? LIVEKIT__CLIENT_INFO__SDK__GO
            : c->conf.sdk_unknown ? LIVEKIT__CLIENT_INFO__SDK__UNKNOWN
                                  : LIVEKIT__CLIENT_INFO__SDK__JS);
+    LK_SET_STR(info, browser, c->conf.browser);
     LK_SET(info, protocol, c->conf.protocol != 0 ? c->conf.protocol : 17);
     LK_SET(settings, auto_subscribe, !c->conf.no_auto_subscribe);
     LK_SET(settings, adaptive_stream, c->conf.adaptive_stream);

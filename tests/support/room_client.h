@@ -43,6 +43,7 @@ struct room_client_conf {
     bool no_channels, go_channels, other_channel;
     int32_t protocol;         // 0: 17
     bool sdk_go, sdk_unknown; // of ClientInfo; else JS
+    const char *browser;      // of ClientInfo
     // room_script.h: says nothing by itself but the answers to the server's offers; its own token.
     bool scripted;
     const char *jwt;
@@ -66,6 +67,7 @@ struct room_peer {
     size_t track_count;
     struct {
         char sid[24];
+        char mime[24];
         bool muted;
         uint32_t layers_with_ssrc;
     } * tracks; // track_count of track_cap
@@ -163,6 +165,7 @@ struct room_publish {
     enum codec backup; // CODEC_NONE: none
     int backup_policy; // BackupCodecPolicy
     bool muted;
+    bool disable_red, encrypted;
     const char *cid;     // NULL: a fresh one
     const char *sdp_cid; // of the description, as Firefox; NULL: cid
     bool only_request;   // no section (room_client_add_section)

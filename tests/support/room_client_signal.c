@@ -78,6 +78,8 @@ static void learn_peer(struct room_client *c, const Livekit__ParticipantInfo *in
     for (size_t i = 0; i < p->track_count; i++) {
         (void)snprintf(p->tracks[i].sid, sizeof(p->tracks[i].sid), "%s",
                        lk_str(info->tracks[i]->sid));
+        (void)snprintf(p->tracks[i].mime, sizeof(p->tracks[i].mime), "%s",
+                       lk_str(info->tracks[i]->mime_type));
         p->tracks[i].muted = info->tracks[i]->muted;
         p->tracks[i].layers_with_ssrc = bound_layers(info->tracks[i]);
     }

@@ -55,7 +55,8 @@ static void init_env(struct room_harness *h, const struct room_harness_conf *con
         .empty_timeout_s = 300,
         .departure_timeout_s = 20,
         .max_participants = conf->max_participants,
-        .codecs = (1u << CODEC_OPUS) | (1u << CODEC_VP8) | (1u << CODEC_VP9) | (1u << CODEC_H264),
+        .codecs = (1u << CODEC_OPUS) | (1u << CODEC_RED) | (1u << CODEC_VP8) | (1u << CODEC_VP9) |
+                  (1u << CODEC_H264),
         .candidates = candidates,
         .candidate_count = 1,
         .candidates_one = candidates,

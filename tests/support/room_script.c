@@ -206,11 +206,16 @@ struct room_client *room_script_join(struct room_harness *h, const char *identit
     if (!token_is_good(h, jwt)) {
         return NULL;
     }
-    struct room_client *const c = room_client_new(
-        h,
-        &(struct room_client_conf){.identity = identity, .v0 = !v1, .scripted = true, .jwt = jwt});
     struct pbuf *const p = read_join(request);
     Livekit__JoinRequest *const j = p->msg;
+    // Pion knows no RED (recording 08-lk-cli), browsers do.
+    bool const go = j->client_info != NULL && j->client_info->sdk == LIVEKIT__CLIENT_INFO__SDK__GO;
+    struct room_client *const c =
+        room_client_new(h, &(struct room_client_conf){.identity = identity,
+                                                      .v0 = !v1,
+                                                      .scripted = true,
+                                                      .jwt = jwt,
+                                                      .codecs = go ? ~(1u << CODEC_RED) : 0});
     Livekit__SessionDescription d = LIVEKIT__SESSION_DESCRIPTION__INIT;
     struct dynbuf b;
     dynbuf_init(&b, JSEP_MAX_TEXT);

@@ -8,6 +8,7 @@
 #include "common/base/seq.h"
 #include "sfu/media/rtcp_out.h"
 #include "sfu/transport/srtp_transport.h"
+#include "sfu/wire/opus_red.h"
 #include "sfu/wire/rtcp_fb.h"
 #include "sfu/wire/rtp_ext.h"
 #include "tests/support/room_client.h"
@@ -125,13 +126,42 @@ static void send_audio_report(struct room_sender *s, struct room_pc *p)
     (void)!peer_connection_send_rtcp(p->pc, wr_bytes_view(&w), &p->ep.out);
 }
 
+static void fill_frame(uint8_t frame[static AUDIO_PAYLOAD], uint64_t sn)
+{
+    for (size_t i = 0; i < AUDIO_PAYLOAD; i++) {
+        frame[i] = (uint8_t)(sn * 7 + i);
+    }
+}
+
+// The frame of a packet; with RED the two before it as well, as Chromium does.
+static struct bytes write_audio(const struct room_sender *s, bool red, uint8_t *buf, size_t cap)
+{
+    uint8_t frames[3][AUDIO_PAYLOAD];
+    struct opus_red blocks = {0};
+    uint8_t const before = (uint8_t)(red ? MIN(s->audio_run, 2u) : 0);
+    for (uint8_t i = 0; i <= before; i++) {
+        uint8_t const back = (uint8_t)(before - i);
+        fill_frame(frames[i], s->audio_sn - back);
+        blocks.block[blocks.count++] = (struct opus_red_block){
+            codec_of(s)->pt, (uint16_t)(back * AUDIO_TICKS), {frames[i], AUDIO_PAYLOAD}};
+    }
+    struct wr w = wr_init(buf, cap);
+    if (red) {
+        opus_red_write(&w, &blocks);
+    } else {
+        wr_bytes(&w, bytes_of(frames[0], AUDIO_PAYLOAD));
+    }
+    return wr_bytes_view(&w);
+}
+
 static void send_audio(struct room_sender *s, struct room_pc *p)
 {
-    uint8_t payload[AUDIO_PAYLOAD];
-    for (size_t i = 0; i < sizeof(payload); i++) {
-        payload[i] = (uint8_t)(s->audio_sn * 7 + i);
-    }
-    struct rtp_header const h = {.pt = codec_of(s)->pt,
+    // What stands first in the answer is what a browser sends.
+    const struct jsep_codec *const first = &s->section->codecs[0];
+    bool const red = first->codec == CODEC_RED;
+    uint8_t buf[4 * AUDIO_PAYLOAD];
+    struct bytes const payload = write_audio(s, red, buf, sizeof(buf));
+    struct rtp_header const h = {.pt = red ? first->pt : codec_of(s)->pt,
                                  .sn = (uint16_t)s->audio_sn,
                                  .ts = (uint32_t)(s->audio_sn * AUDIO_TICKS),
                                  .ssrc = s->audio_ssrc};
@@ -140,8 +170,9 @@ static void send_audio(struct room_sender *s, struct room_pc *p)
     size_t n = add_ext(ext, 0, s->section, RTP_EXT_MID, bytes_str(s->section->mid));
     n = add_ext(ext, n, s->section, RTP_EXT_AUDIO_LEVEL, bytes_of(&level, 1));
     if (!s->muted) {
-        send_rtp(s, p, &h, bytes_of(payload, sizeof(payload)), ext, n, s->audio_sn);
+        send_rtp(s, p, &h, payload, ext, n, s->audio_sn);
     }
+    s->audio_run = s->muted ? 0 : s->audio_run + 1;
     if (s->audio_sn++ % AUDIO_SR_PACKETS == 0) {
         send_audio_report(s, p);
     }
@@ -230,6 +261,19 @@ void room_streams_update(struct room_client *c, struct room_pc *p)
     }
 }
 
+// Of both tables of payload types (sfu/transport/jsep_codecs.c).
+#define RED_PT 63
+
+static void check_frame(struct room_stream *s, const struct opus_red_block *b, struct bytes primary,
+                        bool padding)
+{
+    s->audio_bad += b->data.n != AUDIO_PAYLOAD && !padding;
+    for (size_t i = 0; i < b->data.n && i < primary.n; i++) {
+        uint8_t const before = (uint8_t)(b->ts_offset / AUDIO_TICKS * 7);
+        s->audio_bad += (uint8_t)(b->data.p[i] + before - primary.p[0]) != (uint8_t)i;
+    }
+}
+
 static void receive_audio(struct room_stream *s, struct bytes packet)
 {
     struct rtp_header h;
@@ -237,10 +281,13 @@ static void receive_audio(struct room_stream *s, struct bytes packet)
         s->audio_bad++;
         return;
     }
-    struct bytes const payload = rtp_payload(packet, &h);
-    s->audio_bad += payload.n != AUDIO_PAYLOAD && h.padding_len == 0;
-    for (size_t i = 1; i < payload.n; i++) {
-        s->audio_bad += (uint8_t)(payload.p[i] - payload.p[0]) != (uint8_t)i;
+    struct opus_red red = {.count = 1, .block = {{.data = rtp_payload(packet, &h)}}};
+    if (h.pt == RED_PT && h.padding_len == 0) {
+        s->audio_bad += opus_red_parse(rtp_payload(packet, &h), &red) < 0;
+        s->red++;
+    }
+    for (uint8_t i = 0; i < red.count; i++) {
+        check_frame(s, &red.block[i], red.block[red.count - 1].data, h.padding_len > 0);
     }
     uint64_t const ext = s->packets == 0 ? 65536u + h.sn : seq16_extend(s->highest, h.sn);
     s->highest = MAX(s->highest, ext);

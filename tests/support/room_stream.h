@@ -36,7 +36,9 @@ struct room_sender {
     struct model_link link; // what the model wants to send
     uint32_t audio_ssrc;
     uint64_t audio_sn;
+    uint64_t audio_run; // packets since it was muted
     mono_t audio_at;
+    bool disable_red, encrypted; // of add_track
     uint64_t ext_sn[ROOM_SSRCS];
     uint64_t packets;
     unsigned quality_updates;
@@ -60,6 +62,7 @@ struct room_stream {
     struct model_subscriber model; // video
     struct model_link link;        // its requests
     uint64_t packets, audio_bad, highest;
+    uint64_t red;     // of packets: in RED
     uint64_t padding; // of packets: those that hold nothing else
     uint64_t srs;
     uint8_t delay_id; // of the playout delay; 0: not negotiated

@@ -182,12 +182,11 @@ static bool lists(Livekit__Codec *const *v, size_t n, const char *mime)
     return false;
 }
 
-// What we do not take from publishers: RED cannot be converted for subscribers without it; H265 has
-// no key frame detection here that is proven; RTX is no codec of its own.
+// What we do not take from publishers: H265 has no key frame detection here that is proven; RTX is no
+// codec of its own.
 static bool left_out(const char *mime)
 {
-    return strcmp(mime, "audio/red") == 0 || strcmp(mime, "video/H265") == 0 ||
-           strcmp(mime, "video/rtx") == 0;
+    return strcmp(mime, "video/H265") == 0 || strcmp(mime, "video/rtx") == 0;
 }
 
 static void compare_codecs(const Livekit__JoinResponse *o, const Livekit__JoinResponse *t)
