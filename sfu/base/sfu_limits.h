@@ -87,6 +87,24 @@
 #define SIGNAL_REQUESTS_UNDER_WAY 256u
 #define SIGNAL_REQUEST_BYTES_UNDER_WAY SIGNAL_MESSAGE_MAX
 
+// What one client may make the server do with its requests (effort.h): in a turn, so that the packets
+// of others do not wait for it, and in all, worked out from what it causes. What is beyond waits in
+// its place, and is not told. Two seconds of a core at once are a speaker in a room of a thousand who
+// comes in and publishes three times; a bridge that brings 300 tracks to a hundred people needs as
+// much.
+#define EFFORT_TURN_PERCENT 20
+#define EFFORT_TURN_BURST_US INT64_C(20000)
+#define EFFORT_WORK_PERCENT 5
+#define EFFORT_WORK_BURST_US INT64_C(2000000)
+// Telling others what one client changes of itself: 25 changes at once and 6 a second in a room of a
+// thousand, more in smaller ones; and for each of the others, who is told the whole ParticipantInfo,
+// three of the largest at once and then 5 % of a line of 5 Mbit/s. Beyond that the changes of a while
+// are told together.
+#define EFFORT_NEWS_PERCENT 5
+#define EFFORT_NEWS_BURST_US INT64_C(200000)
+#define EFFORT_TOLD_BYTES_PER_S (INT64_C(32) << 10)
+#define EFFORT_TOLD_BURST (INT64_C(2) << 20)
+
 // Responses for a client that does not read them: two of the largest. Its socket is closed; it may
 // resume.
 #define SIGNAL_QUEUE_MAX (2 * SIGNAL_MESSAGE_MAX)

@@ -210,7 +210,9 @@ static void set_wanted(struct participant *p, struct data_track *t, bool wanted)
 
 void data_subscription_request(struct participant *p, const Livekit__UpdateDataSubscription *req)
 {
-    for (size_t i = 0; i < req->n_updates; i++) {
+    size_t const n = MIN(req->n_updates, (size_t)DATA_SUBSCRIPTIONS_MAX);
+    p->room->env->drops[ROOM_DROP_REQUEST_ITEMS] += req->n_updates - n;
+    for (size_t i = 0; i < n; i++) {
         struct data_track *const t = data_track_by_sid(p->room, lk_str(req->updates[i]->track_sid));
         if (t == NULL || t->publisher == p) {
             p->room->env->drops[ROOM_DROP_DATA_TRACK_UNKNOWN]++;
@@ -233,6 +235,7 @@ static void subscribe_by_itself(struct participant *p, struct data_track *t)
 void data_subscription_reconcile_track(struct data_track *t)
 {
     struct room *const r = t->publisher->room;
+    effort_turn(t->publisher, HASH_COUNT(r->participants) / EFFORT_LOOKS_PER_US);
     for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
         subscribe_by_itself(p, t);
         tell_handles(p);

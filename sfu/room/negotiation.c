@@ -311,6 +311,7 @@ void negotiation_offer(struct participant *p, const char *sdp, uint32_t id)
         return;
     }
     struct pc_transport *const t = p->publisher;
+    effort_turn(p, EFFORT_OFFER_US + (int64_t)(strlen(sdp) >> 10) * EFFORT_SDP_KIB_US);
     if (jsep_set_remote_offer(t->jsep, bytes_str(sdp), &applied) < 0) {
         return;
     }

@@ -21,9 +21,9 @@
 #include "sfu/room/subscription_timer.h"
 #include "sfu/room/track_preference.h"
 
-// Timers of one participant: its own, negotiation, subscriptions, two of data, and two for each
-// of two transports.
-#define PARTICIPANT_TIMERS 9
+// Timers of one participant: its own, negotiation, subscriptions, requests, two of data, and two for
+// each of two transports.
+#define PARTICIPANT_TIMERS 10
 
 void participant_attributes_free(struct participant_attribute *v, size_t n)
 {
@@ -111,6 +111,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->subscription_timer.kind = ROOM_TIMER_SUBSCRIBE;
     p->data.timer.kind = ROOM_TIMER_DATA;
     p->data_gap_timer.kind = ROOM_TIMER_DATA_GAP;
+    p->effort.timer.kind = ROOM_TIMER_REQUESTS;
     HASH_ADD_KEYPTR(hh, room->participants, p->identity, strlen(p->identity), p);
     if (room_participant(room, p->identity) != p) {
         goto fail;
@@ -169,6 +170,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &p->negotiation);
     timer_heap_cancel(env->timers, &p->subscription_timer);
     timer_heap_cancel(env->timers, &p->data_gap_timer);
+    effort_drop(p);
     simulate_done(p);
     room_env_release_timers(env, PARTICIPANT_TIMERS);
     signal_send_close(p);
@@ -205,6 +207,7 @@ int participant_set_session(struct participant *p, handle_t session)
     struct room_env *const env = p->room->env;
     if (!handle_is_none(p->session)) {
         HASH_DELETE(hh_session, env->sessions, p);
+        effort_drop(p);
         p->session_lost = env->now;
     }
     p->session = session;
@@ -238,6 +241,7 @@ void participant_set_state(struct participant *p, enum participant_state state)
 void participant_changed(struct participant *p, bool urgent)
 {
     p->version++;
+    effort_news(p);
     room_news_add(p);
     room_update_soon(p->room, urgent);
     if (urgent) {

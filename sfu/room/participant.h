@@ -13,6 +13,7 @@
 #include "sfu/room/client_codecs.h"
 #include "sfu/room/data_channels.h"
 #include "sfu/room/data_gap.h"
+#include "sfu/room/effort.h"
 #include "sfu/room/room_env.h"
 #include "sfu/room/subscription_permission.h"
 
@@ -170,6 +171,8 @@ struct participant {
     uint16_t data_handle;      // drawn last
 
     struct simulation *simulation; // simulate.c, NULL for nearly everybody
+
+    struct effort effort; // what it makes the server do
 
     // Active speakers (active_speaker.c): what was last told to others.
     float speaker_level;

@@ -134,6 +134,15 @@ static int apply(struct participant *p, const char *name, const char *metadata,
     return 0;
 }
 
+// Merging compares each attribute with all others, and all that p has goes into its next token.
+static void count_effort(struct participant *p)
+{
+    int64_t const compared = (int64_t)(p->attribute_count * p->attribute_count);
+    int64_t const token_kib = (int64_t)strlen(p->metadata) >> 10;
+    effort_turn(p, EFFORT_TOKEN_US + compared / (4 * EFFORT_LOOKS_PER_US) +
+                       token_kib * EFFORT_TOKEN_KIB_US);
+}
+
 int participant_update(struct participant *p, const char *name, const char *metadata,
                        const struct access_attribute *attributes, size_t attribute_count)
 {
@@ -148,6 +157,7 @@ int participant_update(struct participant *p, const char *name, const char *meta
         return 0;
     }
     rc = apply(p, name, metadata, attributes, attribute_count);
+    count_effort(p);
     // Nobody knows somebody whose join is being answered; the answer has it all.
     if (rc == 0 && p->state != PARTICIPANT_JOINING) {
         participant_changed(p, true);

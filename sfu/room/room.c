@@ -266,5 +266,8 @@ void room_timer_expired(struct room_env *env, struct timer *t)
     case ROOM_TIMER_DATA_GAP:
         data_router_gap_timeout(CONTAINER_OF(t, struct participant, data_gap_timer));
         return;
+    case ROOM_TIMER_REQUESTS:
+        effort_timeout(CONTAINER_OF(t, struct participant, effort.timer));
+        return;
     }
 }

@@ -57,6 +57,8 @@ const char *room_drop_name(enum room_drop d)
         [ROOM_DROP_DATA_SLOW] = "data_slow",
         [ROOM_DROP_DATA_TRACK_UNKNOWN] = "data_track_unknown",
         [ROOM_DROP_DATA_TRACK_LIMIT] = "data_track_limit",
+        [ROOM_DROP_REQUEST_STALE] = "request_stale",
+        [ROOM_DROP_REQUEST_ITEMS] = "request_items",
         [ROOM_DROP_ADDRESS_TAKEN] = "address_taken",
     };
     return d < ROOM_DROP_COUNT ? names[d] : "unknown";

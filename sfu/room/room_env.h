@@ -17,6 +17,7 @@
 #include "sfu/transport/peer_connection.h"
 
 struct flow_table;
+struct participant;
 struct track_media;
 struct room;
 struct sctp_hub;
@@ -58,6 +59,7 @@ enum room_timer_kind {
     ROOM_TIMER_MEDIA,       // struct pc_transport: NACK, reports, key frames
     ROOM_TIMER_DATA,        // struct participant: data channels that do not move
     ROOM_TIMER_DATA_GAP,    // struct participant: packets that wait for those before them
+    ROOM_TIMER_REQUESTS,    // struct participant: requests over its allowance
 };
 
 // A handshake step on its way to the pool. `transport` finds the owner again when it comes back.
@@ -86,6 +88,8 @@ enum room_drop {
     ROOM_DROP_DATA_SLOW,          // receiver does not keep up
     ROOM_DROP_DATA_TRACK_UNKNOWN, // a packet or a subscription of a data track that is not there
     ROOM_DROP_DATA_TRACK_LIMIT,   // a subscription over DATA_SUBSCRIPTIONS_MAX
+    ROOM_DROP_REQUEST_STALE,      // waited for its turn until its socket was gone
+    ROOM_DROP_REQUEST_ITEMS,      // names in a request, beyond what one may have spoken about
     ROOM_DROP_COUNT,
 };
 
@@ -121,6 +125,11 @@ struct room_env {
     struct peer_connection_drops ended_drops; // of transports that are gone
     uint64_t forwarded; // packets written to subscribers, retransmissions included
     uint64_t no_memory; // messages lost because an allocation failed
+
+    // effort.h: whose request is being handled, what was posted to single sessions, requests that waited.
+    const struct participant *handling;
+    uint64_t posted_messages, posted_bytes;
+    uint64_t requests_held;
 };
 
 // Makes room for `add` more timers; balanced by room_env_release_timers. -ENOMEM.

@@ -88,6 +88,15 @@ static void add_gone(struct info_batch *b, struct participant *p)
     }
 }
 
+static void free_gone(struct room *r)
+{
+    while (r->gone != NULL) {
+        struct participant *const p = r->gone;
+        r->gone = p->gone_next;
+        participant_free(p);
+    }
+}
+
 void room_flush_updates(struct room *r)
 {
     if (!r->updates_pending) {
@@ -98,12 +107,21 @@ void room_flush_updates(struct room *r)
     timer_heap_cancel(r->env->timers, &r->updates);
     struct info_batch b;
     info_batch_init(&b, r, NULL);
-    for (struct participant *p = r->gone; p != NULL; p = p->gone_next) {
-        add_gone(&b, p);
+    for (struct participant *o = r->gone; o != NULL; o = o->gone_next) {
+        add_gone(&b, o);
     }
-    while (r->pending != NULL) {
-        struct participant *const p = r->pending;
+    mono_t later = MONO_NEVER;
+    struct participant *p = NULL;
+    struct participant *next = NULL;
+    DL_FOREACH_SAFE2(r->pending, p, next, pending_next)
+    {
+        mono_t const at = effort_news_at(p);
+        if (!mono_reached(at, r->env->now)) {
+            later = mono_min(later, at);
+            continue;
+        }
         room_news_forget(p);
+        effort_news_told(p);
         if (p->permission.hidden) {
             tell_one(p, p);
         } else {
@@ -111,10 +129,10 @@ void room_flush_updates(struct room *r)
         }
     }
     info_batch_send(&b);
-    while (r->gone != NULL) {
-        struct participant *const p = r->gone;
-        r->gone = p->gone_next;
-        participant_free(p);
+    free_gone(r);
+    if (!mono_is_never(later)) {
+        r->updates_pending = true;
+        timer_heap_set(r->env->timers, &r->updates, later);
     }
 }
 

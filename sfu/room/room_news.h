@@ -8,7 +8,8 @@
 //   ROOM_UPDATE_DELAY_MS (livekit: on a tick of 3 s). In large rooms there are at most 20 updates a
 //   second, so that a crowd that comes in together costs one message to everybody instead of one
 //   for each: nobody waits more than ROOM_UPDATE_DELAY_MAX_MS.
-// - The participant itself is told of its own changes at once in any case.
+// - The participant itself is told of its own changes at once in any case. If it changes itself more
+//   often than it may (effort.h), others are told the state that it has in the end.
 // - Who gets a description is told before of the publishers that are still to be told.
 // - Versions never go back: a receiver may get the same one twice.
 //

@@ -24,24 +24,47 @@ static void on_mute(struct participant *p, Livekit__MuteTrackRequest *req)
     published_track_set_muted(t, req->muted);
 }
 
+// Names of tracks that one request may still have: all that a client may have spoken about, twice, as
+// there are two lists. A message has room for a hundred thousand.
+struct names {
+    size_t left;
+};
+
+static size_t take_names(struct participant *p, struct names *names, size_t n)
+{
+    size_t const count = MIN(n, names->left);
+    names->left -= count;
+    p->room->env->drops[ROOM_DROP_REQUEST_ITEMS] += n - count;
+    effort_turn(p, (int64_t)count / EFFORT_LOOKS_PER_US);
+    return count;
+}
+
+static void set_desired(struct participant *p, struct names *names, char *const *sids, size_t n,
+                        bool desired)
+{
+    size_t const count = take_names(p, names, n);
+    for (size_t i = 0; i < count; i++) {
+        subscription_set_desired(p, sids[i], desired);
+        subscription_reconcile_sid(p, sids[i]);
+    }
+}
+
 void signal_dispatch_subscription(struct participant *p, const Livekit__UpdateSubscription *req)
 {
-    for (size_t i = 0; i < req->n_track_sids; i++) {
-        subscription_set_desired(p, req->track_sids[i], req->subscribe);
-    }
+    struct names names = {2 * TRACK_PREFERENCES_MAX};
+    set_desired(p, &names, req->track_sids, req->n_track_sids, req->subscribe);
     // The same sids once more, or instead (livekit-protocol 4.8.2).
     for (size_t i = 0; i < req->n_participant_tracks; i++) {
         const Livekit__ParticipantTracks *const pt = req->participant_tracks[i];
-        for (size_t k = 0; k < pt->n_track_sids; k++) {
-            subscription_set_desired(p, pt->track_sids[k], req->subscribe);
-        }
+        set_desired(p, &names, pt->track_sids, pt->n_track_sids, req->subscribe);
     }
-    (void)subscription_reconcile(p);
 }
 
 static void on_track_setting(struct participant *p, const Livekit__UpdateTrackSettings *req)
 {
-    for (size_t i = 0; i < req->n_track_sids; i++) {
+    struct names names = {TRACK_PREFERENCES_MAX};
+    size_t const count = take_names(p, &names, req->n_track_sids);
+    for (size_t i = 0; i < count; i++) {
         subscription_set_settings(p, req->track_sids[i], req->disabled, (uint8_t)req->quality,
                                   req->width, req->height, req->fps);
     }
@@ -139,6 +162,22 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE:
     default:
         break;
+    }
+}
+
+bool signal_dispatch_is_exempt(const struct participant *p, const struct pbuf *req)
+{
+    const Livekit__SignalRequest *const r = req->msg;
+    switch (r->message_case) {
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING:
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ:
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_LEAVE:
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE:
+        return true;
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_ANSWER:
+        return p->offer_pending; // one for each offer of ours
+    default:
+        return false;
     }
 }
 

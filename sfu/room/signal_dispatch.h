@@ -16,6 +16,9 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req);
 // UpdateSubscription, also out of a SyncState or by the server API: a union of both its lists.
 void signal_dispatch_subscription(struct participant *p, const Livekit__UpdateSubscription *req);
 
+// What is handled even if p is over its allowance (effort.h).
+bool signal_dispatch_is_exempt(const struct participant *p, const struct pbuf *req);
+
 // The same as signal_dispatch for a decoded message as it comes through the mailbox (pbuf->msg is a
 // Livekit__SignalRequest). Borrowed.
 void signal_dispatch_pbuf(struct participant *p, struct pbuf *req);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/room/signal_post.h"
 
-void signal_post_data(struct room_env *env, handle_t session, struct shared_buf *data)
+// Takes data.
+static void post(struct room_env *env, handle_t session, struct shared_buf *data)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, session);
     if (m == NULL) {
@@ -11,6 +12,13 @@ void signal_post_data(struct room_env *env, handle_t session, struct shared_buf 
     }
     m->u.send.data = data;
     room_env_post(env, m);
+}
+
+void signal_post_data(struct room_env *env, handle_t session, struct shared_buf *data)
+{
+    env->posted_messages++;
+    env->posted_bytes += data->n;
+    post(env, session, data);
 }
 
 void signal_post_session(struct room_env *env, handle_t session, const Livekit__SignalResponse *rsp)
@@ -51,7 +59,7 @@ void signal_post_room_data(struct room *r, struct shared_buf *data)
 {
     for (struct participant *p = r->participants; p != NULL; p = p->hh.next) {
         if (!handle_is_none(p->session) && p->state != PARTICIPANT_JOINING) {
-            signal_post_data(r->env, p->session, shared_buf_ref(data));
+            post(r->env, p->session, shared_buf_ref(data));
         }
     }
     shared_buf_unref(data);

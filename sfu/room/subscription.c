@@ -280,6 +280,15 @@ static bool reconcile_one(struct participant *p, struct published_track *t)
     return want && allowed && s == NULL && open_subscription(p, t);
 }
 
+void subscription_reconcile_sid(struct participant *p, const char *track_sid)
+{
+    struct published_track *const t = room_track(p->room, track_sid);
+    if (t != NULL && !p->closing && participant_sending(p) != NULL && reconcile_one(p, t)) {
+        effort_turn(p, EFFORT_SUBSCRIPTION_US);
+        negotiation_request(p);
+    }
+}
+
 bool subscription_reconcile(struct participant *p)
 {
     // Nothing to send on yet: v0 publisher-only sessions before their subscriber transport, closed
@@ -288,6 +297,7 @@ bool subscription_reconcile(struct participant *p)
         return false;
     }
     bool opened = false;
+    effort_turn(p, HASH_CNT(hh_sid, p->room->tracks) / EFFORT_LOOKS_PER_US);
     for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
         struct published_track *t = NULL;
         DL_FOREACH(o->tracks, t)
@@ -303,12 +313,18 @@ bool subscription_reconcile(struct participant *p)
 
 void subscription_reconcile_track(struct published_track *t)
 {
+    int64_t work_us = 0;
     for (struct participant *p = t->publisher->room->participants; p != NULL; p = p->hh.next) {
         if (!p->closing && participant_sending(p) != NULL && p->state == PARTICIPANT_ACTIVE &&
             reconcile_one(p, t)) {
+            work_us += EFFORT_SUBSCRIPTION_US;
+            // Several tracks that begin together are negotiated together.
+            work_us += timer_is_set(&p->negotiation) ? 0 : EFFORT_NEGOTIATION_US;
             negotiation_request(p);
         }
     }
+    effort_turn(t->publisher, HASH_COUNT(t->publisher->room->participants) / EFFORT_LOOKS_PER_US);
+    effort_work(t->publisher, work_us);
 }
 
 void subscription_reconcile_publisher(struct participant *p)

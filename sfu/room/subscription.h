@@ -50,13 +50,16 @@ struct subscription {
 // others, tells what is not permitted, and asks for the negotiation. True if one began.
 bool subscription_reconcile(struct participant *p);
 
+// The same for one track and one participant.
+void subscription_reconcile_sid(struct participant *p, const char *track_sid);
+
 // The same for one track and all participants of the room, e.g. after it was published.
 void subscription_reconcile_track(struct published_track *t);
 
 // The same for all tracks of a publisher, after its permissions changed.
 void subscription_reconcile_publisher(struct participant *p);
 
-// UpdateSubscription for one track sid; subscription_reconcile makes it so. Wanting a track that was
+// UpdateSubscription for one track sid; subscription_reconcile_sid makes it so. Wanting a track that was
 // refused for its codec tries again.
 void subscription_set_desired(struct participant *p, const char *track_sid, bool desired);
 

@@ -137,6 +137,7 @@ void subscription_permission_request(struct participant *publisher,
         (restricts && !is_valid(publisher->room, req))) {
         return;
     }
+    effort_turn(publisher, (int64_t)req->n_track_permissions);
     subscription_permission_clear(&publisher->permitted);
     if (restricts) {
         restrict_to(publisher, req);

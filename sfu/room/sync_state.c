@@ -18,6 +18,11 @@ static const char *sid_of(const Livekit__TrackPublishedResponse *m)
 
 static bool knows_all(struct participant *p, const Livekit__SyncState *req)
 {
+    // More than it can have.
+    if (req->n_publish_tracks > PARTICIPANT_TRACKS_MAX ||
+        req->n_publish_data_tracks > DATA_TRACKS_MAX) {
+        return false;
+    }
     for (size_t i = 0; i < req->n_publish_tracks; i++) {
         const char *const sid = sid_of(req->publish_tracks[i]);
         if (*sid != 0 && published_track_by_sid(p, sid) == NULL) {
@@ -58,7 +63,9 @@ void sync_state_apply(struct participant *p, const Livekit__SyncState *req)
     }
     repeat_published(p, req);
     data_track_repeat_published(p, req);
-    for (size_t i = 0; i < req->n_track_sids_disabled; i++) {
+    size_t const disabled = MIN(req->n_track_sids_disabled, (size_t)TRACK_PREFERENCES_MAX);
+    p->room->env->drops[ROOM_DROP_REQUEST_ITEMS] += req->n_track_sids_disabled - disabled;
+    for (size_t i = 0; i < disabled; i++) {
         subscription_set_disabled(p, lk_str(req->track_sids_disabled[i]));
     }
     if (req->subscription != NULL) {

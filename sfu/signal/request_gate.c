@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/signal/request_gate.h"
 
+#include "common/svc/pbuf.h"
+
 // How often a worker that has enough to do is looked at.
 #define CREDIT_POLL_MS 5
 
@@ -26,7 +28,9 @@ void request_gate_pass(struct request_gate *g, mono_t now, struct channel_msg *m
 {
     take(&g->requests_full, now, US_PER_S / SIGNAL_REQUESTS_PER_S);
     take(&g->bytes_full, now, (int64_t)bytes * US_PER_S / (int64_t)SIGNAL_REQUEST_BYTES_PER_S);
-    channel_msg_charge(m, g->credit, bytes);
+    // Decoded it may be thirty times as large (messages without content).
+    size_t const memory = m->u.request != NULL ? m->u.request->arena.used : 0;
+    channel_msg_charge(m, g->credit, MAX(bytes, memory));
 }
 
 // The time until no more than a whole allowance is missing.

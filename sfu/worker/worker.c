@@ -13,7 +13,6 @@
 #include "sfu/room/room.h"
 #include "sfu/room/room_api.h"
 #include "sfu/room/router.h"
-#include "sfu/room/signal_dispatch.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/transport/flow_table.h"
 #include "sfu/transport/peer_connection.h"
@@ -186,14 +185,14 @@ static void log_stats(struct worker *w)
     const struct udp_mux_counters *const mux = &w->mux.counters;
     struct packet_pool_stats pool;
     packet_pool_get_stats(&w->pool, &pool);
-    log_info(NULL, "worker.stats", KV_U64("worker", w->conf.index),
-             KV_U64("rooms", HASH_COUNT(w->env.rooms)),
-             KV_U64("transports", w->env.transports.count), KV_U64("tracks", w->env.tracks.count),
-             KV_U64("subscriptions", w->env.subscriptions.count),
-             KV_U64("forwarded", w->env.forwarded),
-             KV_U64("datagrams_in", atomic_load_explicit(&w->datagrams_in, memory_order_relaxed)),
-             KV_U64("packets_in_use", pool.packets - pool.packets_free),
-             KV_U64("packets", pool.packets), KV_U64("no_memory", w->env.no_memory));
+    log_info(
+        NULL, "worker.stats", KV_U64("worker", w->conf.index),
+        KV_U64("rooms", HASH_COUNT(w->env.rooms)), KV_U64("transports", w->env.transports.count),
+        KV_U64("tracks", w->env.tracks.count), KV_U64("subscriptions", w->env.subscriptions.count),
+        KV_U64("forwarded", w->env.forwarded),
+        KV_U64("datagrams_in", atomic_load_explicit(&w->datagrams_in, memory_order_relaxed)),
+        KV_U64("packets_in_use", pool.packets - pool.packets_free), KV_U64("packets", pool.packets),
+        KV_U64("no_memory", w->env.no_memory), KV_U64("requests_held", w->env.requests_held));
     for (int d = 0; d < ROOM_DROP_COUNT; d++) {
         log_drop(w, "room", room_drop_name((enum room_drop)d), w->env.drops[d]);
     }
@@ -221,13 +220,11 @@ static void on_mail(void *user, void *msg)
             join_session(&w->env, m->handle, &m->u.join);
         }
         break;
-    case CHANNEL_REQUEST: {
-        struct participant *const p = participant_by_session(&w->env, m->handle);
-        if (p != NULL) {
-            signal_dispatch_pbuf(p, m->u.request);
+    case CHANNEL_REQUEST:
+        if (effort_request(&w->env, m)) {
+            return; // it waits
         }
         break;
-    }
     case CHANNEL_SESSION_CLOSED:
         join_session_closed(&w->env, m->handle);
         break;

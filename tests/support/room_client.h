@@ -12,7 +12,7 @@
 #include "tests/support/room_harness.h"
 #include "tests/support/room_stream.h"
 
-#define ROOM_CLIENT_PEERS 64
+#define ROOM_CLIENT_PEERS 512
 #define ROOM_CLIENT_SENDERS 320
 #define ROOM_CLIENT_KINDS 16 // first messages of a socket that are remembered
 

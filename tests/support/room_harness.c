@@ -11,7 +11,6 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/room_api.h"
 #include "sfu/room/router.h"
-#include "sfu/room/signal_dispatch.h"
 #include "sfu/transport/peer_connection.h"
 #include "sfu/wire/codec.h"
 #include "tests/support/room_client.h"
@@ -207,20 +206,17 @@ void room_harness_post(struct room_harness *h, struct channel_msg *m)
     }
 }
 
-// As on_mail of the worker.
-static void to_worker(struct room_harness *h, struct channel_msg *m)
+// As on_mail of the worker. True: it keeps m.
+static bool to_worker(struct room_harness *h, struct channel_msg *m)
 {
     struct room_env *const env = &h->env;
-    struct participant *p = NULL;
+    bool kept = false;
     switch (m->type) {
     case CHANNEL_JOIN:
         join_session(env, m->handle, &m->u.join);
         break;
     case CHANNEL_REQUEST:
-        p = participant_by_session(env, m->handle);
-        if (p != NULL) {
-            signal_dispatch_pbuf(p, m->u.request);
-        }
+        kept = effort_request(env, m);
         break;
     case CHANNEL_SESSION_CLOSED:
         join_session_closed(env, m->handle);
@@ -232,6 +228,7 @@ static void to_worker(struct room_harness *h, struct channel_msg *m)
         break;
     }
     room_harness_turn(h);
+    return kept;
 }
 
 static void on_api_reply(struct room_harness *h, struct channel_msg *m)
@@ -294,12 +291,12 @@ static void deliver_mail(struct room_harness *h)
     while (h->mail != NULL && mono_reached(h->mail->at, h->now)) {
         struct room_mail *const m = h->mail;
         DL_DELETE(h->mail, m);
-        if (m->up) {
-            to_worker(h, m->msg);
-        } else {
+        if (!m->up) {
             room_harness_deliver(h, m->msg);
         }
-        channel_msg_free(m->msg);
+        if (!m->up || !to_worker(h, m->msg)) {
+            channel_msg_free(m->msg);
+        }
         mem_free(m);
     }
 }
