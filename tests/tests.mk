@@ -89,9 +89,9 @@ $(OUT)/floor_forwarder $(OUT)/floor_load: $(OUT)/%: $(OUT)/tests/bench/%.o $(OUT
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(FLOOR_LIBS)
 
-$(OUT)/floor_dtls: $(OUT)/tests/bench/floor_dtls.o
+$(OUT)/floor_dtls: $(OUT)/tests/bench/floor_dtls.o $(foreach l,$(call ordered,transport),$(call lib,$(l)))
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lmbedcrypto
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call link_ext,transport) -lm
 
 # Its own wrappers must not become the compiler's idea of malloc.
 $(OUT)/malloc_count.so: tests/bench/malloc_count.c

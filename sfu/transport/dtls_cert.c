@@ -13,13 +13,11 @@
 #include <mbedtls/x509_crt.h>
 #if MBEDTLS_VERSION_MAJOR >= 3
 #include <psa/crypto.h>
-#else
-#include <mbedtls/pk_internal.h>
-#include <mbedtls/platform.h>
 #endif
 #include <stdio.h>
 
 #include "common/base/mem.h"
+#include "sfu/transport/dtls_curves.h"
 
 #define DAY_S INT64_C(86400)
 // A DER certificate of ours has about 280 bytes.
@@ -36,9 +34,6 @@ struct dtls_cert {
     mbedtls_x509_crt crt;
     mbedtls_ssl_config server;
     mbedtls_ssl_config client;
-#if MBEDTLS_VERSION_MAJOR < 3
-    mbedtls_pk_info_t peer_key; // see lend_table
-#endif
     char fingerprint[DTLS_CERT_FINGERPRINT_STRLEN];
 };
 
@@ -56,9 +51,7 @@ static const mbedtls_ssl_srtp_profile srtp_profiles[] = {
     MBEDTLS_TLS_SRTP_UNSET,
 };
 
-// X25519 first: a handshake costs 2.65 ms with it and 2.88 ms with P-256 (mbedTLS 2.28, one side,
-// measured; most of that is the ECDSA signature and its verification, which RFC 8827 fixes to
-// P-256).
+// X25519 first: everybody has it, and it is the one that dtls_curves makes cheap.
 #if MBEDTLS_VERSION_MAJOR >= 3
 static const uint16_t groups[] = {
     MBEDTLS_SSL_IANA_TLS_GROUP_X25519,
@@ -208,51 +201,13 @@ void dtls_cert_export_to(struct dtls_secrets *s)
     export_to = s;
 }
 
-// Half of a verification is a multiple of the base point. mbedTLS 2.28 makes the table for that anew
-// for each key it parses: 0.3 of the 1.2 ms that a verification takes (measured; 3.x has it as a
-// constant). The table of our own key is the same one, so the peer's key borrows it. Its type is
-// mbedTLS's ECDSA but for the end, which must leave the table to its owner wherever a handshake ends.
-
-static void free_borrower(void *key)
-{
-    mbedtls_ecdsa_context *const k = key;
-    k->grp.T = NULL;
-    k->grp.T_size = 0;
-    mbedtls_ecdsa_free(k);
-    mbedtls_free(k);
-}
-
-static void prepare_lending(struct dtls_cert *c)
-{
-    c->peer_key = *mbedtls_pk_info_from_type(MBEDTLS_PK_ECDSA);
-    c->peer_key.ctx_free_func = free_borrower;
-}
-
-static void lend_table(const struct dtls_cert *c, mbedtls_pk_context *pk)
-{
-    const mbedtls_ecp_keypair *const own = mbedtls_pk_ec(c->signing);
-    mbedtls_pk_context borrower;
-    mbedtls_pk_init(&borrower);
-    if (mbedtls_pk_setup(&borrower, &c->peer_key) == 0 &&
-        mbedtls_ecp_group_load(&mbedtls_pk_ec(borrower)->grp, own->grp.id) == 0 &&
-        mbedtls_ecp_copy(&mbedtls_pk_ec(borrower)->Q, &mbedtls_pk_ec(*pk)->Q) == 0) {
-        mbedtls_pk_ec(borrower)->grp.T = own->grp.T;
-        mbedtls_pk_ec(borrower)->grp.T_size = own->grp.T_size;
-        mbedtls_pk_free(pk);
-        *pk = borrower;
-    } else {
-        mbedtls_pk_free(&borrower); // as it is, it only costs more
-    }
-}
-
 // Called for the certificate that the peer shows, before anything it signed is verified.
 static int on_peer_cert(void *user, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
     const struct dtls_cert *const c = user;
     (void)flags;
-    if (depth == 0 && mbedtls_pk_get_type(&crt->pk) == MBEDTLS_PK_ECKEY &&
-        mbedtls_pk_ec(crt->pk)->grp.id == mbedtls_pk_ec(c->signing)->grp.id) {
-        lend_table(c, &crt->pk);
+    if (depth == 0) {
+        dtls_curves_peer_key(&c->signing, &crt->pk);
     }
     return 0;
 }
@@ -301,27 +256,26 @@ static int configure(struct dtls_cert *c, mbedtls_ssl_config *conf, bool client)
     return 0;
 }
 
-// An ECKEY is copied by mbedTLS 2.28 for each signature, without its table of multiples of the base
-// point; an ECDSA key keeps that table, which makes a signature 0.25 ms cheaper (measured). The
-// first signature fills it: made here, so that later ones only read the key and threads may share
-// it.
+// The key for handshakes, which threads share.
 static int share_key(struct dtls_cert *c)
 {
+#if MBEDTLS_VERSION_MAJOR < 3
+    return dtls_curves_own_key(&c->key, &c->signing);
+#else
+    // An ECKEY is copied for each signature, without its table of multiples of the base point; an
+    // ECDSA key keeps it. The first signature fills it: made here, so that later ones only read the
+    // key and threads may share it.
     static const uint8_t hash[32];
     uint8_t signature[MBEDTLS_ECDSA_MAX_LEN];
     size_t n = 0;
     if (mbedtls_pk_setup(&c->signing, mbedtls_pk_info_from_type(MBEDTLS_PK_ECDSA)) != 0 ||
-        mbedtls_ecdsa_from_keypair(mbedtls_pk_ec(c->signing), mbedtls_pk_ec(c->key)) != 0) {
+        mbedtls_ecdsa_from_keypair(mbedtls_pk_ec(c->signing), mbedtls_pk_ec(c->key)) != 0 ||
+        mbedtls_pk_sign(&c->signing, MBEDTLS_MD_SHA256, hash, sizeof(hash), signature,
+                        sizeof(signature), &n, mbedtls_ctr_drbg_random, &c->drbg) != 0) {
         return -EIO;
     }
-#if MBEDTLS_VERSION_MAJOR >= 3
-    int const e = mbedtls_pk_sign(&c->signing, MBEDTLS_MD_SHA256, hash, sizeof(hash), signature,
-                                  sizeof(signature), &n, mbedtls_ctr_drbg_random, &c->drbg);
-#else
-    int const e = mbedtls_pk_sign(&c->signing, MBEDTLS_MD_SHA256, hash, sizeof(hash), signature, &n,
-                                  mbedtls_ctr_drbg_random, &c->drbg);
+    return 0;
 #endif
-    return e == 0 ? 0 : -EIO;
 }
 
 static int generate(struct dtls_cert *c, int64_t now_unix_s)
@@ -337,9 +291,6 @@ static int generate(struct dtls_cert *c, int64_t now_unix_s)
                             mbedtls_ctr_drbg_random, &c->drbg) != 0) {
         return -EIO;
     }
-#if MBEDTLS_VERSION_MAJOR < 3
-    prepare_lending(c);
-#endif
     int e = share_key(c);
     if (e == 0) {
         e = make_certificate(c, now_unix_s);

@@ -2,6 +2,7 @@
 #include "sfu/transport/dtls_handshake.h"
 
 #include <mbedtls/md.h>
+#include <mbedtls/pk.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
@@ -384,8 +385,8 @@ void dtls_work_run(struct dtls_work *w)
                 continue;
             }
         }
-        fail(w, e == MBEDTLS_ERR_SSL_ALLOC_FAILED ? DTLS_FAILURE_RESOURCES : DTLS_FAILURE_HANDSHAKE,
-             e);
+        bool const memory = e == MBEDTLS_ERR_SSL_ALLOC_FAILED || e == MBEDTLS_ERR_PK_ALLOC_FAILED;
+        fail(w, memory ? DTLS_FAILURE_RESOURCES : DTLS_FAILURE_HANDSHAKE, e);
         return;
     }
 }

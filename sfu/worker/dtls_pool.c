@@ -50,7 +50,7 @@ static struct entry *take(struct dtls_pool *p)
 static void run(void *arg)
 {
     struct dtls_pool *const p = arg;
-    thread_stand_back(); // a join of 4 ms must not delay the packets of those who are in
+    thread_stand_back(); // handshakes must not delay the packets of those who are in
     for (struct entry *e = NULL; (e = take(p)) != NULL;) {
         dtls_work_run(e->job->work);
         if (mailbox_post(e->reply_to, e->job) < 0) {

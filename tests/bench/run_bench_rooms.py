@@ -8,7 +8,7 @@ CPU is that of all threads of foci-sfu (user and system, schedstat), the kernel'
 Figures are medians of the rounds. It measures and judges nothing.
 
   join     CPU from the first request until keys are established and all is negotiated, by person, into one room at 200 a
-           second; by thread, and what of it is mbedTLS's public-key arithmetic (floor_dtls, in the same minute)
+           second; by thread, and what of it is public-key arithmetic of the DTLS handshake (floor_dtls, in the same minute)
   flow     delay of a call's packets (p50, p99) alone, and while people join another room of the same worker at 200 a second
   idle     CPU of a room in which nothing happens, in per cent of a core
   update   CPU of a change of the room's metadata, by person told; calls to the heap by the media worker for all of them

@@ -2,7 +2,7 @@
 // LINK: transport
 // COVERS: srtp_kdf
 // Published vectors: RFC 2202 (HMAC-SHA1), NIST SP 800-38A (CTR), the GCM specification, RFC 3711
-// B.3.
+// B.3, RFC 6979 A.2.5 (ECDSA), RFC 7748 section 6.1 (X25519).
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -143,6 +143,98 @@ static void session_keys_match_rfc_3711(void **state)
     assert_memory_equal(&s.hmac, &expected_hmac, sizeof(expected_hmac));
 }
 
+static const char p256_scalar[] =
+    "C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721";
+static const char p256_point[] =
+    "0460FED4BA255A9D31C961EB74C6356D68C049B8923B61FA6CE669622E60F29FB6"
+    "7903FE1008B8BC99A41AE9E95628BC64F2F1B20C2D7E9F5177A3C294D4462299";
+
+static void p256_verifies_rfc_6979_and_what_it_signs(void **state)
+{
+    (void)state;
+    uint8_t scalar[CRYPTO_P256_SCALAR_LEN];
+    uint8_t point[CRYPTO_P256_POINT_LEN];
+    uint8_t digest[64] = {0};
+    uint8_t signature[CRYPTO_P256_SIGNATURE_MAX];
+    struct crypto_p256 *own = NULL;
+    struct crypto_p256 *peer = NULL;
+    unhex(p256_scalar, scalar);
+    unhex(p256_point, point);
+    assert_int_equal(crypto_p256_new_private(scalar, point, &own), 0);
+    assert_int_equal(crypto_p256_new_public(own, point, &peer), 0);
+
+    // SHA-256 of "sample"; r and s in DER.
+    unhex("AF2BDBE1AA9B6EC1E2ADE1D694F41FC71A831D0268E9891562113D8A62ADD1BF", digest);
+    size_t n = unhex("3046022100EFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716"
+                     "022100F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8",
+                     signature);
+    struct bytes const d = bytes_of(digest, 32);
+    assert_int_equal(crypto_p256_verify(own, d, bytes_of(signature, n)), 0);
+    assert_int_equal(crypto_p256_verify(peer, d, bytes_of(signature, n)), 0);
+    assert_int_equal(crypto_p256_verify(peer, d, bytes_of(signature, n - 1)), -EBADMSG);
+    assert_int_equal(crypto_p256_verify(peer, d, bytes_of(signature, 0)), -EBADMSG);
+    signature[n - 1] ^= 1;
+    assert_int_equal(crypto_p256_verify(peer, d, bytes_of(signature, n)), -EBADMSG);
+
+    // Also of the longer digests that TLS may ask for; often enough that each length of DER occurs.
+    for (size_t i = 0; i < 300; i++) {
+        size_t const len = i % 3 == 0 ? 32 : i % 3 == 1 ? 48 : 64;
+        digest[0]++;
+        assert_int_equal(crypto_p256_sign(own, bytes_of(digest, len), signature, &n), 0);
+        assert_true(n <= sizeof(signature));
+        assert_int_equal(crypto_p256_verify(peer, bytes_of(digest, len), bytes_of(signature, n)),
+                         0);
+        digest[1] ^= 1;
+        assert_int_equal(crypto_p256_verify(peer, bytes_of(digest, len), bytes_of(signature, n)),
+                         -EBADMSG);
+    }
+    // The key that lent its curve may go first.
+    crypto_p256_free(own);
+    assert_int_equal(crypto_p256_verify(peer, d, bytes_of(signature, n)), -EBADMSG);
+    crypto_p256_free(peer);
+    crypto_p256_free(NULL);
+}
+
+static void p256_refuses_points_off_the_curve(void **state)
+{
+    (void)state;
+    uint8_t scalar[CRYPTO_P256_SCALAR_LEN];
+    uint8_t point[CRYPTO_P256_POINT_LEN];
+    struct crypto_p256 *own = NULL;
+    struct crypto_p256 *peer = NULL;
+    unhex(p256_scalar, scalar);
+    unhex(p256_point, point);
+    assert_int_equal(crypto_p256_new_private(scalar, point, &own), 0);
+    point[64] ^= 1;
+    assert_int_equal(crypto_p256_new_public(own, point, &peer), -EBADMSG);
+    assert_null(peer);
+    assert_int_equal(crypto_p256_new_private(scalar, point, &peer), -EBADMSG);
+    assert_null(peer);
+    crypto_p256_free(own);
+}
+
+static void x25519_matches_rfc_7748(void **state)
+{
+    (void)state;
+    uint8_t alice[32], bob[32], alice_point[32], bob_point[32], expected[32], got[32];
+    unhex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a", alice);
+    unhex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a", alice_point);
+    unhex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", bob);
+    unhex("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f", bob_point);
+    unhex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742", expected);
+    assert_int_equal(crypto_x25519_public(alice, got), 0);
+    assert_memory_equal(got, alice_point, 32);
+    assert_int_equal(crypto_x25519_public(bob, got), 0);
+    assert_memory_equal(got, bob_point, 32);
+    assert_int_equal(crypto_x25519_shared(alice, bob_point, got), 0);
+    assert_memory_equal(got, expected, 32);
+    assert_int_equal(crypto_x25519_shared(bob, alice_point, got), 0);
+    assert_memory_equal(got, expected, 32);
+    // A point of low order.
+    memset(bob_point, 0, sizeof(bob_point));
+    assert_int_equal(crypto_x25519_shared(alice, bob_point, got), -EBADMSG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +242,9 @@ int main(void)
         cmocka_unit_test(ctr_matches_sp_800_38a),
         cmocka_unit_test(gcm_matches_its_specification),
         cmocka_unit_test(session_keys_match_rfc_3711),
+        cmocka_unit_test(p256_verifies_rfc_6979_and_what_it_signs),
+        cmocka_unit_test(p256_refuses_points_off_the_curve),
+        cmocka_unit_test(x25519_matches_rfc_7748),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -304,6 +304,54 @@ static void wrong_fingerprint_fails_both_ways(void **state)
     }
 }
 
+// Flips a bit in the end of a handshake message, where a signature is: in the record that holds it
+// whole, sent by `from` and not delivered yet. False if there is none.
+static bool spoil(struct end *from, uint8_t message)
+{
+    for (size_t i = 0; i < from->wire_count; i++) {
+        struct rd rd = rd_init(bytes_of(from->wire[i].data, from->wire[i].n));
+        struct dtls_record_view v;
+        while (dtls_record_next(&rd, &v) == 0) {
+            if (v.type == DTLS_HANDSHAKE && v.epoch == 0 && v.payload.p[0] == message) {
+                size_t const last = (size_t)(v.raw.p - from->wire[i].data) + v.raw.n - 1;
+                from->wire[i].data[last] ^= 1;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// What was not signed by the key of the certificate is refused, whoever shows it.
+static void wrong_signature_fails_both_ways(void **state)
+{
+    static const uint8_t server_key_exchange = 12;
+    static const uint8_t certificate_verify = 15;
+    (void)state;
+    for (int who = 0; who < 2; who++) {
+        static struct end client, server;
+        mono_t const now = {0};
+        bool spoiled = false;
+        end_init(&client);
+        end_init(&server);
+        struct end *const signer = who == 0 ? &server : &client;
+        struct end *const judge = who == 0 ? &client : &server;
+        start(&server, &client, DTLS_ROLE_SERVER, now);
+        start(&client, &server, DTLS_ROLE_CLIENT, now);
+        for (int i = 0; i < 10; i++) {
+            spoiled |= spoil(signer, who == 0 ? server_key_exchange : certificate_verify);
+            deliver(signer, judge, now, 0);
+            deliver(judge, signer, now, 0);
+        }
+        assert_true(spoiled);
+        assert_true(judge->failed);
+        assert_int_equal(dtls_transport_failure(judge->t), DTLS_FAILURE_HANDSHAKE);
+        assert_false(signer->connected);
+        end_done(&client);
+        end_done(&server);
+    }
+}
+
 static void any_of_several_fingerprints_is_enough(void **state)
 {
     (void)state;
@@ -590,6 +638,7 @@ int main(void)
         cmocka_unit_test(any_lost_flight_is_repaired),
         cmocka_unit_test(retransmission_doubles_up_to_3200_ms_and_gives_up_after_30_s),
         cmocka_unit_test(wrong_fingerprint_fails_both_ways),
+        cmocka_unit_test(wrong_signature_fails_both_ways),
         cmocka_unit_test(any_of_several_fingerprints_is_enough),
         cmocka_unit_test(data_right_behind_finished_is_not_lost),
         cmocka_unit_test(replayed_and_forged_records_are_dropped),
