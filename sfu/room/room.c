@@ -90,7 +90,7 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     timer_heap_set(env->timers, &r->timer,
                    mono_add_us(env->now, (int64_t)r->empty_timeout_s * US_PER_S));
     connection_quality_start(r);
-    room_event_room(r, ROOM_EVENT_STARTED);
+    room_event_started(r);
     *ret = r;
     return 0;
 fail:
@@ -148,7 +148,7 @@ void room_close(struct room *r, enum disconnect_reason reason)
     late_responses_done(r);
     room_env_release_timers(env, ROOM_TIMERS);
     tell_registry(r, CHANNEL_ROOM_ENDED);
-    room_event_room(r, ROOM_EVENT_FINISHED);
+    room_event_finished(r, reason);
     HASH_DEL(env->rooms, r);
     room_free(r);
 }

@@ -23,21 +23,47 @@ static void post(struct room_env *env, const char *name, Livekit__WebhookEvent *
     room_env_post(env, m);
 }
 
-void room_event_room(struct room *r, enum room_event e)
+static void post_room(struct room *r, const char *name, Livekit__WebhookEvent *m)
 {
-    if (!r->env->conf->events) {
-        return;
-    }
     struct arena a;
     arena_init(&a, 4096, EVENT_MAX);
-    Livekit__WebhookEvent m = LIVEKIT__WEBHOOK_EVENT__INIT;
-    m.room = proto_map_room(r, &a);
-    if (m.room != NULL) {
-        post(r->env, e == ROOM_EVENT_STARTED ? "room_started" : "room_finished", &m);
+    m->room = proto_map_room(r, &a);
+    if (m->room != NULL) {
+        post(r->env, name, m);
     } else {
         r->env->no_memory++;
     }
     arena_done(&a);
+}
+
+void room_event_started(struct room *r)
+{
+    if (r->env->conf->events) {
+        Livekit__WebhookEvent m = LIVEKIT__WEBHOOK_EVENT__INIT;
+        post_room(r, "room_started", &m);
+    }
+}
+
+void room_event_finished(struct room *r, enum disconnect_reason reason)
+{
+    if (!r->env->conf->events) {
+        return;
+    }
+    Livekit__WebhookEvent m = LIVEKIT__WEBHOOK_EVENT__INIT;
+    switch (reason) {
+    case DISCONNECT_ROOM_DELETED:
+        LK_SET(&m, room_end_reason, LIVEKIT__ROOM_END_REASON__ROOM_END_API_DELETE);
+        break;
+    case DISCONNECT_ROOM_CLOSED:
+        LK_SET(&m, room_end_reason, LIVEKIT__ROOM_END_REASON__ROOM_END_IDLE_TIMEOUT);
+        break;
+    case DISCONNECT_SERVER_SHUTDOWN:
+        LK_SET(&m, room_end_reason, LIVEKIT__ROOM_END_REASON__ROOM_END_SERVER_SHUTDOWN);
+        break;
+    default:
+        break;
+    }
+    post_room(r, "room_finished", &m);
 }
 
 void room_event_participant(const struct participant *p, bool was_active)

@@ -137,7 +137,7 @@ NOT_OURS = {
     "track.layers[].ssrc", "track.layers[].repairSsrc", "track.codecs[].layers[].ssrc", "track.codecs[].layers[].repairSsrc",
 }
 # What we write and the recording has not in that event: numbers that are up to date, and what our client asks for.
-ONLY_OURS = {"room.numParticipants", "room.numPublishers", "track.disableRed", "track.name"}
+ONLY_OURS = {"room.numParticipants", "room.numPublishers", "track.disableRed", "track.name", "roomEndReason"}
 
 
 class Webhooks(unittest.TestCase):

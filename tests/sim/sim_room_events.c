@@ -71,6 +71,10 @@ static void tap(void *user, const struct channel_msg *m)
         assert_true(e->room->creation_time > 0 && e->room->n_enabled_codecs > 0);
         dynbuf_addf(&told, " %u", e->room->num_participants);
     }
+    assert_int_equal(e->has_room_end_reason, strcmp(e->event, "room_finished") == 0);
+    if (e->has_room_end_reason) {
+        dynbuf_addf(&told, " %d", (int)e->room_end_reason);
+    }
     pbuf_free(p);
 }
 
@@ -119,7 +123,7 @@ static void the_life_of_a_call(void **state)
     run(S(40));
     assert_told("track_unpublished alice, participant_left alice 14");
     run(S(20));
-    assert_told("room_finished 0");
+    assert_told("room_finished 0 2"); // nobody was there
     end_told();
 }
 
@@ -186,13 +190,18 @@ static void calls_of_the_server_api_give_their_reasons(void **state)
     Livekit__DeleteRoomRequest del = LIVEKIT__DELETE_ROOM_REQUEST__INIT;
     LK_SET_STR(&del, room, a->room);
     (void)room_harness_api(&h, ROOM_API_DELETE_ROOM, a->room, &del.base);
-    assert_told("participant_left alice 5, room_finished 0");
+    assert_told("participant_left alice 5, room_finished 0 1");
     Livekit__CreateRoomRequest make = LIVEKIT__CREATE_ROOM_REQUEST__INIT;
     LK_SET_STR(&make, name, "made");
     LK_SET(&make, empty_timeout, 3);
     (void)room_harness_api(&h, ROOM_API_CREATE_ROOM, "made", &make.base);
     run(S(5));
-    assert_told("room_started 0, room_finished 0");
+    assert_told("room_started 0, room_finished 0 2");
+    (void)room_harness_api(&h, ROOM_API_CREATE_ROOM, "made", &make.base);
+    room_close(room_find(&h.env, "made"), DISCONNECT_SERVER_SHUTDOWN);
+    room_harness_turn(&h);
+    run(MS(10));
+    assert_told("room_started 0, room_finished 0 3");
     end_told();
 }
 
