@@ -89,7 +89,8 @@ struct channel_api {
 
 // `error` NULL: body is the encoded response message. Else a Twirp code ("not_found") with a text.
 struct channel_api_reply {
-    const char *error; // static string
+    const char *error;    // static string
+    const char *argument; // static string: what of the request is wrong, for meta; or NULL
     char *error_msg;
     struct shared_buf *body;
 };

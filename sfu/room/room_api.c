@@ -36,12 +36,22 @@ void room_api_reply(struct room_env *env, handle_t call, const ProtobufCMessage 
     room_env_post(env, m);
 }
 
-void room_api_fail(struct room_env *env, handle_t call, const char *code, const char *fmt, ...)
+static void post_failure(struct room_env *env, handle_t call, const char *code,
+                         const char *argument, char *text)
 {
     struct channel_msg *const m = new_reply(env, call);
     if (m == NULL) {
+        mem_free(text);
         return;
     }
+    m->u.api_reply.error = code;
+    m->u.api_reply.argument = argument;
+    m->u.api_reply.error_msg = text; // NULL: the code says enough
+    room_env_post(env, m);
+}
+
+void room_api_fail(struct room_env *env, handle_t call, const char *code, const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
     int const n = vsnprintf(NULL, 0, fmt, ap);
@@ -52,9 +62,14 @@ void room_api_fail(struct room_env *env, handle_t call, const char *code, const 
         (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
         va_end(ap);
     }
-    m->u.api_reply.error = code;
-    m->u.api_reply.error_msg = text; // NULL: the code says enough
-    room_env_post(env, m);
+    post_failure(env, call, code, NULL, text);
+}
+
+void room_api_too_large(const struct room_api_call *c, const char *problem, unsigned limit)
+{
+    char text[128];
+    (void)snprintf(text, sizeof(text), "%s %u", problem, limit);
+    post_failure(c->env, c->handle, "invalid_argument", problem, mem_strdup(text));
 }
 
 void room_api_no_room(const struct room_api_call *c)

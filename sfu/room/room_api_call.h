@@ -29,6 +29,10 @@ void room_api_reply(struct room_env *env, handle_t call, const ProtobufCMessage 
 void room_api_fail(struct room_env *env, handle_t call, const char *code, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
+// invalid_argument as Twirp says it for a limit: what is wrong, a static string, alone in meta, and with
+// the limit in the text.
+void room_api_too_large(const struct room_api_call *c, const char *problem, unsigned limit);
+
 // not_found in the words for a room resp. a participant.
 void room_api_no_room(const struct room_api_call *c);
 void room_api_no_participant(const struct room_api_call *c);

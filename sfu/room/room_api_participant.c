@@ -135,7 +135,7 @@ void room_api_update_participant(const struct room_api_call *c, const void *msg)
         return;
     }
     if (rc < 0) {
-        room_api_fail(c->env, c->handle, "invalid_argument", "attribute size exceeds limits");
+        room_api_too_large(c, "attribute size exceeds limits", PARTICIPANT_ATTRIBUTES_BYTES_MAX);
         return;
     }
     if (req->permission != NULL) {

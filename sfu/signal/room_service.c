@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sfu/signal/room_service.h"
 
+#include <stdio.h>
+
 #include "common/lk/livekit.h"
 #include "common/lk/twirp.h"
 #include "common/svc/pbjson.h"
@@ -469,6 +471,12 @@ void room_service_reply(struct room_service *s, const struct channel_msg *m)
     if (reply->error == NULL) {
         const struct shared_buf *const body = c->instead != NULL ? c->instead : reply->body;
         respond_message(c->req, c->format, c->response, shared_buf_view(body));
+    } else if (reply->argument != NULL) {
+        struct twirp_error e = twirp_error_of(twirp_code_of_name(bytes_str(reply->error)), "%s",
+                                              lk_str(reply->error_msg));
+        (void)snprintf(e.meta_key, sizeof(e.meta_key), "argument");
+        (void)snprintf(e.meta_value, sizeof(e.meta_value), "%s", reply->argument);
+        respond_error(c->req, &e);
     } else {
         enum twirp_code const code = twirp_code_of_name(bytes_str(reply->error));
         struct dynbuf body;

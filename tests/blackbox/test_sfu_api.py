@@ -177,6 +177,9 @@ class Api(unittest.TestCase):
         self.assertEqual(t("UpdateRoomMetadata", room="r", metadata="m" * 524288)[0], 200)
         status, p = t("UpdateParticipant", room="r", identity="alice", name="x" * 256, attributes={"k": "x" * 65535})
         self.assertEqual((status, len(p["name"]), len(p["attributes"]["k"])), (200, 256, 65535))
+        # And not more together with those that she has.
+        self.refused(t("UpdateParticipant", room="r", identity="alice", attributes={"l": "x"}), 400, "invalid_argument",
+                     "attribute size exceeds limits 65536", "attribute size exceeds limits")
 
     def test_rooms_are_listed_as_they_are_created(self):
         t = self.server.twirp

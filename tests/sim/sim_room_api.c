@@ -468,7 +468,7 @@ static void names_metadata_and_attributes_are_changed(void **state)
     assert_non_null(update(&m));
     LK_SET_STR(&e[0], key, "c");
     assert_null(update(&m));
-    assert_refused("invalid_argument", "attribute size exceeds limits");
+    assert_refused("invalid_argument", "attribute size exceeds limits 65536");
     mem_free(large);
     m.n_attributes = 0;
     LK_SET_STR(&m, identity, "zoe");
