@@ -413,6 +413,26 @@ int negotiation_start_subscriber(struct participant *p)
     return rc;
 }
 
+void negotiation_open_subscriber(struct participant *p)
+{
+    if (p->v1 || p->subscriber_primary || p->subscriber != NULL || p->closing ||
+        p->state != PARTICIPANT_ACTIVE || !p->permission.can_subscribe) {
+        return;
+    }
+    int rc = pc_transport_new(p, PC_SUBSCRIBER, &p->subscriber);
+    if (rc == 0) {
+        rc = jsep_add_data_section(p->subscriber->jsep);
+    }
+    if (rc < 0) {
+        p->room->env->no_memory++;
+        pc_transport_close(p->subscriber);
+        p->subscriber = NULL;
+        return;
+    }
+    (void)subscription_reconcile(p);
+    negotiation_request(p);
+}
+
 void negotiation_restart_subscriber(struct participant *p)
 {
     if (p->subscriber == NULL) {

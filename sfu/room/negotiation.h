@@ -53,5 +53,10 @@ void negotiation_restart_subscriber(struct participant *p);
 // v0: creates the subscriber transport with its data channels and sends the first offer.
 int negotiation_start_subscriber(struct participant *p) NODISCARD;
 
+// v0 with the publisher as primary: makes the subscriber transport as soon as there may be something
+// to send on it, that is once p is ACTIVE and may subscribe, and offers it a little later. Does nothing
+// if it is there, or not needed. Without memory it is tried with the next change of permission.
+void negotiation_open_subscriber(struct participant *p);
+
 // ROOM_TIMER_NEGOTIATE fired.
 void negotiation_timeout(struct participant *p);

@@ -278,6 +278,7 @@ void participant_transport_connected(struct participant *p, struct pc_transport 
     // Once: a transport that comes back after a resume finds it ACTIVE.
     if (t == participant_primary(p) && p->state < PARTICIPANT_ACTIVE) {
         participant_set_state(p, PARTICIPANT_ACTIVE);
+        negotiation_open_subscriber(p);
         subscription_timer_active(p);
         data_subscription_reconcile(p);
         room_event_participant(p, true);

@@ -85,19 +85,6 @@ static void follow_visibility(struct participant *p)
     }
 }
 
-static void reconcile_own(struct participant *p)
-{
-    // v0 without the right to subscribe had no transport to send on (livekit-protocol 4.2).
-    if (!p->v1 && p->permission.can_subscribe && p->subscriber == NULL &&
-        p->state == PARTICIPANT_ACTIVE) {
-        if (negotiation_start_subscriber(p) < 0) {
-            p->room->env->no_memory++;
-        }
-        return;
-    }
-    (void)subscription_reconcile(p);
-}
-
 bool participant_set_permission(struct participant *p, const struct participant_permission *perm)
 {
     if (p->closing || same(&p->permission, perm)) {
@@ -109,10 +96,8 @@ bool participant_set_permission(struct participant *p, const struct participant_
     p->permission_replaced = true;
     room_count_in(p->room, p);
     end_forbidden_tracks(p);
-    reconcile_own(p);
-    if (p->closing) {
-        return true; // no offer could be made: it is on its way out
-    }
+    negotiation_open_subscriber(p);
+    (void)subscription_reconcile(p);
     if (perm->hidden != was_hidden) {
         follow_visibility(p);
     }

@@ -500,6 +500,46 @@ static void subscribing_may_be_allowed_later(void **state)
     }
 }
 
+// The same before its first connection is up: what it may have follows then.
+static void subscribing_may_be_allowed_while_joining(void **state)
+{
+    (void)state;
+    for (int v0 = 0; v0 < 2; v0++) {
+        begin_told();
+        b = join_as("bob", v0 != 0);
+        struct room_sender *const s = room_client_publish(b, ROOM_VIDEO);
+        run(S(3));
+        a = join_with(
+            &(struct room_client_conf){.identity = "alice", .v0 = v0 != 0, .no_subscribe = true});
+        run(MS(10));
+        struct participant *const p = server_side(a);
+        assert_int_not_equal(p->state, PARTICIPANT_ACTIVE);
+        struct participant_permission perm = p->permission;
+        perm.can_subscribe = true;
+        assert_true(participant_set_permission(p, &perm));
+        (void)room_client_publish(a, ROOM_AUDIO);
+        run(S(3));
+        assert_true(flow(a, s, S(1)) > 10);
+        end_told();
+    }
+}
+
+// Their first connection is the one they offer, and the server offers another for what they receive.
+static void clients_of_protocol_two_receive(void **state)
+{
+    (void)state;
+    begin_told();
+    a = join_with(&(struct room_client_conf){.identity = "alice", .v0 = true, .protocol = 2});
+    b = join_as("bob", true);
+    struct room_sender *const s = room_client_publish(b, ROOM_VIDEO);
+    struct room_sender *const own = room_client_publish(a, ROOM_AUDIO);
+    run(S(3));
+    assert_false(server_side(a)->subscriber_primary);
+    assert_true(flow(a, s, S(1)) > 10);
+    assert_true(flow(b, own, S(1)) > 10);
+    end_told();
+}
+
 // ---- the room -------------------------------------------------------------------------------
 
 static void counters_are_told_every_five_seconds(void **state)
@@ -586,6 +626,8 @@ int main(void)
         TEST(only_some_sources_may_be_published),
         TEST(publishers_are_known_before_their_media),
         TEST(subscribing_may_be_allowed_later),
+        TEST(subscribing_may_be_allowed_while_joining),
+        TEST(clients_of_protocol_two_receive),
         TEST(counters_are_told_every_five_seconds),
         TEST(some_are_not_counted),
     };
