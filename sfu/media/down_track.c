@@ -384,7 +384,7 @@ static enum down_track_result result_of(enum forwarder_result res)
 static bool choose_payload(const struct down_track *dt, const struct packet *p,
                            struct down_track_packet *pkt)
 {
-    pkt->payload = packet_payload(p);
+    pkt->payload = down_track_payload_(dt, p);
     pkt->pt = dt->conf.pt;
     if (LIKELY(p->info.codec == dt->conf.codec) || p->info.padding_only) {
         return true;

@@ -55,6 +55,7 @@ struct down_track_conf {
     uint8_t pt;         // as negotiated with the subscriber
     uint8_t rtx_pt;     // 0 = no RTX: NACKs are then not answered (media-plane 3.2)
     uint8_t red_pt;     // 0 = subscriber takes no RED: its primary block is sent instead
+    bool cut_trailers;  // subscriber does not know packet trailers (packet_trailer.h)
     bool padding_first; // down_track_write_padding has something to do while no media comes
     uint32_t ssrc, rtx_ssrc;
     uint32_t first_ts;      // random

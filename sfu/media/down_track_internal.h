@@ -81,6 +81,16 @@ static inline size_t down_track_room_(const struct packet *p)
     return (size_t)p->info.payload_len + p->info.dd_len + DOWN_TRACK_HEADER_MAX;
 }
 
+// The payload that the subscriber gets of a packet.
+static inline struct bytes down_track_payload_(const struct down_track *dt, const struct packet *p)
+{
+    struct bytes b = packet_payload(p);
+    if (UNLIKELY(p->info.trailer_len > 0) && dt->conf.cut_trailers) {
+        b.n -= p->info.trailer_len;
+    }
+    return b;
+}
+
 // Writes header, extensions and payload. out->cap was checked.
 void down_track_write_packet_(struct down_track *dt, mono_t now,
                               const struct down_track_packet *pkt, uint16_t *twcc_sn,

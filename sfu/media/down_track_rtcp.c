@@ -127,7 +127,7 @@ static void write_rtx(struct down_track *dt, mono_t now, const struct packet *p,
         .osn = e->sn,
         .desc = {e->desc, e->desc_len},
         .desc_in_len = e->desc_in_len,
-        .payload = packet_payload(p),
+        .payload = down_track_payload_(dt, p),
         .source = p,
     };
     down_track_write_packet_(dt, now, &pkt, twcc_sn, out);

@@ -51,8 +51,9 @@ struct packet_info {
     uint8_t audio_level;      // -dBov 0..127, or PACKET_NO_AUDIO_LEVEL
     uint8_t capture_time_len; // abs-capture-time: 8 or 16, 0 if absent
     uint8_t dd_len;           // dependency descriptor, 0 if absent
-    uint8_t codec;     // enum codec of the payload: a section may carry several (Opus and RED)
-    uint8_t red_holes; // numbers directly before it that its redundant blocks fill (red_holes.h)
+    uint8_t codec;       // enum codec of the payload: a section may carry several (Opus and RED)
+    uint8_t trailer_len; // of the payload: appended to the frame (packet_trailer.h), 0 if none
+    uint8_t red_holes;   // numbers directly before it that its redundant blocks fill (red_holes.h)
     uint16_t capture_time_off; // offsets from packet.data
     uint16_t dd_off;
     uint16_t payload_off;     // first payload byte

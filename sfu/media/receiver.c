@@ -3,6 +3,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/seq.h"
+#include "sfu/wire/packet_trailer.h"
 #include "sfu/wire/vla.h"
 
 static int init_encoding(struct receiver_encoding *e, const struct receiver_conf *conf, bool video)
@@ -362,6 +363,11 @@ static enum receiver_verdict input(struct receiver *r, mono_t now,
     packet_info_payload(p, (enum codec)route->codec, &r->encodings[encoding].context);
     if (conf->encodings > 1) {
         p->info.spatial = encoding;
+    }
+    if (UNLIKELY(conf->trailers) && (p->marker || p->info.frame_end)) {
+        struct bytes const payload = packet_payload(p);
+        size_t const desc = p->info.vp8.len;
+        p->info.trailer_len = packet_trailer_len(bytes_of(payload.p + desc, payload.n - desc));
     }
     if (red && conf->encrypted) {
         p->info.red_primary_off = 0; // ciphertext may look like anything

@@ -40,6 +40,7 @@ struct receiver_conf {
     bool pli;          // nack pli was negotiated
     bool screen_share; // slower liveness: static screens send few packets
     bool encrypted;    // end-to-end encrypted: RED blocks cannot be told apart
+    bool trailers;     // frames end with a packet trailer
     uint32_t clock_rate;
     struct rtp_ext_map ext; // ids of the publisher's transport
     // Stream number in the video layers allocation (order of a=simulcast) -> encoding.

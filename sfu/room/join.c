@@ -42,6 +42,8 @@ static struct client_traits traits_of(const Livekit__ClientInfo *info)
         unsigned const cap = (unsigned)info->capabilities[i];
         c.capabilities |= cap < 32 ? 1u << cap : 0;
     }
+    c.trailers =
+        (c.capabilities & (1u << LIVEKIT__CLIENT_INFO__CAPABILITY__CAP_PACKET_TRAILER)) != 0;
     c.firefox = is_text(info->browser, "firefox") || is_text(info->browser, "firefox mobile");
     c.safari = contains(info->browser, "safari");
     // livekit pkg/clientconfiguration/conf.go and pkg/rtc/participant_sdp.go.

@@ -72,6 +72,7 @@ struct client_traits {
     uint32_t capabilities; // bit n = Capability n
     bool firefox, safari;
     bool only_preferred_video; // Firefox on Linux and Android
+    bool trailers;             // knows packet trailers (packet_trailer.h)
     bool tracks_by_rtp;        // reports a track only when RTP of it has come (10.4)
     struct client_codecs codecs;
 };

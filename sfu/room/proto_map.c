@@ -122,6 +122,7 @@ Livekit__ParticipantInfo *proto_map_participant(const struct participant *p, str
     LK_SET(m, joined_at, p->joined_at.us / US_PER_S);
     LK_SET(m, joined_at_ms, p->joined_at.us / US_PER_MS);
     LK_SET_STR(m, name, p->name);
+    LK_SET_STR(m, region, p->room->env->conf->region);
     LK_SET(m, version, p->version);
     LK_SET(m, is_publisher, p->is_publisher);
     LK_SET(m, kind, (Livekit__ParticipantInfo__Kind)p->kind);

@@ -122,6 +122,7 @@ int track_media_receive(struct track_media *m)
         .pli = (c->fb & SDP_FB_PLI) != 0,
         .screen_share = info->source == TRACK_SOURCE_SCREEN_SHARE,
         .encrypted = info->encryption != 0,
+        .trailers = m->video && info->trailer_feature_count > 0,
         .clock_rate = codec_clock(m->codec),
         .ext = s->ext_recv,
     };

@@ -640,6 +640,31 @@ static void who_can_receive_neither_is_told(void **state)
     end();
 }
 
+// Frames may end with what only newer clients know: the others get them without, repetitions too.
+static void packet_trailers_go_to_those_who_know_them(void **state)
+{
+    (void)state;
+    begin_with(&(struct room_harness_conf){.seed = 5, .link = bad_link, .signal_us = 3000});
+    a = join_with("alice", false, 0);
+    b = join_with("bob", false, 0);
+    c = room_client_join(&h,
+                         &(struct room_client_conf){.identity = "carol", .knows_trailers = true});
+    run(S(1));
+    struct room_sender *const s = room_client_publish_as(
+        a, &(struct room_publish){.media = ROOM_VIDEO_SIMULCAST, .trailers = true});
+    struct room_sender *const plain = room_client_publish(a, ROOM_VIDEO);
+    run(S(8));
+    const struct room_stream *const without = room_client_stream(b, s->sid);
+    const struct room_stream *const with = room_client_stream(c, s->sid);
+    assert_true(without->packets > 300 && with->packets > 300);
+    assert_true(with->trailers > 100);
+    assert_int_equal(without->trailers, 0);
+    assert_int_equal(without->model.corrupt, 0);
+    assert_int_equal(room_client_stream(b, plain->sid)->model.corrupt, 0);
+    assert_int_equal(room_client_stream(c, plain->sid)->trailers, 0);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -663,6 +688,7 @@ int main(void)
         TEST(the_primary_ends_first),
         TEST(some_clients_are_subscribed_anew),
         TEST(who_can_receive_neither_is_told),
+        TEST(packet_trailers_go_to_those_who_know_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

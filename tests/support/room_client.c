@@ -189,6 +189,9 @@ void room_client_add_track(struct room_client *c, struct room_sender *s)
     LK_SET(&a, muted, s->muted);
     LK_SET(&a, type, audio ? LIVEKIT__TRACK_TYPE__AUDIO : LIVEKIT__TRACK_TYPE__VIDEO);
     LK_SET(&a, source, audio ? LIVEKIT__TRACK_SOURCE__MICROPHONE : LIVEKIT__TRACK_SOURCE__CAMERA);
+    Livekit__PacketTrailerFeature feature = LIVEKIT__PACKET_TRAILER_FEATURE__PTF_FRAME_ID;
+    a.packet_trailer_features = &feature;
+    a.n_packet_trailer_features = s->trailers;
     LK_SET(&a, disable_red, s->disable_red);
     LK_SET(&a, encryption,
            s->encrypted ? LIVEKIT__ENCRYPTION__TYPE__GCM : LIVEKIT__ENCRYPTION__TYPE__NONE);
@@ -234,6 +237,7 @@ struct room_sender *room_client_publish_as(struct room_client *c, const struct r
     s->muted = conf->muted;
     s->disable_red = conf->disable_red;
     s->encrypted = conf->encrypted;
+    s->trailers = conf->trailers;
     if (conf->cid != NULL) {
         (void)snprintf(s->cid, sizeof(s->cid), "%s", conf->cid);
     }
@@ -390,6 +394,10 @@ static void join_message(struct room_client *c, Livekit__JoinRequest *j, Livekit
     LK_SET(settings, auto_subscribe, !c->conf.no_auto_subscribe);
     LK_SET(settings, adaptive_stream, c->conf.adaptive_stream);
     LK_SET(settings, auto_subscribe_data_track, c->conf.auto_subscribe_data);
+    static Livekit__ClientInfo__Capability capability =
+        LIVEKIT__CLIENT_INFO__CAPABILITY__CAP_PACKET_TRAILER;
+    info->capabilities = &capability;
+    info->n_capabilities = c->conf.knows_trailers;
     j->client_info = info;
     j->connection_settings = settings;
     LK_SET_STR(j, metadata, c->conf.join_metadata);

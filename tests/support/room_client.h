@@ -44,6 +44,7 @@ struct room_client_conf {
     int32_t protocol;         // 0: 17
     bool sdk_go, sdk_unknown; // of ClientInfo; else JS
     const char *browser;      // of ClientInfo
+    bool knows_trailers;      // ClientInfo.capabilities
     // room_script.h: says nothing by itself but the answers to the server's offers; its own token.
     bool scripted;
     const char *jwt;
@@ -165,7 +166,7 @@ struct room_publish {
     enum codec backup; // CODEC_NONE: none
     int backup_policy; // BackupCodecPolicy
     bool muted;
-    bool disable_red, encrypted;
+    bool disable_red, encrypted, trailers;
     const char *cid;     // NULL: a fresh one
     const char *sdp_cid; // of the description, as Firefox; NULL: cid
     bool only_request;   // no section (room_client_add_section)

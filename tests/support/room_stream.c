@@ -18,6 +18,10 @@
 #define AUDIO_PAYLOAD 60u
 #define AUDIO_SR_PACKETS 50 // one report a second
 
+// Number 7, as client-sdk-js appends it (src/frameMetadata/frameMetadata.ts).
+#define ROOM_TRAILER "\xfd\xfb\xff\xff\xff\xf8\xf4LKTS"
+#define TRAILER_LEN (sizeof(ROOM_TRAILER) - 1)
+
 // ---- sending --------------------------------------------------------------------------------
 
 struct room_sender *room_sender_new(struct room_client *c, enum room_media media)
@@ -69,7 +73,7 @@ static void send_rtp(struct room_sender *s, struct room_pc *p, const struct rtp_
                      struct bytes payload, const struct rtp_ext_elem *ext, size_t ext_count,
                      uint64_t ext_sn)
 {
-    uint8_t buf[MODEL_MTU + 64];
+    uint8_t buf[MODEL_MTU + 64 + TRAILER_LEN];
     struct wr w = wr_init(buf, sizeof(buf));
     rtp_write_with_ext(&w, h, ext, ext_count, NULL);
     size_t const header = wr_len(&w);
@@ -95,7 +99,7 @@ static void send_model_packet(struct room_sender *s, struct room_pc *p,
     int const layer = model_publisher_layer(&s->model, h.ssrc, &rtx);
     room_must(layer >= 0, "model layer");
     const struct jsep_codec *const codec = codec_of(s);
-    struct bytes const payload = rtp_payload(bytes_of(d->data, d->len), &h);
+    struct bytes payload = rtp_payload(bytes_of(d->data, d->len), &h);
     h.pt = rtx ? codec->rtx_pt : codec->pt;
     if (s->muted || (rtx && h.pt == 0)) {
         return;
@@ -110,6 +114,13 @@ static void send_model_packet(struct room_sender *s, struct room_pc *p,
     n = add_ext(ext, n, s->section, RTP_EXT_TRANSPORT_CC, bytes_of(sn, 2));
     uint64_t *const last = &s->ext_sn[layer * 2 + rtx];
     *last = *last == 0 ? MAX(1u, h.sn) : seq16_extend(*last, h.sn);
+    uint8_t buf[MODEL_MTU + TRAILER_LEN];
+    if (s->trailers && h.marker) {
+        struct wr w = wr_init(buf, sizeof(buf));
+        wr_bytes(&w, payload);
+        wr_bytes(&w, bytes_of(ROOM_TRAILER, TRAILER_LEN));
+        payload = wr_bytes_view(&w);
+    }
     send_rtp(s, p, &h, payload, ext, n, *last);
 }
 
@@ -325,6 +336,8 @@ void room_media_rtp(struct room_client *c, struct bytes packet)
         s->packets++; // nothing for a decoder: between pictures it would be a hole to the model
     } else {
         s->packets++;
+        s->trailers += packet.n >= TRAILER_LEN &&
+                       memcmp(packet.p + packet.n - TRAILER_LEN, ROOM_TRAILER, TRAILER_LEN) == 0;
         model_subscriber_rtp(&s->model, c->h->now, packet);
     }
 }

@@ -39,6 +39,7 @@ struct room_sender {
     uint64_t audio_run; // packets since it was muted
     mono_t audio_at;
     bool disable_red, encrypted; // of add_track
+    bool trailers;               // frames end with packet trailers
     uint64_t ext_sn[ROOM_SSRCS];
     uint64_t packets;
     unsigned quality_updates;
@@ -62,8 +63,9 @@ struct room_stream {
     struct model_subscriber model; // video
     struct model_link link;        // its requests
     uint64_t packets, audio_bad, highest;
-    uint64_t red;     // of packets: in RED
-    uint64_t padding; // of packets: those that hold nothing else
+    uint64_t trailers; // of packets: with a packet trailer
+    uint64_t red;      // of packets: in RED
+    uint64_t padding;  // of packets: those that hold nothing else
     uint64_t srs;
     uint8_t delay_id; // of the playout delay; 0: not negotiated
     uint64_t delays;  // packets that had one, and what the last of them said

@@ -38,11 +38,14 @@ static bool padding_first; // of the next track
 
 static bool with_delay; // likewise
 
+static bool with_trailers, cut_trailers; // likewise
+
 static struct down_track *make_track(enum codec codec, uint8_t red_pt)
 {
     struct down_track *dt = NULL;
     struct down_track_conf conf = {.codec = codec,
                                    .padding_first = padding_first,
+                                   .cut_trailers = cut_trailers,
                                    .clock_rate = codec_clock(codec),
                                    .pt = 120,
                                    .rtx_pt = codec_kind(codec) == MEDIA_VIDEO ? 121 : 0,
@@ -75,6 +78,7 @@ static void bench_init(struct bench *b, enum codec codec, uint8_t red_pt)
                                  .encodings = 1,
                                  .nack = true,
                                  .pli = true,
+                                 .trailers = with_trailers,
                                  .clock_rate = codec_clock(codec)};
     conf.ext.id[RTP_EXT_AUDIO_LEVEL] = 12;
     conf.ext.id[RTP_EXT_ABS_CAPTURE_TIME] = 13;
@@ -247,6 +251,35 @@ static void down_track_passes_red_or_its_primary(void **state)
     assert_true(bytes_eq(b.payload, OPUS));
     assert_int_equal(send(&b, CODEC_RED, 2, 960, false, NULL, 0, bytes_of("\x80", 1), 0),
                      DOWN_TRACK_MALFORMED);
+    bench_done(&b);
+}
+
+static void down_track_cuts_trailers_of_those_who_do_not_know_them(void **state)
+{
+    (void)state;
+    struct bytes const frame = bytes_of("\x65\x88"
+                                        "abc\xfaLKTS",
+                                        10);
+    for (int cut = 0; cut < 2; cut++) {
+        struct bench b;
+        with_trailers = true;
+        cut_trailers = cut != 0;
+        bench_init(&b, CODEC_H264, 0);
+        with_trailers = false;
+        cut_trailers = false;
+        assert_int_equal(send(&b, CODEC_H264, 1, 0, true, NULL, 0, frame, 0), DOWN_TRACK_SENT);
+        assert_int_equal(b.payload.n, cut ? 5 : 10);
+        // Within a frame the same bytes are part of it.
+        assert_int_equal(send(&b, CODEC_H264, 2, 3000, false, NULL, 0, frame, 0), DOWN_TRACK_SENT);
+        assert_int_equal(b.payload.n, 10);
+        bench_done(&b);
+    }
+    struct bench b;
+    cut_trailers = true;
+    bench_init(&b, CODEC_H264, 0); // of a track that announced none
+    cut_trailers = false;
+    assert_int_equal(send(&b, CODEC_H264, 1, 0, true, NULL, 0, frame, 0), DOWN_TRACK_SENT);
+    assert_int_equal(b.payload.n, 10);
     bench_done(&b);
 }
 
@@ -938,6 +971,7 @@ int main(void)
         cmocka_unit_test(down_track_tells_the_playout_delay_until_it_arrived),
         cmocka_unit_test(down_track_leaves_padding_out),
         cmocka_unit_test(down_track_passes_red_or_its_primary),
+        cmocka_unit_test(down_track_cuts_trailers_of_those_who_do_not_know_them),
         cmocka_unit_test(down_track_says_why_it_sends_nothing),
         cmocka_unit_test(down_track_resumes_audio_on_time),
         cmocka_unit_test(down_track_inserts_silence),
