@@ -48,6 +48,8 @@
                 framesDecoded: entry.framesDecoded ?? 0,
                 frameWidth: entry.frameWidth ?? 0,
                 frameHeight: entry.frameHeight ?? 0,
+                heldS: entry.jitterBufferDelay ?? 0, // all frames together
+                framesHeld: entry.jitterBufferEmittedCount ?? 0,
                 totalAudioEnergy: entry.totalAudioEnergy ?? 0,
                 totalSamplesReceived: entry.totalSamplesReceived ?? 0,
                 audioLevel: entry.audioLevel ?? 0,

@@ -16,6 +16,9 @@ const REPUBLISHED = 4;
 // A server tells that less is wanted 5 s after it is so, the client needs a moment.
 const LESS_MS = 12000;
 const LOOK_MS = 1500;
+// Far more than a browser holds back by itself on this machine.
+const HELD_MS = 600;
+const HELD_FRAMES = 10;
 const CODEC_MS = 45000;
 
 const each = (list, run) => Promise.all(list.map(run));
@@ -267,6 +270,37 @@ async function reconnects(context) {
     return Date.now() - began;
 }
 
+/** How long `peer` holds each frame of `from` back, in milliseconds. */
+async function heldBack(peer, from) {
+    const now = async () => (await peer.call('tracks'))[from].picture.inbound;
+    const base = await now();
+    const later = await until(`${peer.name} shows more of ${from}`, async () => {
+        const inbound = await now();
+        return { ok: inbound.framesHeld >= base.framesHeld + HELD_FRAMES, ...inbound };
+    });
+    return ((later.heldS - base.heldS) * 1000) / (later.framesHeld - base.framesHeld);
+}
+
+/** A room whose video is to be shown late: in every browser that knows how to. */
+async function playoutDelay(context) {
+    const names = ['chromium-v1', 'chromium-v0', 'firefox-v1'];
+    const roomConfig = { minPlayoutDelay: HELD_MS, maxPlayoutDelay: 4 * HELD_MS };
+    const { peers, of } = await gather(context, { names, claims: { roomConfig } });
+    await each(peers, (peer) => peer.call('publishPicture', { name: 'picture', ...SMALL }));
+    for (const peer of peers) await everybodySees(peers, peer, 'picture');
+    const held = await each(
+        [
+            ['chromium-v1', 'chromium-v0'],
+            ['chromium-v1', 'firefox-v1'],
+            ['chromium-v0', 'chromium-v1'],
+        ],
+        ([peer, from]) => heldBack(of[peer], from),
+    );
+    must('each holds the others back', Math.min(...held) > HELD_MS / 2, held);
+    await undisturbed(peers);
+    return Math.round(Math.min(...held));
+}
+
 function scenario(name, run, what, ...rest) {
     return { name, needs: ['sfu'], what, run: (context) => run(context, ...rest) };
 }
@@ -284,5 +318,6 @@ export const scenarios = [
         backupCodecPolicy: SIMULCAST,
     }),
     scenario('tracks-dynacast', dynacast, 'one layer'),
+    scenario('tracks-playout-delay', playoutDelay, 'held back'),
     scenario('everybody-reconnects', reconnects, 'five times'),
 ];
