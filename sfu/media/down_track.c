@@ -33,6 +33,7 @@ int down_track_new(const struct down_track_conf *conf, struct down_track **ret)
         return -ENOMEM;
     }
     dt->conf = *conf;
+    dt->key_full = conf->key_full;
     if (video && conf->rtx_pt != 0) {
         dt->sequencer = NEW(struct sequencer);
         if (!dt->sequencer) {
@@ -216,6 +217,32 @@ int down_track_layer_for_size(const uint32_t *heights, size_t n, uint32_t source
     return (int)n - 1;
 }
 
+mono_t down_track_key_full(const struct down_track *dt)
+{
+    return dt->key_full;
+}
+
+// Whether a request now repeats the last one, which nothing has answered yet.
+static bool repeats_request(const struct down_track *dt)
+{
+    return dt->key_asked && dt->keys_had == dt->forwarder.key_frames;
+}
+
+mono_t down_track_keys_at_(const struct down_track *dt)
+{
+    int64_t const allowance = (DOWN_TRACK_KEYS_BURST - 1) * DOWN_TRACK_KEYS_INTERVAL_US;
+    return repeats_request(dt) ? (mono_t){0} : (mono_t){dt->key_full.us - allowance};
+}
+
+static void take_key_frame(struct down_track *dt, mono_t now)
+{
+    if (!repeats_request(dt)) {
+        dt->key_full = mono_add_us(mono_max(dt->key_full, now), DOWN_TRACK_KEYS_INTERVAL_US);
+        dt->keys_had = dt->forwarder.key_frames;
+        dt->key_asked = true;
+    }
+}
+
 bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct receiver *r,
                                uint8_t *ret_encoding)
 {
@@ -229,9 +256,10 @@ bool down_track_poll_key_frame(struct down_track *dt, mono_t now, const struct r
     bool const wanted = forwarder_wants_key_frame(&dt->forwarder, r, &encoding);
     bool const due = wanted && mono_reached(dt->key_next, now);
     dt->key_wanted = wanted;
-    if (!due && !dt->pli_pending) {
+    if ((!due && !dt->pli_pending) || !mono_reached(down_track_keys_at_(dt), now)) {
         return false;
     }
+    take_key_frame(dt, now);
     dt->pli_pending = false;
     int64_t const wait =
         MAX(KEY_FRAME_WAIT_MIN_US, MIN(2 * receiver_rtt_us(r), KEY_FRAME_WAIT_MAX_US));
@@ -246,13 +274,13 @@ mono_t down_track_deadline(const struct down_track *dt)
         return dt->padding_next;
     }
     mono_t t = mono_min(dt->sr_next, dt->padding_next);
-    if (dt->key_wanted) {
-        t = mono_min(t, dt->key_next);
-    }
-    if (dt->pli_pending || dt->nack_count > 0) {
+    if (dt->nack_count > 0) {
         return (mono_t){0};
     }
-    return t;
+    if (dt->key_wanted) {
+        t = mono_min(t, mono_max(dt->key_next, down_track_keys_at_(dt)));
+    }
+    return dt->pli_pending ? mono_min(t, down_track_keys_at_(dt)) : t;
 }
 
 bool down_track_has_catch_up(const struct down_track *dt)

@@ -62,6 +62,7 @@ struct down_track_conf {
     uint16_t first_sn;      // random; the top bit is cleared: in [0, 2^15) (RFC 3711 section 3.3.1)
     uint16_t first_rtx_sn;  // likewise
     struct rtp_ext_map ext; // ids of the subscriber's transport
+    mono_t key_full;        // down_track_key_full of the one before, zero if there was none
     // Of the room: playout_delay.h. Nothing is told unless the extension is negotiated.
     uint32_t min_playout_delay_ms, max_playout_delay_ms;
     char mid[DOWN_TRACK_MID_MAX + 1];     // "" = no MID extension
@@ -103,6 +104,16 @@ struct down_track_out {
 };
 
 struct down_track;
+
+// Key frames that one subscriber may have made on one track: so many at once, and then one each
+// interval. A key frame is worth several others, and everybody gets it: somebody who asks for one after
+// the other, by PLI, by switching layers or by subscribing again, would take the others' bandwidth or
+// their picture's quality. Repeated requests until a key frame comes count as one. What is over waits.
+#define DOWN_TRACK_KEYS_BURST 10
+#define DOWN_TRACK_KEYS_INTERVAL_US (5 * US_PER_S)
+
+// When the allowance is full again: for the conf of the next one to the same subscriber.
+mono_t down_track_key_full(const struct down_track *dt);
 
 // Copies conf. The layer limits start open (highest quality). -EINVAL, -ENOMEM.
 int down_track_new(const struct down_track_conf *conf, struct down_track **ret) NODISCARD;
@@ -224,6 +235,7 @@ struct down_track_stats {
     uint64_t rtx_packets, rtx_bytes;
     uint64_t nacks, nacks_answered, nacks_missed; // sequence numbers
     uint32_t plis;
+    uint32_t plis_late; // of them: came over the allowance of key frames
     uint32_t key_frames;
     uint32_t layer_switches;
     int64_t rtt_us;        // 0 unknown

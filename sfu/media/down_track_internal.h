@@ -36,6 +36,9 @@ struct down_track {
     bool delay_due;              // the next packets carry the playout delay
     uint32_t rtx_saved;          // bytes that retransmissions may use
     mono_t key_next;             // next key frame request
+    mono_t key_full;             // DOWN_TRACK_KEYS_BURST are allowed again
+    uint32_t keys_had;           // forwarder.key_frames at the last request
+    bool key_asked;              // keys_had is known
     mono_t sr_next;              // MONO_NEVER before the first packet
     struct sequencer *sequencer; // NULL without RTX
     struct rtp_stats_tx stats;
@@ -48,6 +51,7 @@ struct down_track {
     int64_t rtt_us;
     uint32_t sr_round;
     uint32_t plis;
+    uint32_t plis_late; // waited for the allowance
     uint32_t epoch;
     uint64_t nacks, nacks_answered, nacks_missed;
     uint16_t nack_head, nack_count;
@@ -58,6 +62,9 @@ struct down_track {
     bool has_delay; // the subscriber is told how long to hold video back
     struct playout_delay delay;
 };
+
+// When it may ask for a key frame, as far as its allowance goes.
+mono_t down_track_keys_at_(const struct down_track *dt);
 
 // Everything of an outgoing packet that is not in the source packet.
 struct down_track_packet {

@@ -60,12 +60,16 @@ void down_track_rtcp_nack(struct down_track *dt, mono_t now, const uint16_t *sns
 
 void down_track_rtcp_pli(struct down_track *dt, mono_t now)
 {
-    (void)now;
     if (dt->block != DOWN_TRACK_SENT || !dt->forwarder.video) {
         return; // receivers of a paused track ask for ever (media-plane 5.12)
     }
     dt->plis++;
     dt->pli_pending = true;
+    // Until the key frame comes retransmissions help more than nothing.
+    if (!mono_reached(down_track_keys_at_(dt), now)) {
+        dt->plis_late++;
+        return;
+    }
     dt->nack_gate = true;
     dt->nack_count = 0;
 }
@@ -235,6 +239,7 @@ void down_track_get_stats(const struct down_track *dt, struct down_track_stats *
         .nacks_answered = dt->nacks_answered,
         .nacks_missed = dt->nacks_missed,
         .plis = dt->plis,
+        .plis_late = dt->plis_late,
         .key_frames = dt->forwarder.key_frames,
         .layer_switches = dt->forwarder.switches,
         .rtt_us = dt->rtt_us,

@@ -215,6 +215,7 @@ static bool open_subscription(struct participant *p, struct published_track *t)
     struct track_preference *const pref = track_preference_find(p, t->info.sid);
     if (pref != NULL) {
         pref->denied = false;
+        s->key_full = pref->key_full;
     }
     subscription_permission_tell(p, t, true);
     if (p->state == PARTICIPANT_ACTIVE) {
@@ -240,6 +241,7 @@ void subscription_detach(struct subscription *s)
     if (s->down_track != NULL) {
         track_media_remove_output(s->media, s);
         leave_outputs(participant_sending(p), s);
+        s->key_full = down_track_key_full(s->down_track);
         down_track_free(s->down_track);
         s->down_track = NULL;
         audience_left(p, s->track->publisher);
@@ -260,6 +262,10 @@ void subscription_close(struct subscription *s)
     }
     struct participant *const p = s->subscriber;
     subscription_detach(s);
+    struct track_preference *const pref = track_preference_find(p, s->track->info.sid);
+    if (pref != NULL) {
+        pref->key_full = s->key_full;
+    }
     HASH_DEL(p->subscriptions, s);
     (void)handle_table_remove(&p->room->env->subscriptions, s->handle);
     mem_free(s);
@@ -433,6 +439,7 @@ static int make_down_track(struct subscription *s, const struct track_media *m,
         .first_sn = (uint16_t)rng_u32(rng),
         .first_rtx_sn = (uint16_t)rng_u32(rng),
         .ext = s->section->ext_send,
+        .key_full = s->key_full,
         .min_playout_delay_ms = s->subscriber->room->min_playout_delay_ms,
         .max_playout_delay_ms = s->subscriber->room->max_playout_delay_ms,
     };

@@ -36,6 +36,7 @@ struct subscription {
     struct down_track *down_track; // LIVE
     struct track_media *media;     // LIVE: the codec of the track that it receives
     uint32_t output;               // index in media->outputs
+    mono_t key_full;               // of its last down track
     struct quality_meter quality;  // connection_quality.c
     bool codec_refused; // the client cannot take the track, and was told; WAITING for nothing
     bool disabled;      // as the down track knows it

@@ -27,6 +27,7 @@ struct track_preference {
     uint8_t quality;
     uint32_t width, height, fps;
     mono_t apply_at;   // the settings above take effect then; MONO_NEVER: they did
+    mono_t key_full;   // allowance of key frames of the last subscription (down_track.h)
     mono_t unknown_at; // given up then if the track is not published by then; MONO_NEVER: it is
 };
 

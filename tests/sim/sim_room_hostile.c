@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include "sfu/media/down_track.h"
+#include "sfu/media/rtcp_out.h"
 #include "sfu/room/track_preference.h"
 #include "tests/support/room_sim.h"
 
@@ -287,6 +289,61 @@ static void subscriptions_and_settings_are_toggled(void **state)
     end_crowd();
 }
 
+// ---- key frames ------------------------------------------------------------------------------
+
+static void ask_for_key_frame(unsigned i)
+{
+    (void)i;
+    const struct room_stream *const st = room_client_stream(mallory, camera->sid);
+    struct room_pc *const pc = mallory->publisher;
+    if (st == NULL || pc->state != PEER_CONNECTION_CONNECTED) {
+        return;
+    }
+    struct rtcp_out o;
+    uint8_t buf[RTCP_OUT_CAP];
+    size_t n = 0;
+    rtcp_out_init(&o, 0x60000000u);
+    (void)!rtcp_out_add_pli(&o, st->ssrc);
+    if (rtcp_out_finish(&o, (struct bytes_mut){buf, sizeof(buf)}, &n) == 0) {
+        (void)!peer_connection_send_rtcp(pc->pc, bytes_of(buf, n), &pc->ep.out);
+        outbox_flush(&pc->ep.out);
+    }
+}
+
+static void ask_and_subscribe_again(unsigned i)
+{
+    if (i % 150 == 0) {
+        room_client_subscribe(mallory, camera->sid, (i / 150) % 2 == 1);
+    }
+    ask_for_key_frame(i);
+}
+
+static void key_frames_for_one_are_bounded(void **state)
+{
+    (void)state;
+    begin_crowd();
+    uint64_t keys = camera->model.keys;
+    (void)flood("PLI", ask_for_key_frame);
+    // Some requests come just when a key frame passes, and are not counted.
+    uint64_t const most =
+        3 * (DOWN_TRACK_KEYS_BURST + (WARM_S + FLOOD_S) * US_PER_S / DOWN_TRACK_KEYS_INTERVAL_US) /
+        2;
+    print_message("%" PRIu64 " key frames\n", camera->model.keys - keys);
+    assert_in_range(camera->model.keys - keys, 4, most);
+    keys = camera->model.keys;
+    (void)flood("PLI and new subscriptions", ask_and_subscribe_again);
+    print_message("%" PRIu64 " key frames\n", camera->model.keys - keys);
+    assert_in_range(camera->model.keys - keys, 1, most);
+    // Somebody else is answered at once.
+    keys = camera->model.keys;
+    room_client_settings(bob, camera->sid, true, 2, 0, 0);
+    run(S(1));
+    room_client_settings(bob, camera->sid, false, 2, 0, 0);
+    run(MS(500));
+    assert_true(camera->model.keys > keys);
+    end_crowd();
+}
+
 static void add_track(unsigned i)
 {
     (void)i;
@@ -447,6 +504,7 @@ int main(void)
         TEST(small_changes_of_large_people_too),
         TEST(permissions_of_others_are_changed_at_a_bounded_rate),
         TEST(subscriptions_and_settings_are_toggled),
+        TEST(key_frames_for_one_are_bounded),
         TEST(announced_tracks_are_bounded),
         TEST(what_concerns_nobody_else),
         TEST(who_waits_is_still_there),
