@@ -44,6 +44,13 @@
 // that are nearest to a full allowance are forgotten first.
 #define CONNECT_LIMIT_KEYS 16384u
 
+// Connect requests of one identity in one room, joins and resumes. Each join is a key exchange and tells
+// the whole room of one who left and one who came. Clients that lose their network again and again wait
+// longer from one attempt to the next; two programs that were given the same identity throw each other
+// out in a loop. 429 with Retry-After.
+#define IDENTITY_LIMIT ((struct rate_limit){.per_1000s = 500, .burst = 60})
+#define IDENTITY_LIMIT_KEYS 65536u
+
 // ---- names and texts ------------------------------------------------------------------------
 
 // livekit limit.max_participant_identity_length, max_room_name_length. Connect request: 400 with a

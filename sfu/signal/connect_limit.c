@@ -7,17 +7,18 @@ int connect_limit_init(struct connect_limit *l, struct rate_limit limit,
                        const struct cidr_set *proxies)
 {
     *l = (struct connect_limit){.proxies = proxies};
-    if (limit.per_1000s == 0) {
-        return 0;
+    l->identities = rate_new(IDENTITY_LIMIT, IDENTITY_LIMIT_KEYS);
+    if (limit.per_1000s != 0) {
+        l->rate = rate_new(limit, CONNECT_LIMIT_KEYS);
     }
-    l->rate = rate_new(limit, CONNECT_LIMIT_KEYS);
-    return l->rate != NULL ? 0 : -ENOMEM;
+    return l->identities != NULL && (l->rate != NULL || limit.per_1000s == 0) ? 0 : -ENOMEM;
 }
 
 void connect_limit_done(struct connect_limit *l)
 {
     rate_free(l->rate);
-    l->rate = NULL;
+    rate_free(l->identities);
+    l->rate = l->identities = NULL;
 }
 
 bool connect_limit_pass(struct connect_limit *l, mono_t now, struct httpd_req *r, bool take,
@@ -38,6 +39,24 @@ bool connect_limit_pass(struct connect_limit *l, mono_t now, struct httpd_req *r
         return true;
     }
     l->refused += take;
+    *ret_retry_s = MAX((ms + 999) / 1000, 1);
+    return false;
+}
+
+bool connect_limit_pass_identity(struct connect_limit *l, mono_t now, const char *room,
+                                 struct bytes identity, int64_t *ret_retry_s)
+{
+    // Both are bounded (check_grants); the zero between them stands in neither.
+    uint8_t key[ROOM_NAME_MAX + 1 + PARTICIPANT_IDENTITY_MAX];
+    struct wr w = wr_init(key, sizeof(key));
+    wr_bytes(&w, bytes_str(room));
+    wr_u8(&w, 0);
+    wr_bytes(&w, identity);
+    int64_t ms = 0;
+    if (!wr_ok(&w) || rate_take(l->identities, now, wr_bytes_view(&w), &ms)) {
+        return true;
+    }
+    l->refused_identities++;
     *ret_retry_s = MAX((ms + 999) / 1000, 1);
     return false;
 }

@@ -17,9 +17,10 @@
 #include "sfu/base/sfu_limits.h"
 
 struct connect_limit {
-    struct rate *rate;              // NULL: no limit
+    struct rate *rate; // by address; NULL: no limit
+    struct rate *identities;
     const struct cidr_set *proxies; // borrowed
-    uint64_t refused;
+    uint64_t refused, refused_identities;
 };
 
 // limit.per_1000s 0: none. proxies: whose word about the client's address is believed (proxy_addr.h),
@@ -33,3 +34,7 @@ void connect_limit_done(struct connect_limit *l);
 // and *ret_retry_s, at least 1, is for Retry-After.
 bool connect_limit_pass(struct connect_limit *l, mono_t now, struct httpd_req *r, bool take,
                         int64_t *ret_retry_s) NODISCARD;
+
+// The same for who comes, after the token was checked, wherever from: IDENTITY_LIMIT of sfu_limits.h.
+bool connect_limit_pass_identity(struct connect_limit *l, mono_t now, const char *room,
+                                 struct bytes identity, int64_t *ret_retry_s) NODISCARD;

@@ -208,6 +208,14 @@ static void start_session(struct signal_server *s, struct httpd_req *r, struct c
     rtc_session_start(&s->sessions, r, accept_key, &args);
 }
 
+static void refuse_too_many(struct httpd_req *r, int64_t retry_s)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%lld", (long long)retry_s);
+    httpd_add_header(r, "Retry-After", text);
+    httpd_respond(r, 429, TEXT_PLAIN, bytes_str("too many connection requests"));
+}
+
 // False: the request was answered, as its address asks too often.
 static bool pass_limit(struct signal_server *s, struct httpd_req *r, bool take)
 {
@@ -215,10 +223,25 @@ static bool pass_limit(struct signal_server *s, struct httpd_req *r, bool take)
     if (connect_limit_pass(&s->connects, loop_now(s->conf.loop), r, take, &retry_s)) {
         return true;
     }
-    char text[24];
-    (void)snprintf(text, sizeof(text), "%lld", (long long)retry_s);
-    httpd_add_header(r, "Retry-After", text);
-    httpd_respond(r, 429, TEXT_PLAIN, bytes_str("too many connection requests"));
+    refuse_too_many(r, retry_s);
+    return false;
+}
+
+// The same for whom its token names, second connections included.
+static bool pass_identity_limit(struct signal_server *s, struct httpd_req *r,
+                                const struct connect_request *c)
+{
+    const struct access_claims *const claims = &c->token->claims;
+    struct bytes identity = bytes_str(claims->identity);
+    if (c->publish != NULL) {
+        identity.n -= strlen(c->publish) + 1; // make_publisher
+    }
+    int64_t retry_s = 0;
+    if (connect_limit_pass_identity(&s->connects, loop_now(s->conf.loop), claims->video.room,
+                                    identity, &retry_s)) {
+        return true;
+    }
+    refuse_too_many(r, retry_s);
     return false;
 }
 
@@ -240,6 +263,10 @@ static void on_connect(struct signal_server *s, struct httpd_req *r, bool v1)
         log_info(NULL, "signal.refused", KV_U64("status", refusal.status),
                  KV_STR("why", refusal.text));
         httpd_respond(r, refusal.status, TEXT_PLAIN, bytes_str(refusal.text));
+        connect_done(&c);
+        return;
+    }
+    if (!pass_identity_limit(s, r, &c)) {
         connect_done(&c);
         return;
     }
@@ -412,9 +439,11 @@ void signal_server_log_stats(const struct signal_server *s)
     const struct rtc_counts *const c = &s->sessions.counts;
     log_info(NULL, "signal.stats", KV_U64("sessions", rtc_sessions_count(&s->sessions)),
              KV_U64("opened", c->opened), KV_U64("refused", c->refused),
-             KV_U64("limited", s->connects.refused), KV_U64("unanswered", c->unanswered),
-             KV_U64("undecodable", c->undecodable), KV_U64("slowed", c->slowed),
-             KV_U64("cut_off", c->cut_off), KV_U64("not_text", s->sessions.forms.not_text));
+             KV_U64("limited", s->connects.refused),
+             KV_U64("limited_identities", s->connects.refused_identities),
+             KV_U64("unanswered", c->unanswered), KV_U64("undecodable", c->undecodable),
+             KV_U64("slowed", c->slowed), KV_U64("cut_off", c->cut_off),
+             KV_U64("not_text", s->sessions.forms.not_text));
 }
 
 struct addr signal_server_address(const struct signal_server *s, size_t i)
