@@ -78,6 +78,7 @@ static void forget(void)
 static void begin_listening(void)
 {
     begin();
+    h.conf.region = "eu";
     h.tap = listen;
 }
 

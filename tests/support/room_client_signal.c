@@ -58,6 +58,10 @@ static void learn_peer(struct room_client *c, const Livekit__ParticipantInfo *in
     if (info->state == LIVEKIT__PARTICIPANT_INFO__STATE__DISCONNECTED && info->n_tracks > 0) {
         room_harness_violation(h, "a disconnected participant with tracks");
     }
+    if (info->state != LIVEKIT__PARTICIPANT_INFO__STATE__DISCONNECTED &&
+        strcmp(lk_str(info->region), h->conf.region) != 0) {
+        room_harness_violation(h, "%s was told another region than ours", c->identity);
+    }
     (void)snprintf(p->identity, sizeof(p->identity), "%s", lk_str(info->identity));
     (void)snprintf(p->name, sizeof(p->name), "%s", lk_str(info->name));
     p->version = info->version;
