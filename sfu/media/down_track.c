@@ -13,8 +13,6 @@
 
 // Opus: 20 ms at 48 kHz; the frame that livekit-client knows as server-injected silence
 // (client-sdk-js src/e2ee/worker/sifPayload.ts, OpusSilenceFrame): TOC F8 and 79 more bytes.
-#define SILENCE_TICKS 960
-#define SILENCE_LEN 80u
 
 // What livekit sends (pkg/sfu/downtrack.go, RTPPaddingMaxPayloadSize): all that the length byte can
 // say.
@@ -66,11 +64,6 @@ void down_track_free(struct down_track *dt)
         mem_free(dt->sequencer);
         mem_free(dt);
     }
-}
-
-const struct down_track_conf *down_track_conf(const struct down_track *dt)
-{
-    return &dt->conf;
 }
 
 // ---- switches -------------------------------------------------------------------------------
@@ -535,37 +528,6 @@ void down_track_set_codec(struct down_track *dt, mono_t now, enum codec codec, u
     if (dt->block == DOWN_TRACK_SENT) {
         want_key_frame(dt, now);
     }
-}
-
-enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now,
-                                                struct bytes sif_trailer, uint16_t *twcc_sn,
-                                                struct down_track_out *out)
-{
-    uint8_t frame[SILENCE_LEN + 256] = {0xf8, 0xff, 0xfe};
-    if (dt->conf.codec != CODEC_OPUS || !dt->writable ||
-        sif_trailer.n > sizeof(frame) - SILENCE_LEN) {
-        return DOWN_TRACK_NOTHING;
-    }
-    if (out->cap < sizeof(frame) + DOWN_TRACK_HEADER_MAX) {
-        return count(dt, DOWN_TRACK_NO_SPACE);
-    }
-    struct forwarder_translation t;
-    if (forwarder_insert(&dt->forwarder, now, SILENCE_TICKS, false, &t) < 0) {
-        return DOWN_TRACK_NOTHING;
-    }
-    if (sif_trailer.n > 0) {
-        memcpy(frame + SILENCE_LEN, sif_trailer.p, sif_trailer.n);
-    }
-    struct down_track_packet const pkt = {
-        .ssrc = dt->conf.ssrc,
-        .pt = dt->conf.pt,
-        .sn = t.sn,
-        .ts = t.ts,
-        .payload = {frame, SILENCE_LEN + sif_trailer.n},
-    };
-    down_track_write_packet_(dt, now, &pkt, twcc_sn, out);
-    rtp_stats_tx_packet(&dt->stats, t.sn, out->len, pkt.payload.n);
-    return count(dt, DOWN_TRACK_SENT);
 }
 
 // The subscriber has had RTP, or it would not help any more.

@@ -127,14 +127,6 @@ enum down_track_result down_track_write(struct down_track *dt, mono_t now, const
                                         const struct packet *p, uint16_t *twcc_sn,
                                         struct down_track_out *out);
 
-// One frame of Opus silence (20 ms), numbered as the continuation of the stream: 50 of them, one
-// every 20 ms, after the publisher muted let the receiver's jitter buffer settle (media-plane 5.9).
-// sif_trailer: of the subscriber's JoinResponse if the track is encrypted end to end, else empty.
-// DOWN_TRACK_NOTHING unless audio that has been sent.
-enum down_track_result down_track_write_silence(struct down_track *dt, mono_t now,
-                                                struct bytes sif_trailer, uint16_t *twcc_sn,
-                                                struct down_track_out *out);
-
 // A padding-only packet (RFC 3550 section 5.1), numbered as part of the stream, whatever stops the
 // track but an unwritable transport: the media that follows continues it without a hole, and its
 // timestamps go on as the clock does. DOWN_TRACK_NOTHING unless conf.padding_first, and when none is
@@ -166,6 +158,7 @@ void down_track_set_allowed_layers(struct down_track *dt, int spatial, int tempo
 
 void down_track_set_disabled(struct down_track *dt, mono_t now, bool disabled);
 void down_track_set_publisher_muted(struct down_track *dt, mono_t now, bool muted);
+// A reason of its own, so that it stands beside the others; nothing in the server uses it so far.
 void down_track_set_paused(struct down_track *dt, mono_t now, bool paused);
 
 // Whether the subscriber's transport can take media at all (ICE, DTLS); false at the start.
@@ -245,6 +238,7 @@ struct down_track_stats {
     uint32_t interval_expected, interval_lost; // between the last two reports, for quality
     uint64_t results[DOWN_TRACK_RESULT_COUNT];
 };
+// Everything that was counted; the server itself reads the totals below.
 void down_track_get_stats(const struct down_track *dt, struct down_track_stats *ret);
 
 // Totals since the start, for quality.
@@ -256,7 +250,3 @@ struct down_track_totals {
     int64_t lost;      // of them, as it says: our holes are among them
 };
 void down_track_get_totals(const struct down_track *dt, struct down_track_totals *ret);
-
-const char *down_track_result_name(enum down_track_result res);
-
-const struct down_track_conf *down_track_conf(const struct down_track *dt);

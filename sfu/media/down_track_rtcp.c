@@ -265,25 +265,3 @@ void down_track_get_totals(const struct down_track *dt, struct down_track_totals
         .lost = MAX(s->cumulative_lost, 0),
     };
 }
-
-const char *down_track_result_name(enum down_track_result res)
-{
-    static const char *const names[DOWN_TRACK_RESULT_COUNT] = {
-        [DOWN_TRACK_SENT] = "sent",
-        [DOWN_TRACK_DISABLED] = "disabled",
-        [DOWN_TRACK_MUTED] = "muted",
-        [DOWN_TRACK_PAUSED] = "paused",
-        [DOWN_TRACK_UNWRITABLE] = "unwritable",
-        [DOWN_TRACK_WAIT_KEY] = "wait_key",
-        [DOWN_TRACK_LAYER] = "layer",
-        [DOWN_TRACK_TEMPORAL] = "temporal",
-        [DOWN_TRACK_PADDING] = "padding",
-        [DOWN_TRACK_LATE] = "late",
-        [DOWN_TRACK_DUPLICATE] = "duplicate",
-        [DOWN_TRACK_TIMESTAMP] = "timestamp",
-        [DOWN_TRACK_MALFORMED] = "malformed",
-        [DOWN_TRACK_NO_SPACE] = "no_space",
-        [DOWN_TRACK_NOTHING] = "nothing",
-    };
-    return res < DOWN_TRACK_RESULT_COUNT ? names[res] : "";
-}

@@ -326,18 +326,6 @@ bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver 
     return layer_selector_wants_key_frame(&f->selector, receiver_live_mask(r), ret_encoding);
 }
 
-int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool marker,
-                     struct forwarder_translation *ret)
-{
-    if (!f->rtp.started) {
-        return -EPROTO;
-    }
-    *ret = (struct forwarder_translation){.ts = f->rtp.last_ts + duration};
-    ret->sn = rtp_munger_insert(&f->rtp, ret->ts, marker);
-    f->last_sent = now;
-    return 0;
-}
-
 void forwarder_insert_padding(struct forwarder *f, mono_t now, struct forwarder_translation *ret)
 {
     uint32_t const ts = f->rtp.started ? expected_ts(f, now) : f->rtp.last_ts;

@@ -94,11 +94,6 @@ const struct packet *forwarder_take_catch_up(struct forwarder *f, const struct r
 bool forwarder_wants_key_frame(const struct forwarder *f, const struct receiver *r,
                                uint8_t *ret_encoding);
 
-// Numbers for a packet made here (Opus silence): duration in clock units after the last one.
-// -EPROTO before the first packet was sent.
-int forwarder_insert(struct forwarder *f, mono_t now, uint32_t duration, bool marker,
-                     struct forwarder_translation *ret) NODISCARD;
-
 // Numbers for a padding-only packet before the first media: the time that has passed since the last
 // one after it. The first packet of the source goes right behind it.
 void forwarder_insert_padding(struct forwarder *f, mono_t now, struct forwarder_translation *ret);

@@ -198,9 +198,8 @@ struct receiver_totals {
 };
 void receiver_get_totals(const struct receiver *r, struct receiver_totals *ret);
 
-// Key frame requests sent.
+// Key frame requests sent; tests see by it that requests are coalesced.
 uint64_t receiver_plis_sent(const struct receiver *r);
 
 // Counters by verdict over all encodings, RECEIVER_VERDICT_COUNT entries.
 const uint64_t *receiver_verdicts(const struct receiver *r);
-const char *receiver_verdict_name(enum receiver_verdict v);

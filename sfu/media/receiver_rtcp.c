@@ -288,18 +288,3 @@ const uint64_t *receiver_verdicts(const struct receiver *r)
 {
     return r->verdicts;
 }
-
-const char *receiver_verdict_name(enum receiver_verdict v)
-{
-    static const char *const names[RECEIVER_VERDICT_COUNT] = {
-        [RECEIVER_FORWARD] = "forward",
-        [RECEIVER_DROP_CODEC] = "codec",
-        [RECEIVER_DROP_RTX_PADDING] = "rtx_padding",
-        [RECEIVER_DROP_RTX_EARLY] = "rtx_early",
-        [RECEIVER_DROP_DUPLICATE] = "duplicate",
-        [RECEIVER_DROP_TOO_OLD] = "too_old",
-        [RECEIVER_DROP_PROBATION] = "probation",
-        [RECEIVER_DROP_ENCODING] = "encoding",
-    };
-    return v < RECEIVER_VERDICT_COUNT ? names[v] : "";
-}

@@ -88,13 +88,6 @@ int rtcp_out_add_xr(struct rtcp_out *o, const struct rtcp_xr *xr)
     return fb_commit(o, &w);
 }
 
-int rtcp_out_add_bye(struct rtcp_out *o, const uint32_t *ssrcs, size_t n)
-{
-    struct wr w = fb_writer(o);
-    rtcp_bye_write(&w, ssrcs, n);
-    return fb_commit(o, &w);
-}
-
 int rtcp_out_add_raw(struct rtcp_out *o, struct bytes packet)
 {
     assert(packet.n % 4 == 0);

@@ -50,9 +50,6 @@ int rtcp_out_add_pli(struct rtcp_out *o, uint32_t media_ssrc) NODISCARD;
 // peer.
 int rtcp_out_add_xr(struct rtcp_out *o, const struct rtcp_xr *xr) NODISCARD;
 
-// Goodbye for retired SSRCs (at most RTCP_COUNT_MAX).
-int rtcp_out_add_bye(struct rtcp_out *o, const uint32_t *ssrcs, size_t n) NODISCARD;
-
 // Any finished RTCP packet (transport-wide feedback, REMB).
 int rtcp_out_add_raw(struct rtcp_out *o, struct bytes packet) NODISCARD;
 

@@ -74,5 +74,5 @@ static inline void rtp_munger_sent(struct rtp_munger *m, uint64_t in, uint64_t o
 // picture).
 void rtp_munger_left_out(struct rtp_munger *m, uint64_t in, bool whole_gap);
 
-// Takes the next outgoing number for a packet made here (silence, padding), ts after the last one.
+// Takes the next outgoing number for a packet made here (padding), ts after the last one.
 uint64_t rtp_munger_insert(struct rtp_munger *m, uint32_t ts, bool marker);

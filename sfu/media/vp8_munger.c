@@ -170,19 +170,3 @@ bool vp8_munger_gap_was_left_out(struct vp8_munger *m, const struct vp8_desc *d)
     const struct vp8_munger_picture *const p = find_picture(m, m->highest_picture);
     return p && p->dropped && extend_picture(m, d) == m->highest_picture + 1;
 }
-
-void vp8_munger_insert(struct vp8_munger *m, const struct vp8_desc *like, struct vp8_desc *ret_desc)
-{
-    m->picture_offset--;
-    m->tl0_offset--;
-    m->key_idx_offset--;
-    m->last_picture = (m->last_picture + 1u) & PICTURE_MASK_15;
-    m->last_tl0++;
-    m->last_key_idx = (m->last_key_idx + 1u) & KEY_IDX_MASK;
-    *ret_desc = *like;
-    ret_desc->picture_id_15 = like->has_picture_id;
-    ret_desc->picture_id = m->last_picture;
-    ret_desc->tl0_pic_idx = m->last_tl0;
-    ret_desc->key_idx = m->last_key_idx;
-    m->has_out = true;
-}

@@ -68,8 +68,3 @@ enum vp8_munger_result vp8_munger_packet(struct vp8_munger *m, const struct vp8_
 // picture that was left out: it was the newest one, and this packet begins the next. Then the gap
 // is to be left out too, or the subscriber would ask for it in vain.
 bool vp8_munger_gap_was_left_out(struct vp8_munger *m, const struct vp8_desc *d);
-
-// Descriptor of a picture made here (blank frame): the successor in every counter. like: which
-// fields to write.
-void vp8_munger_insert(struct vp8_munger *m, const struct vp8_desc *like,
-                       struct vp8_desc *ret_desc);

@@ -2,8 +2,6 @@
 #include "sfu/wire/opus_red.h"
 
 #define RED_FOLLOWS 0x80u
-#define OPUS_RATE 48000u
-#define OPUS_SAMPLES_MAX 5760u // 120 ms (RFC 6716 section 3.4, R5)
 
 int opus_red_parse(struct bytes payload, struct opus_red *ret)
 {
@@ -58,39 +56,4 @@ void opus_red_write(struct wr *w, const struct opus_red *red)
     for (size_t i = 0; i <= last; i++) {
         wr_bytes(w, red->block[i].data);
     }
-}
-
-uint32_t opus_samples(struct bytes packet, bool encrypted)
-{
-    if (packet.n == 0) {
-        return 0;
-    }
-    // RFC 6716 table 2: configurations 0-11 SILK (10 20 40 60 ms), 12-15 hybrid (10 20 ms), 16-31
-    // CELT (2.5 5 10 20 ms).
-    unsigned const config = packet.p[0] >> 3;
-    uint32_t frame;
-    if (config < 12) {
-        static const uint16_t silk[] = {480, 960, 1920, 2880};
-        frame = silk[config & 3u];
-    } else if (config < 16) {
-        frame = config & 1u ? OPUS_RATE / 50 : OPUS_RATE / 100;
-    } else {
-        frame = (OPUS_RATE / 400) << (config & 3u);
-    }
-    unsigned frames = 1;
-    switch (packet.p[0] & 3u) {
-    case 1:
-    case 2:
-        frames = 2;
-        break;
-    case 3:
-        if (!encrypted) {
-            frames = packet.n > 1 ? packet.p[1] & 0x3fu : 0;
-        }
-        break;
-    default:
-        break;
-    }
-    uint32_t const samples = frame * frames;
-    return samples <= OPUS_SAMPLES_MAX ? samples : 0;
 }

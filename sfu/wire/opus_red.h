@@ -29,8 +29,3 @@ int opus_red_parse(struct bytes payload, struct opus_red *ret) NODISCARD;
 // Writes headers and blocks; a redundant block that is too long or too old sets w->err, as does
 // count 0.
 void opus_red_write(struct wr *w, const struct opus_red *red);
-
-// Samples at 48 kHz of an Opus packet by its TOC (RFC 6716 section 3.1). 0 if empty or malformed.
-// The TOC byte is clear under end-to-end encryption, but the frame count byte of code 3 is not:
-// `encrypted` assumes one frame there.
-uint32_t opus_samples(struct bytes packet, bool encrypted);

@@ -193,43 +193,12 @@ bool rtp_ext_transport_cc(struct bytes data, uint16_t *ret_sn)
     return true;
 }
 
-bool rtp_ext_abs_send_time(struct bytes data, uint32_t *ret_24bit)
-{
-    struct rd r = rd_init(data);
-    uint32_t const v = rd_be24(&r);
-    if (!rd_ok(&r) || rd_left(&r) != 0) {
-        return false;
-    }
-    *ret_24bit = v;
-    return true;
-}
-
 uint32_t rtp_ext_abs_send_time_from_us(int64_t us)
 {
     // 6.18 fixed point: seconds << 18, modulo 64 s. Reduced first, so that the product cannot
     // overflow.
     uint64_t const in_64s = (uint64_t)us % UINT64_C(64000000);
     return (uint32_t)((in_64s << 18) / 1000000u) & 0xffffffu;
-}
-
-bool rtp_ext_abs_capture_time(struct bytes data, struct rtp_abs_capture_time *ret)
-{
-    if (data.n != 8 && data.n != RTP_ABS_CAPTURE_TIME_MAX) {
-        return false;
-    }
-    struct rd r = rd_init(data);
-    ret->capture.v = rd_be64(&r);
-    ret->has_offset = data.n == RTP_ABS_CAPTURE_TIME_MAX;
-    ret->offset = ret->has_offset ? (int64_t)rd_be64(&r) : 0;
-    return true;
-}
-
-void rtp_ext_abs_capture_time_write(struct wr *w, const struct rtp_abs_capture_time *t)
-{
-    wr_be64(w, t->capture.v);
-    if (t->has_offset) {
-        wr_be64(w, (uint64_t)t->offset);
-    }
 }
 
 void rtp_ext_playout_delay_write(struct wr *w, uint16_t min_10ms, uint16_t max_10ms)

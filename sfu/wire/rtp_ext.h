@@ -90,22 +90,8 @@ uint8_t rtp_ext_audio_level_byte(uint8_t level, bool voice);
 // Transport-wide sequence number. False unless there are at least two bytes.
 bool rtp_ext_transport_cc(struct bytes data, uint16_t *ret_sn);
 
-// abs-send-time: 24 bits, 6.18 fixed point seconds. False unless three bytes.
-bool rtp_ext_abs_send_time(struct bytes data, uint32_t *ret_24bit);
-// From any clock; microseconds modulo 64 s.
+// abs-send-time: 24 bits, 6.18 fixed point seconds. From any clock; microseconds modulo 64 s.
 uint32_t rtp_ext_abs_send_time_from_us(int64_t us);
-
-// abs-capture-time: capture NTP time, and (16-byte form) the estimated offset of the capture clock
-// in UQ32.32 two's complement.
-struct rtp_abs_capture_time {
-    ntp_t capture;
-    bool has_offset;
-    int64_t offset; // 32.32 fixed point seconds
-};
-#define RTP_ABS_CAPTURE_TIME_MAX 16u
-// False unless 8 or 16 bytes.
-bool rtp_ext_abs_capture_time(struct bytes data, struct rtp_abs_capture_time *ret);
-void rtp_ext_abs_capture_time_write(struct wr *w, const struct rtp_abs_capture_time *t);
 
 // Playout delay limits in units of 10 ms, 12 bits each (webrtc.org experiment). Values above 4095
 // are clamped.

@@ -88,10 +88,6 @@ static void feedback(struct machine *m, struct rd *in)
     while (down_track_write_rtx(dt, m->now, m->r, &m->twcc, &out) == DOWN_TRACK_SENT) {
         check(&out);
     }
-    if ((what & 4) && down_track_write_silence(dt, m->now, bytes_of(buf, what), &m->twcc, &out) ==
-                          DOWN_TRACK_SENT) {
-        check(&out);
-    }
     struct rtcp_report_block const b = {.ssrc = 10u + what % TRACKS, .lsr = sn, .highest_sn = sn};
     down_track_rtcp_block(dt, m->now, &b);
 }

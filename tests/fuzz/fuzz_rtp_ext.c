@@ -15,13 +15,9 @@ static void read_values(struct bytes v)
     bool voice;
     uint16_t a;
     uint16_t b;
-    uint32_t t;
-    struct rtp_abs_capture_time capture;
     struct vla vla;
     (void)rtp_ext_audio_level(v, &level, &voice);
     (void)rtp_ext_transport_cc(v, &a);
-    (void)rtp_ext_abs_send_time(v, &t);
-    (void)rtp_ext_abs_capture_time(v, &capture);
     (void)rtp_ext_playout_delay(v, &a, &b);
     if (vla_parse(v, &vla) == 0 && vla.stream_count > VLA_STREAMS_MAX) {
         abort();

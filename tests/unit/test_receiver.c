@@ -388,7 +388,6 @@ static void receiver_refuses_foreign_packets(void **state)
     packet_unref(
         feed_packet(&s.pool, s.r, s.now, 0, false, CODEC_H264, bytes_of(rtp, sizeof(rtp)), &v));
     assert_int_equal(v, RECEIVER_DROP_CODEC);
-    assert_string_equal(receiver_verdict_name(v), "codec");
     struct receiver *r = NULL;
     struct receiver_conf conf = {.codec = CODEC_VP8, .encodings = 4, .clock_rate = 90000};
     assert_int_equal(receiver_new(&conf, &r), -EINVAL);

@@ -166,20 +166,6 @@ static void vp8_munger_passes_stripped_descriptors(void **state)
     (void)sent(&m, d, RTP_MUNGER_NEXT, 0);
 }
 
-static void vp8_munger_inserts_pictures(void **state)
-{
-    (void)state;
-    struct vp8_munger m;
-    struct vp8_desc out;
-    vp8_munger_init(&m);
-    struct vp8_desc const d = desc(10, 5, 0);
-    (void)sent(&m, d, RTP_MUNGER_NEXT, 3);
-    vp8_munger_insert(&m, &d, &out);
-    assert_int_equal(out.picture_id, 11);
-    assert_int_equal(out.tl0_pic_idx, 6);
-    assert_int_equal(sent(&m, desc(11, 6, 0), RTP_MUNGER_NEXT, 3).picture_id, 12);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,7 +177,6 @@ int main(void)
         cmocka_unit_test(vp8_munger_finishes_a_picture_when_the_limit_falls_in_the_middle),
         cmocka_unit_test(vp8_munger_widens_picture_ids),
         cmocka_unit_test(vp8_munger_passes_stripped_descriptors),
-        cmocka_unit_test(vp8_munger_inserts_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
