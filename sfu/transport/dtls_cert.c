@@ -349,11 +349,6 @@ const char *dtls_cert_fingerprint(const struct dtls_cert *c)
     return c->fingerprint;
 }
 
-struct bytes dtls_cert_der(const struct dtls_cert *c)
-{
-    return bytes_of(c->crt.raw.p, c->crt.raw.len);
-}
-
 const void *dtls_cert_config(const struct dtls_cert *c, bool client)
 {
     return client ? &c->client : &c->server;

@@ -22,9 +22,6 @@ void dtls_cert_free(struct dtls_cert *c);
 // The value of a=fingerprint:sha-256 (text of the certificate's SHA-256). Borrowed from c.
 const char *dtls_cert_fingerprint(const struct dtls_cert *c);
 
-// The certificate itself, DER. Borrowed from c.
-struct bytes dtls_cert_der(const struct dtls_cert *c);
-
 // ---- for dtls_handshake only ----------------------------------------------------------------
 
 // The shared mbedtls_ssl_config of one role. Immutable.

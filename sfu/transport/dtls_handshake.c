@@ -187,11 +187,10 @@ static int on_get_timer(void *user)
 
 // ---- result ---------------------------------------------------------------------------------
 
-static void fail(struct dtls_work *w, enum dtls_failure failure, int library_error)
+static void fail(struct dtls_work *w, enum dtls_failure failure)
 {
     w->result.status = DTLS_WORK_FAILED;
     w->result.failure = failure;
-    w->result.library_error = library_error;
 }
 
 static bool fingerprint_matches(const struct dtls_fingerprint *f, const mbedtls_x509_crt *crt)
@@ -310,11 +309,11 @@ static void complete(struct dtls_work *w)
 {
     enum dtls_failure const f = check_peer(w);
     if (f != DTLS_FAILURE_NONE) {
-        fail(w, f, 0);
+        fail(w, f);
     } else if (!srtp_agreed(w)) {
-        fail(w, DTLS_FAILURE_NO_SRTP, 0);
+        fail(w, DTLS_FAILURE_NO_SRTP);
     } else if (!w->secrets.valid || !derive_srtp(w) || !derive_record(w)) {
-        fail(w, DTLS_FAILURE_RESOURCES, 0);
+        fail(w, DTLS_FAILURE_RESOURCES);
     } else {
         keep_leftover(w);
         if (w->client) {
@@ -379,14 +378,13 @@ void dtls_work_run(struct dtls_work *w)
         if (!w->client && !w->answered && w->ssl_ready) {
             // A ClientHello that it does not like, before anything was agreed: wait for a better
             // one.
-            w->result.library_error = e;
             if (mbedtls_ssl_session_reset(&w->ssl) == 0) {
                 w->final = MONO_NEVER;
                 continue;
             }
         }
         bool const memory = e == MBEDTLS_ERR_SSL_ALLOC_FAILED || e == MBEDTLS_ERR_PK_ALLOC_FAILED;
-        fail(w, memory ? DTLS_FAILURE_RESOURCES : DTLS_FAILURE_HANDSHAKE, e);
+        fail(w, memory ? DTLS_FAILURE_RESOURCES : DTLS_FAILURE_HANDSHAKE);
         return;
     }
 }

@@ -45,7 +45,6 @@ enum dtls_work_status {
 struct dtls_result {
     enum dtls_work_status status;
     enum dtls_failure failure;
-    int library_error;
     struct dtls_record_keys record;
     struct srtp_keys srtp;
     struct bytes

@@ -16,7 +16,6 @@ struct dtls_transport {
     enum dtls_state state;
     enum dtls_role role;
     enum dtls_failure failure;
-    int library_error;
     bool work_out;    // a step is being run elsewhere
     bool step_needed; // something happened that a step must look at
     bool peer_closed;
@@ -81,10 +80,9 @@ static void set_state(struct dtls_transport *t, enum dtls_state state)
     }
 }
 
-static void fail(struct dtls_transport *t, enum dtls_failure failure, int library_error)
+static void fail(struct dtls_transport *t, enum dtls_failure failure)
 {
     t->failure = failure;
-    t->library_error = library_error;
     set_state(t, DTLS_STATE_FAILED);
 }
 
@@ -170,7 +168,7 @@ static bool input_record(struct dtls_transport *t, const struct dtls_record_view
         }
         break;
     case DTLS_RECORD_FATAL:
-        fail(t, DTLS_FAILURE_ALERT, 0);
+        fail(t, DTLS_FAILURE_ALERT);
         break;
     case DTLS_RECORD_IGNORED:
         break;
@@ -301,7 +299,7 @@ void dtls_transport_timeout(struct dtls_transport *t, mono_t now)
         return;
     }
     if (mono_reached(t->limit, now)) {
-        fail(t, DTLS_FAILURE_TIMEOUT, t->library_error);
+        fail(t, DTLS_FAILURE_TIMEOUT);
     } else if (mono_reached(t->retransmit, now)) {
         t->step_needed = true;
     }
@@ -338,7 +336,7 @@ static void connect(struct dtls_transport *t, struct dtls_work *w)
     const struct dtls_result *const r = dtls_work_result(w);
     struct dtls_queue early;
     if (dtls_record_new(&r->record, r->finished, &t->record) < 0) {
-        fail(t, DTLS_FAILURE_RESOURCES, 0);
+        fail(t, DTLS_FAILURE_RESOURCES);
         return;
     }
     // In order of arrival: what came with the handshake, then what came while the step ran.
@@ -364,7 +362,6 @@ void dtls_transport_finish_work(struct dtls_transport *t, mono_t now, struct dtl
     const struct dtls_result *const r = dtls_work_result(w);
     switch (r->status) {
     case DTLS_WORK_RUNNING:
-        t->library_error = r->library_error;
         t->retransmit = dtls_work_deadline(w);
         t->work = w;
         t->step_needed = t->pending.head != NULL || mono_reached(t->retransmit, now);
@@ -373,7 +370,7 @@ void dtls_transport_finish_work(struct dtls_transport *t, mono_t now, struct dtl
         connect(t, w);
         break;
     case DTLS_WORK_FAILED:
-        fail(t, r->failure, r->library_error);
+        fail(t, r->failure);
         break;
     }
     dtls_work_free(w);
@@ -402,16 +399,6 @@ enum dtls_failure dtls_transport_failure(const struct dtls_transport *t)
     return t->failure;
 }
 
-int dtls_transport_library_error(const struct dtls_transport *t)
-{
-    return t->library_error;
-}
-
-enum dtls_role dtls_transport_role(const struct dtls_transport *t)
-{
-    return t->role;
-}
-
 int dtls_transport_take_srtp_keys(struct dtls_transport *t, struct srtp_keys *ret)
 {
     if (!t->have_keys) {
@@ -421,19 +408,4 @@ int dtls_transport_take_srtp_keys(struct dtls_transport *t, struct srtp_keys *re
     t->have_keys = false;
     crypto_wipe(&t->keys, sizeof(t->keys));
     return 0;
-}
-
-const char *dtls_failure_name(enum dtls_failure f)
-{
-    static const char *const names[DTLS_FAILURE_COUNT] = {
-        [DTLS_FAILURE_NONE] = "none",
-        [DTLS_FAILURE_TIMEOUT] = "timeout",
-        [DTLS_FAILURE_HANDSHAKE] = "handshake",
-        [DTLS_FAILURE_NO_CERT] = "no_cert",
-        [DTLS_FAILURE_FINGERPRINT] = "fingerprint",
-        [DTLS_FAILURE_NO_SRTP] = "no_srtp",
-        [DTLS_FAILURE_ALERT] = "alert",
-        [DTLS_FAILURE_RESOURCES] = "resources",
-    };
-    return f < DTLS_FAILURE_COUNT ? names[f] : "unknown";
 }

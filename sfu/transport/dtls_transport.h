@@ -56,7 +56,7 @@ enum dtls_event {
 enum dtls_failure {
     DTLS_FAILURE_NONE,
     DTLS_FAILURE_TIMEOUT,
-    DTLS_FAILURE_HANDSHAKE,   // mbedTLS refused what the peer sent (dtls_transport_library_error)
+    DTLS_FAILURE_HANDSHAKE,   // mbedTLS refused what the peer sent
     DTLS_FAILURE_NO_CERT,     // no certificate from the peer
     DTLS_FAILURE_FINGERPRINT, // its digest is not in the SDP
     DTLS_FAILURE_NO_SRTP,     // SRTP_AES128_CM_HMAC_SHA1_80 was not agreed
@@ -158,12 +158,7 @@ bool dtls_transport_poll_event(struct dtls_transport *t, enum dtls_event *ret);
 
 enum dtls_state dtls_transport_state(const struct dtls_transport *t);
 enum dtls_failure dtls_transport_failure(const struct dtls_transport *t);
-int dtls_transport_library_error(const struct dtls_transport *t); // mbedTLS code, 0 if none
-enum dtls_role dtls_transport_role(const struct dtls_transport *t);
 
 // Gives the SRTP keys away (they are wiped here). -EPROTO before DTLS_EVENT_CONNECTED or when taken
 // already.
 int dtls_transport_take_srtp_keys(struct dtls_transport *t, struct srtp_keys *ret) NODISCARD;
-
-// Name for logs and metrics ("fingerprint", ...), never NULL.
-const char *dtls_failure_name(enum dtls_failure f);

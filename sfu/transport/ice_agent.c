@@ -386,23 +386,6 @@ mono_t ice_agent_deadline(const struct ice_agent *a)
 
 // ---- names ----------------------------------------------------------------------------------
 
-const char *ice_state_name(enum ice_state s)
-{
-    switch (s) {
-    case ICE_STATE_NEW:
-        return "new";
-    case ICE_STATE_CONNECTED:
-        return "connected";
-    case ICE_STATE_DISCONNECTED:
-        return "disconnected";
-    case ICE_STATE_FAILED:
-        return "failed";
-    case ICE_STATE_COUNT:
-        break;
-    }
-    return "";
-}
-
 const char *ice_rx_name(enum ice_rx r)
 {
     switch (r) {

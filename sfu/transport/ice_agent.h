@@ -245,6 +245,5 @@ void ice_agent_note_rx(struct ice_agent *a, mono_t now, int tuple);
 // Where to send; NULL if nothing is selected or the state is FAILED.
 const struct ice_tuple *ice_agent_selected(const struct ice_agent *a);
 
-// Name for logs ("connected", ...), never NULL.
-const char *ice_state_name(enum ice_state s);
+// Name for the log, never NULL.
 const char *ice_rx_name(enum ice_rx r);

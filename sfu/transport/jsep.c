@@ -137,24 +137,6 @@ int jsep_set_local_candidates(struct jsep *j, const char *const *lines, size_t c
     return 0;
 }
 
-void jsep_rollback(struct jsep *j)
-{
-    if (j->state == JSEP_HAVE_LOCAL_OFFER) {
-        for (size_t i = 0; i < j->count; i++) {
-            struct jsep_transceiver *const t = j->order[i];
-            // The remote may have applied the offer although its answer was lost.
-            t->had_sender |= t->offered_sender;
-            t->offered_sender = false;
-            jsep_set_put_(j, t->offered_set);
-            t->offered_set = NULL;
-        }
-        j->dirty = true;
-    }
-    sdp_free(j->offer);
-    j->offer = NULL;
-    j->state = JSEP_STABLE;
-}
-
 enum jsep_state jsep_state(const struct jsep *j)
 {
     return j->state;
@@ -384,12 +366,6 @@ void jsep_transceiver_set_receiver(struct jsep_transceiver *t, const struct jsep
     t->receiver_set = true;
 }
 
-void jsep_transceiver_clear_receiver(struct jsep_transceiver *t)
-{
-    t->receiver = (struct jsep_receiver){0};
-    t->receiver_set = false;
-}
-
 // Copies s into *at and moves *at behind the copy.
 static const char *put(char **at, const char *s)
 {
@@ -458,21 +434,6 @@ struct jsep_transceiver *jsep_next_sending(const struct jsep *j, size_t *pos)
 }
 
 // ---- codecs ---------------------------------------------------------------------------------
-
-const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt,
-                                          bool *ret_rtx)
-{
-    for (size_t i = 0; i < t->codec_count; i++) {
-        bool const rtx = t->codecs[i].rtx_pt != 0 && t->codecs[i].rtx_pt == pt;
-        if (rtx || t->codecs[i].pt == pt) {
-            if (ret_rtx != NULL) {
-                *ret_rtx = rtx;
-            }
-            return &t->codecs[i];
-        }
-    }
-    return NULL;
-}
 
 // How well c carries what `like` describes: 0 not at all.
 static int fitness(const struct jsep_codec *c, const struct jsep_codec *like)

@@ -271,9 +271,6 @@ int jsep_create_offer(struct jsep *j, struct dynbuf *out) NODISCARD;
 // -E2BIG; -ENOMEM.
 int jsep_set_remote_answer(struct jsep *j, struct bytes text, struct jsep_applied *ret) NODISCARD;
 
-// Forgets a pending offer of either side; sections it brought stay, unnegotiated.
-void jsep_rollback(struct jsep *j);
-
 enum jsep_state jsep_state(const struct jsep *j);
 // Our role; fixed by the first finished exchange and kept (until the remote's certificate changes).
 enum jsep_dtls_role jsep_dtls_role(const struct jsep *j);
@@ -308,6 +305,7 @@ size_t jsep_count_reusable(const struct jsep *j, enum jsep_kind kind);
 int jsep_add_sender_section(struct jsep *j, enum jsep_kind kind,
                             struct jsep_transceiver **ret) NODISCARD;
 // Offerer: a new section we only receive on (client placeholders). Same errors.
+// For the client's half of an exchange, which tests and the test clients have to play.
 int jsep_add_receiver_section(struct jsep *j, enum jsep_kind kind,
                               struct jsep_transceiver **ret) NODISCARD;
 // Offerer: the data section, if there is none yet. Same errors.
@@ -316,8 +314,6 @@ int jsep_add_data_section(struct jsep *j) NODISCARD;
 // How the section is answered when the remote sends on it; stays until set again. To refuse:
 // .accept = false.
 void jsep_transceiver_set_receiver(struct jsep_transceiver *t, const struct jsep_receiver *r);
-// Back to "nothing said".
-void jsep_transceiver_clear_receiver(struct jsep_transceiver *t);
 
 // What the next description sends on this section. -ENOMEM, -EINVAL (missing or unprintable ids).
 int jsep_transceiver_set_sender(struct jsep_transceiver *t, const struct jsep_sender *s) NODISCARD;
@@ -329,11 +325,6 @@ void jsep_transceiver_clear_sender(struct jsep_transceiver *t);
 struct jsep_transceiver *jsep_next_sending(const struct jsep *j, size_t *pos);
 
 // ---- codecs ---------------------------------------------------------------------------------
-
-// Codec of a payload type, also for an RTX payload type (*ret_rtx tells which; may be NULL). NULL
-// if unknown.
-const struct jsep_codec *jsep_codec_by_pt(const struct jsep_transceiver *t, uint8_t pt,
-                                          bool *ret_rtx);
 
 // Codec of a section that can carry what `like` (of another connection's section) describes: same
 // codec and, for VP9, AV1 and H264, same profile; H264 of another baseline profile or packetization

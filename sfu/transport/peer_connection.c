@@ -307,11 +307,6 @@ void peer_connection_restart(struct peer_connection *pc, mono_t now, const struc
     pc->state = compute_state(pc);
 }
 
-const struct ice_creds *peer_connection_creds(const struct peer_connection *pc)
-{
-    return &pc->ice.creds;
-}
-
 static bool same_fingerprints(const struct peer_connection *pc,
                               const struct peer_connection_remote *r)
 {

@@ -119,8 +119,6 @@ struct peer_connection *peer_connection_of_sctp(const struct sctp_transport *t);
 // New local credentials: ICE restart (see ice_agent_set_local).
 void peer_connection_restart(struct peer_connection *pc, mono_t now, const struct ice_creds *creds);
 
-const struct ice_creds *peer_connection_creds(const struct peer_connection *pc);
-
 struct peer_connection_remote {
     struct bytes ufrag, pwd; // used by ICE_ROLE_FULL only
     bool lite;               // the peer said a=ice-lite
@@ -136,7 +134,8 @@ int peer_connection_set_remote(struct peer_connection *pc, mono_t now,
                                const struct peer_connection_remote *remote,
                                struct outbox *out) NODISCARD;
 
-// ICE_ROLE_FULL: sockets and the peer's candidates; see ice_agent_set_locals, ice_agent_add_remote.
+// ICE_ROLE_FULL, which the peers in tests play: sockets and the peer's candidates; see
+// ice_agent_set_locals, ice_agent_add_remote.
 // LITE: ignored (0).
 int peer_connection_set_locals(struct peer_connection *pc, const struct ice_local *locals,
                                size_t n) NODISCARD;
@@ -236,6 +235,7 @@ void peer_connection_close(struct peer_connection *pc, struct outbox *out);
 
 // ---- state ----------------------------------------------------------------------------------
 
+// Also told by events; tests look at any time.
 enum peer_connection_state peer_connection_state(const struct peer_connection *pc);
 enum dtls_failure peer_connection_dtls_failure(const struct peer_connection *pc);
 const struct peer_connection_counters *peer_connection_counters(const struct peer_connection *pc);
@@ -250,12 +250,11 @@ bool peer_connection_hears(const struct peer_connection *pc, mono_t now, const s
 // For binding SSRCs and its counters; NULL before CONNECTED.
 struct srtp_transport *peer_connection_srtp(const struct peer_connection *pc);
 
-// ICE_ROLE_FULL: smoothed round trip time of checks, else 0.
+// ICE_ROLE_FULL: smoothed round trip time of checks, else 0 (the server only answers checks).
 int64_t peer_connection_rtt_us(const struct peer_connection *pc);
 
 // When the last packet came that proved to be the peer's, of any kind.
 mono_t peer_connection_last_rx(const struct peer_connection *pc);
 
-// Names for logs and metrics, never NULL.
-const char *peer_connection_state_name(enum peer_connection_state s);
+// Name for logs of clients, never NULL.
 const char *peer_connection_failure_name(enum peer_connection_failure f);

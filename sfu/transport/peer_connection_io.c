@@ -356,14 +356,6 @@ mono_t peer_connection_last_rx(const struct peer_connection *pc)
     return pc->ice.last_rx;
 }
 
-const char *peer_connection_state_name(enum peer_connection_state s)
-{
-    static const char *const names[PEER_CONNECTION_STATE_COUNT] = {
-        "new", "connecting", "connected", "disconnected", "failed", "closed",
-    };
-    return s < PEER_CONNECTION_STATE_COUNT ? names[s] : "";
-}
-
 const char *peer_connection_failure_name(enum peer_connection_failure f)
 {
     static const char *const names[PEER_CONNECTION_FAILURE_COUNT] = {

@@ -129,7 +129,8 @@ bool sctp_transport_poll_event(struct sctp_transport *t, struct sctp_event *ret)
 int sctp_transport_open_channel(struct sctp_transport *t, const struct data_channel_params *params,
                                 uint16_t *ret_id) NODISCARD;
 
-// Outgoing stream reset (RFC 6525); CHANNEL_CLOSED follows. -ENOENT.
+// Outgoing stream reset (RFC 6525); CHANNEL_CLOSED follows. -ENOENT. Clients close channels, we
+// never do: for their half in tests.
 int sctp_transport_close_channel(struct sctp_transport *t, uint16_t id) NODISCARD;
 
 // The channel of that id or label; NULL if there is none. Borrowed until it is closed.

@@ -106,8 +106,8 @@ static void one(struct jsep *j, struct bytes text, unsigned n)
         require(jsep_add_data_section(j) == 0);
         int err = jsep_create_offer(j, &out);
         require(err == 0 || err == -ENOBUFS);
-        if (err == 0 && jsep_set_remote_answer(j, text, NULL) != 0 && n % 2 == 0) {
-            jsep_rollback(j);
+        if (err == 0) {
+            (void)!jsep_set_remote_answer(j, text, NULL);
         }
     } else {
         (void)!jsep_set_remote_answer(j, text, NULL);

@@ -53,7 +53,7 @@ static void good_check(struct rd *r)
     struct addr const from = some_address(rd_u8(r));
     uint8_t buf[STUN_MAX_LEN];
     uint8_t txid[STUN_TXID_LEN] = {flags};
-    const struct ice_creds *const c = peer_connection_creds(server->pc);
+    const struct ice_creds *const c = &server->creds;
     struct wr w = wr_init(buf, sizeof(buf));
     stun_begin(&w, STUN_REQUEST, STUN_BINDING, txid);
     stun_put_username(&w, bytes_str(c->ufrag), bytes_str("peer"));
