@@ -46,5 +46,5 @@ DEFINE_CLEANUP(struct as_routes *, as_routes_free)
 // Returns how many.
 size_t as_routes_table(struct as_routes *r, struct httpd_route ret[static AS_ROUTES_COUNT]);
 
-// Requests under way.
+// Requests under way; tests see by it that none is forgotten.
 size_t as_routes_in_flight(const struct as_routes *r);

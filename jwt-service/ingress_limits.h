@@ -42,7 +42,7 @@ bool ingress_limits_server(struct ingress_limits *l, mono_t now, const char *ser
 bool ingress_limits_user(struct ingress_limits *l, mono_t now, const char *user_id,
                          int64_t *ret_retry_ms) NODISCARD;
 
-// The settings were read again.
+// Other limits from now on. Settings are read once, at the start: for tests.
 void ingress_limits_set(struct ingress_limits *l, const struct ingress_limits_conf *conf);
 
 // Whole seconds for a Retry-After header: rounded up, at least 1.

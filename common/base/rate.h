@@ -39,5 +39,5 @@ bool rate_take(struct rate *r, mono_t now, struct bytes key, int64_t *ret_retry_
 // Whether rate_take would succeed. Takes nothing.
 bool rate_peek(const struct rate *r, mono_t now, struct bytes key, int64_t *ret_retry_ms) NODISCARD;
 
-// Other limits from now on; buckets keep what they hold.
+// Another limit from now on; buckets keep what they hold.
 void rate_set_limit(struct rate *r, struct rate_limit limit);

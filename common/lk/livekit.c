@@ -10,8 +10,3 @@ int lk_unpack_signal_response(struct bytes in, struct pbuf **ret)
 {
     return pbuf_unpack(&livekit__signal_response__descriptor, in, PBUF_CAP_DEFAULT, ret);
 }
-
-int lk_unpack_data_packet(struct bytes in, struct pbuf **ret)
-{
-    return pbuf_unpack(&livekit__data_packet__descriptor, in, PBUF_CAP_DEFAULT, ret);
-}

@@ -67,5 +67,4 @@ static inline struct bytes lk_bytes(const ProtobufCBinaryData *b)
 int lk_unpack_signal_request(struct bytes in,
                              struct pbuf **ret) NODISCARD; // Livekit__SignalRequest
 int lk_unpack_signal_response(struct bytes in,
-                              struct pbuf **ret) NODISCARD;              // Livekit__SignalResponse
-int lk_unpack_data_packet(struct bytes in, struct pbuf **ret) NODISCARD; // Livekit__DataPacket
+                              struct pbuf **ret) NODISCARD; // Livekit__SignalResponse

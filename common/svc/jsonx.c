@@ -348,13 +348,6 @@ int jsonx_int_lenient(const struct jsonx *j, int64_t *ret)
     return jsonx_int(j, ret);
 }
 
-int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret)
-{
-    const struct jsonx *j = NULL;
-    int const r = member(obj, key, &j);
-    return r != 0 ? r : jsonx_int_lenient(j, ret);
-}
-
 // ---- walking --------------------------------------------------------------------------------
 
 size_t jsonx_len(const struct jsonx *j)
@@ -445,12 +438,6 @@ static int result(int r)
     return r == 0 ? 0 : -EINVAL;
 }
 
-int jsonx_set_str(struct jsonx *obj, const char *key, struct bytes v)
-{
-    const char *const p = v.p != NULL ? (const char *)v.p : "";
-    return result(json_object_set_new(inner(obj), key, json_stringn(p, v.n)));
-}
-
 int jsonx_set_cstr(struct jsonx *obj, const char *key, const char *v)
 {
     return result(json_object_set_new(inner(obj), key, json_string(v)));
@@ -485,11 +472,6 @@ int jsonx_add_str(struct jsonx *arr, struct bytes v)
 {
     const char *const p = v.p != NULL ? (const char *)v.p : "";
     return result(json_array_append_new(inner(arr), json_stringn(p, v.n)));
-}
-
-int jsonx_add_int(struct jsonx *arr, int64_t v)
-{
-    return result(json_array_append_new(inner(arr), json_integer(v)));
 }
 
 int jsonx_add(struct jsonx *arr, struct jsonx *value)

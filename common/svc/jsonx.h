@@ -58,16 +58,14 @@ int jsonx_get_object(const struct jsonx *obj, const char *key, const struct json
 int jsonx_get_array(const struct jsonx *obj, const char *key, const struct jsonx **ret) NODISCARD;
 const struct jsonx *jsonx_get(const struct jsonx *obj, const char *key); // anything, NULL if absent
 
-// Also takes an integral real (8e3) and a decimal string, as protojson and some clients write
-// integers.
-int jsonx_get_int_lenient(const struct jsonx *obj, const char *key, int64_t *ret) NODISCARD;
-
 // ---- values themselves ----------------------------------------------------------------------
 // -EINVAL if of another type.
 
 int jsonx_str(const struct jsonx *j, struct bytes *ret) NODISCARD;
 int jsonx_int(const struct jsonx *j, int64_t *ret) NODISCARD;
-int jsonx_int_lenient(const struct jsonx *j, int64_t *ret) NODISCARD; // as jsonx_get_int_lenient
+// Also takes an integral real (8e3) and a decimal string, as protojson and some clients write
+// integers.
+int jsonx_int_lenient(const struct jsonx *j, int64_t *ret) NODISCARD;
 int jsonx_bool(const struct jsonx *j, bool *ret) NODISCARD;
 int jsonx_real(const struct jsonx *j, double *ret) NODISCARD;
 
@@ -94,7 +92,6 @@ struct jsonx *jsonx_new_int(int64_t v) NODISCARD;
 struct jsonx *jsonx_new_real(double v) NODISCARD;
 struct jsonx *jsonx_new_bool(bool v) NODISCARD;
 struct jsonx *jsonx_new_null(void) NODISCARD;
-int jsonx_set_str(struct jsonx *obj, const char *key, struct bytes v);
 int jsonx_set_cstr(struct jsonx *obj, const char *key, const char *v);
 int jsonx_set_int(struct jsonx *obj, const char *key, int64_t v);
 int jsonx_set_real(struct jsonx *obj, const char *key, double v);
@@ -102,7 +99,6 @@ int jsonx_set_bool(struct jsonx *obj, const char *key, bool v);
 int jsonx_set_null(struct jsonx *obj, const char *key);
 int jsonx_set(struct jsonx *obj, const char *key, struct jsonx *value);
 int jsonx_add_str(struct jsonx *arr, struct bytes v);
-int jsonx_add_int(struct jsonx *arr, int64_t v);
 int jsonx_add(struct jsonx *arr, struct jsonx *value);
 
 enum {

@@ -131,12 +131,6 @@ const struct yamlx_node *yamlx_at(const struct yamlx_node *n, size_t i)
     return child_at(n, i);
 }
 
-const char *yamlx_key(const struct yamlx_node *n, size_t i)
-{
-    const struct yamlx_node *const c = child_at(n, i);
-    return c ? c->key : NULL;
-}
-
 const struct yamlx_node *yamlx_get(const struct yamlx_node *n, const char *key)
 {
     for (const struct yamlx_node *c = n && n->type == YAMLX_MAPPING ? n->first : NULL; c;

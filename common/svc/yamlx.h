@@ -55,7 +55,5 @@ unsigned yamlx_line(const struct yamlx_node *n);
 size_t yamlx_len(const struct yamlx_node *n);
 // Entry i of a sequence, or value i of a mapping; NULL beyond the end.
 const struct yamlx_node *yamlx_at(const struct yamlx_node *n, size_t i);
-// Key i of a mapping; NULL beyond the end.
-const char *yamlx_key(const struct yamlx_node *n, size_t i);
 // The value of a key; NULL if it is absent or n is no mapping.
 const struct yamlx_node *yamlx_get(const struct yamlx_node *n, const char *key);

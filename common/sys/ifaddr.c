@@ -60,38 +60,3 @@ int ifaddr_list(struct ifaddr_entry *ret, size_t cap, size_t *ret_n)
     *ret_n = n;
     return found > n ? -ENOBUFS : 0;
 }
-
-// Connecting a UDP socket makes the kernel choose route and source address without sending
-// anything.
-int ifaddr_source_for(const struct addr *dst, struct addr *ret)
-{
-    struct sockaddr_storage ss = {0};
-    struct addr to = *dst;
-    if (to.port == 0) {
-        to.port = 9; // any; the kernel refuses 0
-    }
-    socklen_t len = addr_to_sockaddr(&to, (struct sockaddr *)&ss, sizeof(ss));
-    if (len == 0) {
-        return -EAFNOSUPPORT;
-    }
-    int const fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    int r = 0;
-    struct addr a;
-    if (connect(fd, (struct sockaddr *)&ss, len) != 0) {
-        r = -errno;
-    } else {
-        len = sizeof(ss);
-        r = getsockname(fd, (struct sockaddr *)&ss, &len) != 0
-                ? -errno
-                : addr_from_sockaddr((struct sockaddr *)&ss, &a);
-    }
-    (void)close(fd);
-    if (r == 0) {
-        a.port = 0;
-        *ret = a;
-    }
-    return r;
-}

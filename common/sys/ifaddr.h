@@ -16,7 +16,3 @@ struct ifaddr_entry {
 // stored. -ENOBUFS if there were more (the first cap are valid), other negative errno of
 // getifaddrs.
 int ifaddr_list(struct ifaddr_entry *ret, size_t cap, size_t *ret_n) NODISCARD;
-
-// The source address that the kernel would use to reach dst (no packet is sent). -ENETUNREACH and
-// the like.
-int ifaddr_source_for(const struct addr *dst, struct addr *ret) NODISCARD;

@@ -5,23 +5,6 @@
 
 #define ANSWER_MAX (64u << 10) // an error is a sentence, a proxy's page some KiB
 
-static const char *const names[SFU_CAUSE_COUNT] = {
-    [SFU_CAUSE_NONE] = "none",
-    [SFU_CAUSE_URL] = "wrong_url",
-    [SFU_CAUSE_DNS] = "dns",
-    [SFU_CAUSE_CONNECT] = "connect",
-    [SFU_CAUSE_TLS] = "tls",
-    [SFU_CAUSE_TIMEOUT] = "timeout",
-    [SFU_CAUSE_PROXY] = "proxy",
-    [SFU_CAUSE_KEY_UNKNOWN] = "key_unknown_to_sfu",
-    [SFU_CAUSE_SECRET] = "wrong_secret",
-    [SFU_CAUSE_CLOCK] = "clock",
-    [SFU_CAUSE_PERMISSION] = "permission",
-    [SFU_CAUSE_NOT_FOUND] = "not_found",
-    [SFU_CAUSE_SFU] = "sfu_error",
-    [SFU_CAUSE_BROKEN] = "broken",
-};
-
 static const char *const hints[SFU_CAUSE_COUNT] = {
     [SFU_CAUSE_NONE] = "",
     [SFU_CAUSE_URL] = "does LIVEKIT_URL (or LIVEKIT_INTERNAL_URL) lead to the SFU?",
@@ -41,11 +24,6 @@ static const char *const hints[SFU_CAUSE_COUNT] = {
     [SFU_CAUSE_SFU] = "see the SFU's log",
     [SFU_CAUSE_BROKEN] = "",
 };
-
-const char *sfu_cause_name(enum sfu_cause c)
-{
-    return (unsigned)c < SFU_CAUSE_COUNT ? names[c] : "unknown";
-}
 
 const char *sfu_cause_hint(enum sfu_cause c)
 {

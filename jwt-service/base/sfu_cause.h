@@ -24,8 +24,6 @@ enum sfu_cause {
     SFU_CAUSE_COUNT,
 };
 
-// Stable names for logs and metrics: "key_unknown_to_sfu", "wrong_url", "proxy", ...
-const char *sfu_cause_name(enum sfu_cause c);
 // What to do about it, "" if there is nothing to say: "are LIVEKIT_KEY and ...".
 const char *sfu_cause_hint(enum sfu_cause c);
 

@@ -537,11 +537,3 @@ int openid_verifier_ask(struct openid_verifier *v, const struct openid_ask *ask,
     *ret = c;
     return 0;
 }
-
-int openid_verifier_check(struct openid_verifier *v, const char *server_name, const char *token,
-                          bool trusted, void (*fn)(void *user, const struct openid_result *result),
-                          void *user, struct openid_check **ret)
-{
-    struct openid_ask const ask = {.server_name = server_name, .token = token, .trusted = trusted};
-    return openid_verifier_ask(v, &ask, fn, user, ret);
-}

@@ -77,13 +77,6 @@ int openid_verifier_ask(struct openid_verifier *v, const struct openid_ask *ask,
                         void (*fn)(void *user, const struct openid_result *result), void *user,
                         struct openid_check **ret) NODISCARD;
 
-// The same for nobody's address. Starts a check; the strings are copied. `trusted`: the operator named this server. fn is called
-// once from the loop, never from inside this call; *ret is valid until then. -EINVAL: no server
-// name by the grammar, nothing was sent. -ENOMEM.
-int openid_verifier_check(struct openid_verifier *v, const char *server_name, const char *token,
-                          bool trusted, void (*fn)(void *user, const struct openid_result *result),
-                          void *user, struct openid_check **ret) NODISCARD;
-
 // fn will not be called.
 void openid_verifier_cancel(struct openid_check *c);
 

@@ -232,8 +232,8 @@ static void one_request_whatever_the_answer(void **state)
     }
     assert_int_equal(elsewhere, 0);
     struct openid_check *none = NULL;
-    assert_int_equal(openid_verifier_check(verifier, "a b", "t", false, on_result, NULL, &none),
-                     -EINVAL);
+    struct openid_ask const ask = {.server_name = "a b", .token = "t"};
+    assert_int_equal(openid_verifier_ask(verifier, &ask, on_result, NULL, &none), -EINVAL);
 }
 
 // Accepts and keeps quiet, or nobody: on 127.0.0.2, the only address that may be connected to.

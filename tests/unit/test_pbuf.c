@@ -62,7 +62,7 @@ static void nothing_is_an_empty_message(void **state)
 {
     (void)state;
     struct pbuf *m = NULL;
-    assert_int_equal(lk_unpack_data_packet(bytes_of(NULL, 0), &m), 0);
+    assert_int_equal(lk_unpack_signal_response(bytes_of(NULL, 0), &m), 0);
     assert_non_null(m->msg);
     pbuf_free(m);
 }

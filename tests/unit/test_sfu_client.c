@@ -328,7 +328,6 @@ static void every_answer_has_its_cause(void **state)
         assert_int_equal(sfu_cause_of_step((enum httpc_step)i) == SFU_CAUSE_NONE, i == HTTPC_OK);
     }
     for (unsigned i = 0; i < SFU_CAUSE_COUNT; i++) {
-        assert_string_not_equal(sfu_cause_name((enum sfu_cause)i), "unknown");
         assert_non_null(sfu_cause_hint((enum sfu_cause)i));
     }
 }
