@@ -79,10 +79,13 @@ void published_track_set_section(struct track_media *m, struct jsep_transceiver 
 
 // The section of one codec carries nothing any more, and may carry another one at once. What it
 // carried ends PUBLISHED_TRACK_END_MS later, as with livekit-server: packets that are on their way
-// still find their subscribers. A track that nobody knows yet ends now.
+// still find their subscribers. Codecs of one track share the timer: one that falls silent while
+// another is on its way out ends with it. A codec that receives nothing ends now, and so does, with
+// its primary codec, a track that nobody knows yet.
 void published_track_section_silent(struct track_media *m);
 
-// livekit-protocol 4.5.
+// From the answer that takes a codec's section away to the end of the codec; the track ends with
+// the last one. livekit-protocol 4.5.
 #define PUBLISHED_TRACK_END_MS 200
 
 // ROOM_TIMER_TRACK fired.
