@@ -204,6 +204,7 @@ static void hidden_people_are_told_to_nobody(void **state)
     (void)room_client_publish(a, ROOM_AUDIO);
     run(S(1));
     assert_int_equal(participant_update(server_side(a), "Alice", NULL, NULL, 0), 0);
+    room_harness_turn(&h);
     run(S(1));
     assert_string_equal(heard(), "join  | watcher/1");
     // It sees itself, and everybody else.

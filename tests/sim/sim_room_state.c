@@ -329,6 +329,7 @@ static void metadata_of_the_join_is_in_the_first_token(void **state)
     assert_string_equal(last_metadata, "of the request");
     // And a resume brings what is known here, whatever token the client found.
     assert_int_equal(participant_update(server_side(a), "Ann", "newer", NULL, 0), 0);
+    room_harness_turn(&h);
     run(S(1));
     room_client_drop_socket(a);
     run(S(1));
@@ -415,10 +416,12 @@ static void permissions_change_live(void **state)
         // Nothing comes to it any more, and comes again.
         perm.can_subscribe = false;
         assert_true(participant_set_permission(p, &perm));
+        room_harness_turn(&h);
         run(S(1));
         assert_int_equal(flow(a, of_bob, S(1)), 0);
         perm.can_subscribe = true;
         assert_true(participant_set_permission(p, &perm));
+        room_harness_turn(&h);
         run(S(2));
         assert_true(flow(a, of_bob, S(1)) > 10);
         perm.can_publish = false;
@@ -494,6 +497,7 @@ static void subscribing_may_be_allowed_later(void **state)
         struct participant_permission perm = p->permission;
         perm.can_subscribe = true;
         assert_true(participant_set_permission(p, &perm));
+        room_harness_turn(&h);
         run(S(3));
         assert_true(flow(a, s, S(1)) > 10);
         end_told();
