@@ -232,10 +232,9 @@ static void nothing_comes_that_was_not_asked_for(void **state)
 static void mute_stops_and_unmute_goes_on(void **state)
 {
     (void)state;
-    begin();
-    struct room_client *const a = join_as("alice", false);
-    struct room_client *const b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO_SIMULCAST);
+    struct room_client *a;
+    struct room_client *b;
+    struct room_sender *const s = open_call(false, ROOM_VIDEO_SIMULCAST, &a, &b);
     struct room_sender *const u = room_client_publish(a, ROOM_AUDIO);
     run(S(3));
     for (int i = 0; i < 3; i++) {

@@ -21,10 +21,7 @@ static struct room_client *a, *b;
 static void publishers_are_counted(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    (void)room_client_publish(a, ROOM_AUDIO);
+    (void)open_call(false, ROOM_AUDIO, &a, &b);
     (void)room_client_publish(b, ROOM_VIDEO);
     run(S(2));
     assert_int_equal(room_find(&h.env, "room")->publisher_count, 2);

@@ -285,15 +285,21 @@ static void the_end_is_told_after_the_answer(void **state)
 
 // ---- dynacast -------------------------------------------------------------------------------
 
-static void publishers_know_what_is_wanted(void **state)
+static struct room_sender *begin_dynacast(void)
 {
-    (void)state;
     begin();
     a = join_with("alice", false, 0);
     b = join_as("bob", false);
     run(S(1));
     struct room_sender *const s = room_client_publish(a, ROOM_VIDEO_SIMULCAST);
     run(S(2));
+    return s;
+}
+
+static void publishers_know_what_is_wanted(void **state)
+{
+    (void)state;
+    struct room_sender *const s = begin_dynacast();
     // Somebody came: at once, all of it.
     assert_int_equal(s->quality_updates, 1);
     assert_string_equal(s->qualities[0].codec, "vp8");
@@ -352,12 +358,7 @@ static void nobody_came(void **state)
 static void nothing_is_told_of_muted_tracks(void **state)
 {
     (void)state;
-    begin();
-    a = join_with("alice", false, 0);
-    b = join_as("bob", false);
-    run(S(1));
-    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO_SIMULCAST);
-    run(S(2));
+    struct room_sender *const s = begin_dynacast();
     assert_int_equal(s->quality_updates, 1);
     room_client_mute(a, s, true);
     run(MS(100));
@@ -380,12 +381,7 @@ static void it_is_told_again_after_a_resume(void **state)
 {
     (void)state;
     for (int missed = 0; missed < 2; missed++) {
-        begin();
-        a = join_with("alice", false, 0);
-        b = join_as("bob", false);
-        run(S(1));
-        struct room_sender *const s = room_client_publish(a, ROOM_VIDEO_SIMULCAST);
-        run(S(2));
+        struct room_sender *const s = begin_dynacast();
         room_client_drop_socket(a);
         run(MS(500));
         if (missed != 0) {
@@ -434,6 +430,19 @@ static struct room_sender *publish_both(struct room_client *p, int policy)
                                                             .codec = CODEC_H264,
                                                             .backup = CODEC_VP8,
                                                             .backup_policy = policy});
+}
+
+// Alice publishes in two codecs, and Carol cannot decode the first.
+static struct room_sender *begin_both(int policy)
+{
+    begin();
+    a = join_with("alice", false, 0);
+    b = join_with("bob", false, 0);
+    c = join_with("carol", false, WITHOUT_H264);
+    run(S(1));
+    struct room_sender *const s = publish_both(a, policy);
+    run(S(4));
+    return s;
 }
 
 static void check_second(const struct room_client *viewer, const struct room_sender *s)
@@ -502,13 +511,7 @@ static void regression(void **state)
 static void both_codecs_are_sent_by_policy(void **state)
 {
     (void)state;
-    begin();
-    a = join_with("alice", false, 0);
-    b = join_with("bob", false, 0);
-    c = join_with("carol", false, WITHOUT_H264);
-    run(S(1));
-    struct room_sender *const s = publish_both(a, SIMULCAST);
-    run(S(4));
+    struct room_sender *const s = begin_both(SIMULCAST);
     const struct published_track *const t = server_track(s);
     assert_non_null(s->second);
     assert_false(t->regressed);
@@ -557,13 +560,7 @@ static void large_rooms_do_not_prefer_regression(void **state)
 static void the_backup_ends_first(void **state)
 {
     (void)state;
-    begin();
-    a = join_with("alice", false, 0);
-    b = join_with("bob", false, 0);
-    c = join_with("carol", false, WITHOUT_H264);
-    run(S(1));
-    struct room_sender *const s = publish_both(a, PREFER_REGRESSION);
-    run(S(4));
+    struct room_sender *const s = begin_both(PREFER_REGRESSION);
     struct published_track *const t = server_track(s);
     assert_int_equal(t->media[1].output_count, 2);
     room_client_unpublish(a, s->second);
@@ -585,13 +582,7 @@ static void the_backup_ends_first(void **state)
 static void the_primary_ends_first(void **state)
 {
     (void)state;
-    begin();
-    a = join_with("alice", false, 0);
-    b = join_with("bob", false, 0);
-    c = join_with("carol", false, WITHOUT_H264);
-    run(S(1));
-    struct room_sender *const s = publish_both(a, SIMULCAST);
-    run(S(4));
+    struct room_sender *const s = begin_both(SIMULCAST);
     assert_int_equal(server_track(s)->media[0].output_count, 1);
     room_client_unpublish(a, s);
     run(S(3));

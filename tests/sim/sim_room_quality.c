@@ -89,10 +89,7 @@ static void everybody_begins_excellent_and_only_changes_follow(void **state)
 static void loss_on_the_way_up_is_the_publishers(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    (void)room_client_publish(a, ROOM_VIDEO);
+    (void)open_call(false, ROOM_VIDEO, &a, &b);
     run(S(12));
     struct vnet_link const bad = lossy(3);
     struct vnet_link const worse = lossy(9);
@@ -117,10 +114,7 @@ static void loss_on_the_way_down_is_the_subscribers(void **state)
 {
     (void)state;
     for (int v0 = 0; v0 < 2; v0++) {
-        begin();
-        a = join_as("alice", v0 != 0);
-        b = join_as("bob", v0 != 0);
-        (void)room_client_publish(a, ROOM_VIDEO);
+        (void)open_call(v0 != 0, ROOM_VIDEO, &a, &b);
         run(S(12));
         struct vnet_link const bad = lossy(4);
         set_links(b, &clean_link, &bad);
@@ -138,10 +132,7 @@ static void loss_on_the_way_down_is_the_subscribers(void **state)
 static void mute_is_excellent(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    struct room_sender *const s = open_call(false, ROOM_AUDIO, &a, &b);
     run(S(8));
     room_client_mute(a, s, true);
     run(S(30));
@@ -188,10 +179,7 @@ static void a_dead_path_is_lost_and_comes_back(void **state)
 static void a_silent_microphone_is_poor_not_lost(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    struct room_sender *const s = open_call(false, ROOM_AUDIO, &a, &b);
     run(S(8));
     s->muted = true; // without telling the server
     run(S(60));
@@ -206,10 +194,7 @@ static void a_silent_microphone_is_poor_not_lost(void **state)
 static void video_that_nobody_watches_may_stop(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO);
+    struct room_sender *const s = open_call(false, ROOM_VIDEO, &a, &b);
     run(S(8));
     room_client_settings(b, s->sid, true, 0, 0, 0);
     run(S(6));
@@ -223,10 +208,7 @@ static void video_that_nobody_watches_may_stop(void **state)
 static void a_missing_layer_is_good(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO_SIMULCAST);
+    struct room_sender *const s = open_call(false, ROOM_VIDEO_SIMULCAST, &a, &b);
     run(S(12));
     assert_quality(a, "alice", EXCELLENT);
     s->model.layers[2].active = false; // the encoder gives the layer up
@@ -274,10 +256,7 @@ static void a_new_subscriber_is_told_once(void **state)
 static void a_muted_speaker_stops(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    struct room_sender *const s = open_call(false, ROOM_AUDIO, &a, &b);
     s->level = 10;
     run(S(4));
     assert_true(seen(b, "alice")->speaking);
@@ -323,10 +302,7 @@ static void many_may_speak_at_once(void **state)
 static void a_resumed_client_is_told_what_it_missed(void **state)
 {
     (void)state;
-    begin();
-    a = join_as("alice", false);
-    b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    struct room_sender *const s = open_call(false, ROOM_AUDIO, &a, &b);
     s->level = 10;
     run(S(8));
     assert_true(seen(b, "alice")->speaking);

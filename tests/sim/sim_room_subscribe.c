@@ -106,10 +106,9 @@ static void publishers_say_who_may_subscribe(void **state)
 static void permissions_are_for_tracks(void **state)
 {
     (void)state;
-    begin();
-    struct room_client *const a = join_as("alice", false);
-    struct room_client *const b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_AUDIO);
+    struct room_client *a;
+    struct room_client *b;
+    struct room_sender *const s = open_call(false, ROOM_AUDIO, &a, &b);
     struct room_sender *const t = room_client_publish(a, ROOM_VIDEO);
     run(S(2));
     room_client_permit(a, "bob", t->sid);
@@ -285,10 +284,9 @@ static void refused_codecs_are_tried_again_when_asked_for(void **state)
 static void settings_settle_and_return_at_once(void **state)
 {
     (void)state;
-    begin();
-    struct room_client *const a = join_as("alice", false);
-    struct room_client *const b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO);
+    struct room_client *a;
+    struct room_client *b;
+    struct room_sender *const s = open_call(false, ROOM_VIDEO, &a, &b);
     run(S(2));
     // Hidden for less than it takes to settle: nothing is seen of it.
     uint64_t const before = room_client_stream(b, s->sid)->packets;
@@ -436,10 +434,9 @@ static void tracks_that_come_one_by_one_cost_few_rounds(void **state)
 static void ends_are_told_without_hurry(void **state)
 {
     (void)state;
-    begin();
-    struct room_client *const a = join_as("alice", false);
-    struct room_client *const b = join_as("bob", false);
-    struct room_sender *const s = room_client_publish(a, ROOM_VIDEO);
+    struct room_client *a;
+    struct room_client *b;
+    struct room_sender *const s = open_call(false, ROOM_VIDEO, &a, &b);
     run(S(2));
     unsigned const asked = b->requirements;
     room_client_subscribe(b, s->sid, false);

@@ -46,6 +46,17 @@ static inline struct room_client *join_as(const char *identity, bool v0)
     return room_client_join(&h, &(struct room_client_conf){.identity = identity, .v0 = v0});
 }
 
+// How most scenarios open: Alice publishes to Bob.
+static inline struct room_sender *open_call(bool v0, enum room_media media,
+                                            struct room_client **ret_alice,
+                                            struct room_client **ret_bob)
+{
+    begin();
+    *ret_alice = join_as("alice", v0);
+    *ret_bob = join_as("bob", v0);
+    return room_client_publish(*ret_alice, media);
+}
+
 static inline void run(int64_t us)
 {
     room_harness_run(&h, us);
