@@ -252,7 +252,7 @@ int jsep_set_local_candidates(struct jsep *j, const char *const *lines, size_t c
 // ---- descriptions ---------------------------------------------------------------------------
 
 // Applies an offer; nothing changes on failure. ret may be NULL.
-// -EPROTO: an offer of ours is outstanding (jsep_rollback first), or the DTLS role would flip;
+// -EPROTO: an offer of ours is outstanding, or the DTLS role would flip;
 // -EBADMSG: not a usable description (no ICE credentials, no fingerprint, duplicate or missing
 // mid); -E2BIG; -ENOMEM.
 int jsep_set_remote_offer(struct jsep *j, struct bytes text, struct jsep_applied *ret) NODISCARD;
