@@ -3,7 +3,6 @@
 // own, ended by id. Nothing is ever ended by name: a developer's own servers stay untouched.
 import { spawn } from 'node:child_process';
 import { openSync, closeSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 
 // A server that got SIGTERM has this long for a clean end before SIGKILL. foci-sfu takes 5 s when
 // nobody takes its last events any more.
@@ -101,20 +100,4 @@ export function logTail(file) {
     } catch {
         return '(no log)';
     }
-}
-
-/** `count` different ports that were free a moment ago. */
-export async function freePorts(count) {
-    const sockets = [];
-    for (let i = 0; i < count; i++) {
-        const socket = createServer();
-        await new Promise((resolve, reject) => {
-            socket.once('error', reject);
-            socket.listen(0, '127.0.0.1', resolve);
-        });
-        sockets.push(socket);
-    }
-    const ports = sockets.map((socket) => socket.address().port);
-    await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.close(resolve))));
-    return ports;
 }

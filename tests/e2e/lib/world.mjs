@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { handsOver, writeRegistration } from './appservice.mjs';
 import { bundleWidgetHost } from './bundle.mjs';
 import { servePages } from './pages_server.mjs';
-import { freePorts, kill } from './processes.mjs';
+import { freePorts, sfuPorts } from './ports.mjs';
+import { kill } from './processes.mjs';
 import { startJwt, startSfu } from './servers.mjs';
 import { startSynapse } from './synapse.mjs';
 
@@ -50,8 +51,8 @@ export class World {
     /** The same for the whole run: the servers know each other by them, and may be restarted. */
     async ports() {
         if (!this.allPorts) {
-            const [port, udpPort, tcpPort, synapse, jwt] = await freePorts(5);
-            this.allPorts = { port, udp_port: udpPort, tcp_port: tcpPort, synapse, jwt };
+            const [synapse, jwt] = await freePorts(2);
+            this.allPorts = { ...(await sfuPorts()), synapse, jwt };
         }
         return this.allPorts;
     }
@@ -76,11 +77,11 @@ export class World {
     /** Ports, a folder for data and logs, and the registration that both sides read. */
     async asPlace() {
         if (!this.allAs) {
-            const [port, udpPort, tcpPort, synapse, jwt] = await freePorts(5);
+            const [synapse, jwt] = await freePorts(2);
             const outDir = join(this.settings.outDir, 'appservice');
             this.allAs = {
                 settings: { ...this.settings, outDir },
-                ports: { port, udp_port: udpPort, tcp_port: tcpPort, synapse, jwt },
+                ports: { ...(await sfuPorts()), synapse, jwt },
                 registration: writeRegistration(this.settings.root, outDir, jwt),
             };
         }

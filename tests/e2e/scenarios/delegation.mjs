@@ -4,7 +4,8 @@
 // had handed over. The client's own delay is an hour then, so nothing else can end it.
 import { join } from 'node:path';
 import { must, until } from '../lib/expect.mjs';
-import { delay, freePorts, start, stop } from '../lib/processes.mjs';
+import { freePorts } from '../lib/ports.mjs';
+import { delay, start, stop } from '../lib/processes.mjs';
 import { callMembers } from '../lib/synapse.mjs';
 import { isAlone, startCall } from './element_call.mjs';
 

@@ -5,7 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { launchChromium } from '../lib/browsers.mjs';
 import { must, seesAndHears, until } from '../lib/expect.mjs';
-import { delay, freePorts } from '../lib/processes.mjs';
+import { freePorts, sfuPorts } from '../lib/ports.mjs';
+import { delay } from '../lib/processes.mjs';
 import { startJwt, startSfu } from '../lib/servers.mjs';
 import { openIdToken, registerUser } from '../lib/synapse.mjs';
 
@@ -46,8 +47,8 @@ async function validate(sfu, token) {
 }
 
 async function startServices(context, keyFile) {
-    const [port, udpPort, tcpPort, jwtPort] = await freePorts(4);
-    const ports = { port, udp_port: udpPort, tcp_port: tcpPort };
+    const [jwtPort] = await freePorts(1);
+    const ports = await sfuPorts();
     const settings = context.settings;
     const authService = `http://127.0.0.1:${jwtPort}`;
     const sfu = await startSfu(settings, ports, { keyFile, authService });

@@ -3,7 +3,8 @@
 // and is started again. Alice is disturbed; bob must not notice more than he has to.
 import { launchChromium } from '../lib/browsers.mjs';
 import { must, seesAndHears, until } from '../lib/expect.mjs';
-import { delay, freePorts } from '../lib/processes.mjs';
+import { sfuPorts } from '../lib/ports.mjs';
+import { delay } from '../lib/processes.mjs';
 import { startSfu } from '../lib/servers.mjs';
 import { accessToken } from '../lib/token.mjs';
 
@@ -112,8 +113,7 @@ async function frozen(context, { singlePeerConnection }) {
 
 /** A restart by an operator: SIGTERM, a moment without server, the same address again. */
 async function serverRestart(context, { singlePeerConnection }) {
-    const [port, udpPort, tcpPort] = await freePorts(3);
-    const ports = { port, udp_port: udpPort, tcp_port: tcpPort };
+    const ports = await sfuPorts();
     const first = await startSfu(context.settings, ports, {});
     const { alice, bob } = await call(context, first, { singlePeerConnection });
     const began = Date.now();

@@ -4,7 +4,7 @@
 import { createServer } from 'node:http';
 import { must, seesAndHears, standsStill, until } from '../lib/expect.mjs';
 import { launchNode, launchNodeApi, launchPython, launchPythonApi } from '../lib/native.mjs';
-import { freePorts } from '../lib/processes.mjs';
+import { sfuPorts } from '../lib/ports.mjs';
 import { startSfu } from '../lib/servers.mjs';
 
 const NEWS_MS = 10000;
@@ -274,9 +274,8 @@ async function webhooks(api, hooks, made) {
 }
 
 async function everything(context, { launchApi }) {
-    const [port, udpPort, tcpPort] = await freePorts(3);
     const hooks = await listen();
-    const ports = { port, udp_port: udpPort, tcp_port: tcpPort };
+    const ports = await sfuPorts();
     const sfu = await startSfu(context.settings, ports, { webhooks: hooks.url });
     try {
         const api = await launchApi(context.settings, 'api');
