@@ -33,6 +33,11 @@
 // something to acknowledge.
 #define UNACKED_MS 60000
 
+// Pings are not punctual: those of all connections of a thread fall due together at multiples of this,
+// so that many of them wake it up a few times a second only. Shorter intervals than eight of these are
+// kept exactly.
+#define PING_SLACK_MS 250
+
 static const char too_slow[] = "peer reads too slowly";
 
 struct ws {
@@ -43,6 +48,7 @@ struct ws {
     struct loop_timer *timer;
     int fd;
     mono_t ping_at;
+    mono_t heard; // when something was read last
     mono_t close_at;
     const char *failed; // why it has to end; told from the loop
     bool kick;          // run the machine in the next turn
@@ -55,6 +61,7 @@ struct ws {
     bool freed;    // ws_free was called inside a callback
     unsigned busy; // callbacks on the stack
     size_t read_turn;
+    bool read_all; // the socket had no more
     struct dynbuf early;
     size_t early_at;
     size_t out_at;
@@ -81,13 +88,16 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
         w->early_at += n;
         return (ssize_t)n;
     }
-    if (w->read_turn >= READ_TURN_MAX || w->freed || is_paused(w)) {
+    if (w->read_turn >= READ_TURN_MAX || w->read_all || w->freed || is_paused(w)) {
         wslay_event_set_error(ctx, WSLAY_ERR_WOULDBLOCK);
         return -1;
     }
     ssize_t const n = recv(w->fd, buf, len, MSG_DONTWAIT);
     if (n > 0) {
         w->read_turn += (size_t)n;
+        // Whatever comes behind it, or an end, makes the descriptor readable again.
+        w->read_all = (size_t)n < len;
+        w->heard = loop_now(w->loop);
         return n;
     }
     bool const later = n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -308,6 +318,7 @@ static void step(struct ws *w, bool readable)
     w->busy++;
     w->kick = false;
     w->read_turn = 0;
+    w->read_all = false;
     if (readable && w->draining) {
         drain(w);
     } else if (readable && wslay_event_want_read(w->wslay)) {
@@ -349,12 +360,27 @@ static void on_poll(void *user, unsigned events)
     step(user, (events & LOOP_READ) != 0);
 }
 
+// When to look again whether the peer needs a ping, which it does if it said nothing since `from`.
+static mono_t next_ping(const struct ws *w, mono_t from)
+{
+    mono_t const at = mono_add_ms(from, w->conf.ping_ms);
+    int64_t const slack_us = PING_SLACK_MS * US_PER_MS;
+    return w->conf.ping_ms < 8 * PING_SLACK_MS
+               ? at
+               : (mono_t){(at.us + slack_us - 1) / slack_us * slack_us};
+}
+
 static void on_timer(void *user)
 {
     struct ws *const w = user;
     mono_t const now = loop_now(w->loop);
-    if (mono_reached(w->ping_at, now)) {
-        w->ping_at = mono_add_ms(now, w->conf.ping_ms);
+    bool const due = mono_reached(w->ping_at, now);
+    if (due) {
+        // Pings keep the path open and show its end. A peer that speaks, and is answered, does both.
+        w->ping_at = next_ping(w, w->heard);
+    }
+    if (due && mono_reached(w->ping_at, now)) {
+        w->ping_at = next_ping(w, now);
         struct wslay_event_msg const ping = {.opcode = WSLAY_PING};
         // Fails only while closing, when no ping is needed.
         (void)wslay_event_queue_msg(w->wslay, &ping);
@@ -412,7 +438,8 @@ int ws_new(struct loop *l, int fd, struct bytes early, const struct ws_conf *con
     w->fd = -1; // not ours until nothing can fail any more
     set_defaults(&w->conf);
     mono_t const now = loop_now(l);
-    w->ping_at = w->conf.ping_ms > 0 ? mono_add_ms(now, w->conf.ping_ms) : MONO_NEVER;
+    w->heard = now;
+    w->ping_at = w->conf.ping_ms > 0 ? next_ping(w, now) : MONO_NEVER;
     w->close_at = MONO_NEVER;
     dynbuf_init(&w->early, early.n);
     dynbuf_add(&w->early, early);
@@ -515,6 +542,11 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data)
 int ws_send_packed(struct ws *w, enum ws_kind kind, struct bytes packed)
 {
     return queue_message(w, kind, packed, WSLAY_RSV1_BIT);
+}
+
+struct ws_deflate *ws_deflate_of(const struct ws *w)
+{
+    return w->conf.deflate;
 }
 
 void ws_close(struct ws *w, uint16_t code)

@@ -32,7 +32,9 @@ struct ws_conf {
     // Before inflating as after it, message_max holds; what cannot be inflated ends with 1007.
     struct ws_deflate *deflate;
     size_t queue_max; // 0: 4 MiB; a peer that reads so slowly that more waits is cut off
-    int64_t ping_ms;  // 0: 10 s (livekit's value); negative: none
+    int64_t
+        ping_ms; // a peer that was silent for so long is pinged; 0: 10 s (livekit's value, which
+                 // pings whoever speaks as well); negative: none
     int64_t close_ms; // 0: 2 s; how long a closing connection waits for the peer
     // One message. It may call ws_send, ws_close and ws_free.
     void (*on_message)(void *user, enum ws_kind kind, struct bytes data);
@@ -62,6 +64,9 @@ int ws_send(struct ws *w, enum ws_kind kind, struct bytes data) NODISCARD;
 // The same for a message that ws_deflate_pack has compressed; only where it was negotiated
 // (conf.deflate is set).
 int ws_send_packed(struct ws *w, enum ws_kind kind, struct bytes packed) NODISCARD;
+
+// What compresses messages for ws_send_packed: conf.deflate, NULL where it was not negotiated.
+struct ws_deflate *ws_deflate_of(const struct ws *w);
 
 // Reads nothing more, or goes on. What is read already (some KB) still arrives as messages, which this
 // may be called in. Nothing happens while closing.

@@ -13,6 +13,7 @@
 #define TIMEOUT_MS_DEFAULT 15000 // livekit-protocol 1.8: what JS waits for the upgrade
 
 // Head and body of a refusal.
+#define HEADERS_MAX 16384u
 #define ANSWER_MAX (128u << 10)
 
 struct ws_client {
@@ -86,6 +87,7 @@ static void read_answer(struct ws_client *c, bool ended)
     }
     struct bytes const rest = bytes_of(c->in.p + reply.head_len, c->in.n - reply.head_len);
     if (reply.accepted) {
+        c->conf.ws.deflate = reply.deflate ? c->conf.ws.deflate : NULL;
         opened(c, rest);
     } else if (ended || rest.n >= reply.body_len) {
         refused(c, reply.status, rest, 0);
@@ -211,9 +213,20 @@ int ws_client_connect(struct loop *l, const struct ws_client_conf *conf, struct 
     uint8_t random[16];
     rand_bytes(random, sizeof(random));
     (void)addr_format(&conf->addr, host);
-    ws_handshake_request(conf->host != NULL ? conf->host : host, conf->target, random,
-                         conf->headers, &c->out, c->key);
-    int r = dynbuf_ok(&c->out) ? start_connect(c) : -ENOMEM;
+    struct dynbuf headers;
+    dynbuf_init(&headers, HEADERS_MAX);
+    dynbuf_add_str(&headers, conf->headers != NULL ? conf->headers : "");
+    if (conf->ws.deflate != NULL) {
+        // As Chromium asks.
+        dynbuf_add_str(&headers,
+                       "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+    }
+    const char *const extra = dynbuf_cstr(&headers);
+    ws_handshake_request(conf->host != NULL ? conf->host : host, conf->target, random, extra,
+                         &c->out, c->key);
+    bool const complete = extra != NULL && dynbuf_ok(&c->out);
+    dynbuf_done(&headers);
+    int r = complete ? start_connect(c) : -ENOMEM;
     if (r == 0) {
         c->poll = loop_poll_new(l, c->fd, on_poll, c);
         c->timer = loop_timer_new(l, on_timeout, c);

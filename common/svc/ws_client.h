@@ -14,7 +14,9 @@ struct ws_client_conf {
     const char *target;  // path and query
     const char *headers; // further header lines, each ending in CRLF; NULL
     int64_t timeout_ms;  // until the upgrade; 0: 15 s
-    struct ws_conf ws;   // its on_message etc. are used after the upgrade; client is set by us
+    // Its on_message etc. are used after the upgrade; client is set by us. deflate: permessage-deflate
+    // is offered, and used if the server takes it.
+    struct ws_conf ws;
     // The upgrade was done. ws may be used from now on.
     void (*on_open)(void *user, struct ws *w);
     // It was not: status and body of the HTTP answer, or status 0 and a negative errno.

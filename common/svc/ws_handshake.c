@@ -5,6 +5,7 @@
 
 #include "common/base/base64.h"
 #include "common/svc/digest.h"
+#include "common/svc/ws_deflate.h"
 
 // RFC 6455 section 1.3.
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -283,6 +284,8 @@ int ws_handshake_read(struct bytes in, const char *key, struct ws_handshake_repl
             connection = has_token((const char *)v.p, v.n, "upgrade");
         } else if (header_value(line, "Sec-WebSocket-Accept", &v)) {
             accept = bytes_eq_str(v, expected);
+        } else if (header_value(line, "Sec-WebSocket-Extensions", &v)) {
+            reply.deflate = bytes_eq_str(v, WS_DEFLATE_ANSWER);
         } else if (header_value(line, "Content-Length", &v) &&
                    !decimal(v, (size_t)1 << 30, &reply.body_len)) {
             return -EBADMSG;

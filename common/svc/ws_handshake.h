@@ -34,6 +34,7 @@ struct ws_handshake_reply {
     size_t head_len; // bytes of status line and headers including the empty line
     size_t body_len; // Content-Length, 0 if there is none
     bool accepted;   // 101 with the right headers
+    bool deflate;    // with permessage-deflate as WS_DEFLATE_ANSWER says
 };
 
 // Client: reads the answer from what arrived so far. -EAGAIN: not complete yet. -EBADMSG: not HTTP.

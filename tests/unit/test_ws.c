@@ -75,6 +75,7 @@ static void client_reads_the_answer_piece_by_piece(void **state)
     }
     assert_int_equal(ws_handshake_read(dynbuf_view(&out), key, &r), 0);
     assert_true(r.accepted);
+    assert_false(r.deflate);
     assert_int_equal(r.head_len, head);
     assert_int_equal(
         ws_handshake_read(bytes_str("HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\n\r\nbad"),
@@ -83,6 +84,13 @@ static void client_reads_the_answer_piece_by_piece(void **state)
     assert_false(r.accepted);
     assert_int_equal(r.status, 401);
     assert_int_equal(r.body_len, 3);
+    dynbuf_reset(&out);
+    dynbuf_addf(&out,
+                "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Extensions: %s\r\n\r\n",
+                accept, WS_DEFLATE_ANSWER);
+    assert_int_equal(ws_handshake_read(dynbuf_view(&out), key, &r), 0);
+    assert_true(r.accepted && r.deflate);
     assert_int_equal(ws_handshake_read(bytes_str("SMTP hello\r\n\r\n"), key, &r), -EBADMSG);
     dynbuf_done(&out);
 }
@@ -500,6 +508,40 @@ static void server_pings(void **state)
     close_pair(&p, true);
 }
 
+// Who speaks needs no ping; who falls silent gets one as long after the last word as one who never spoke.
+static void a_peer_that_speaks_is_not_pinged(void **state)
+{
+    (void)state;
+    enum { PING_MS = 400 };
+    struct pair p;
+    struct ws_conf const c = {.ping_ms = PING_MS};
+    open_pair(&p, true, &c);
+    mono_t spoke = clock_mono();
+    for (int i = 0; i < 16; i++) {
+        uint8_t in[2];
+        loop_run_once(p.loop, 50);
+        ssize_t const n = recv(p.fd[1], in, sizeof(in), 0);
+        // Unless this process was kept waiting for so long.
+        assert_true(n <= 0 || mono_diff_ms(clock_mono(), spoke) >= PING_MS);
+        assert_int_equal(write(p.fd[1], "\x81\x81\1\2\3\4q", 7), 7);
+        spoke = clock_mono();
+        loop_run_once(p.loop, 0);
+    }
+    mono_t const end = mono_add_ms(clock_mono(), DEADLINE_MS);
+    uint8_t in[2] = {0};
+    ssize_t n = -1;
+    while (n <= 0 && mono_before(clock_mono(), end)) {
+        loop_run_once(p.loop, 20);
+        n = recv(p.fd[1], in, sizeof(in), 0);
+    }
+    assert_int_equal(in[0], 0x89);
+    assert_true(mono_diff_ms(clock_mono(), spoke) >=
+                PING_MS - 1); // the loop's clock has milliseconds
+    assert_int_equal(p.server.messages, 16);
+    assert_int_equal(p.server.ends, 0);
+    close_pair(&p, true);
+}
+
 static void callbacks_may_free_and_close(void **state)
 {
     (void)state;
@@ -755,6 +797,7 @@ int main(void)
         cmocka_unit_test(what_is_paused_is_not_read),
         cmocka_unit_test(fragments_are_joined_and_pings_answered),
         cmocka_unit_test(server_pings),
+        cmocka_unit_test(a_peer_that_speaks_is_not_pinged),
         cmocka_unit_test(callbacks_may_free_and_close),
         cmocka_unit_test(early_bytes_come_first),
         cmocka_unit_test(client_connects_and_talks),
