@@ -151,6 +151,9 @@ struct ice_agent_config {
     int64_t connect_timeout_ms; // NEW -> FAILED after ice_agent_start; 0: never
     bool nominate_always; // FULL: consent checks carry USE-CANDIDATE as Chromium's do, so that the
                           // server follows a changed address at once
+    // FULL: between consent checks, of which the first comes after a random part of it; 0: 4 to 6 s
+    // (RFC 7675 section 5.1).
+    uint32_t consent_ms;
 };
 
 struct ice_checks; // the check list of ICE_ROLE_FULL

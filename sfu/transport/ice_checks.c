@@ -160,10 +160,13 @@ static bool is_nominating(const struct ice_pair *p)
     return p->nominating;
 }
 
-static void schedule_consent(struct ice_checks *c, mono_t now)
+static void schedule_consent(struct ice_agent *a, mono_t now)
 {
-    c->consent_next =
-        mono_add_ms(now, CONSENT_MS * 8 / 10 + rng_below(c->rng, CONSENT_MS * 4 / 10 + 1));
+    struct ice_checks *const c = a->checks;
+    int64_t const ms = a->cfg.consent_ms != 0
+                           ? a->cfg.consent_ms
+                           : CONSENT_MS * 8 / 10 + rng_below(c->rng, CONSENT_MS * 4 / 10 + 1);
+    c->consent_next = mono_add_ms(now, ms);
 }
 
 static void nominated(struct ice_agent *a, mono_t now, struct ice_pair *p, int tuple)
@@ -174,7 +177,10 @@ static void nominated(struct ice_agent *a, mono_t now, struct ice_pair *p, int t
     c->nominated = (int)(p - c->pairs);
     c->consent_got = now;
     c->nominate_at = MONO_NEVER;
-    schedule_consent(c, now);
+    schedule_consent(a, now);
+    if (a->cfg.consent_ms != 0) {
+        c->consent_next = mono_add_ms(now, rng_below(c->rng, a->cfg.consent_ms));
+    }
     ice_agent_select_(a, now, tuple);
     // RFC 8445 section 8.1.1: nothing else is checked any more.
     for (size_t i = 0; i < c->pair_count; i++) {
@@ -381,7 +387,7 @@ static void check_consent(struct ice_agent *a, mono_t now, struct outbox *out)
     if (unanswered) {
         c->consent_next = mono_add_ms(now, CONSENT_RETRY_MS);
     } else {
-        schedule_consent(c, now);
+        schedule_consent(a, now);
     }
 }
 

@@ -39,6 +39,7 @@ struct sctp_hub {
     bool ticked;
     mono_t last_tick;
     int64_t quick_ms; // of quick ticks that are left
+    uint32_t heartbeat_ms;
 };
 
 struct sctp_transport {
@@ -75,6 +76,11 @@ int sctp_hub_new(void (*wake)(void *user), void *user, struct sctp_hub **ret)
     }
     *ret = h;
     return 0;
+}
+
+void sctp_hub_set_heartbeats(struct sctp_hub *h, uint32_t ms)
+{
+    h->heartbeat_ms = ms;
 }
 
 void sctp_hub_free(struct sctp_hub *h)
@@ -466,6 +472,7 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t re
         .streams = DATA_CHANNEL_IDS,
         .send_buffer = SEND_BUFFER,
         .receive_buffer = RECEIVE_BUFFER,
+        .heartbeat_ms = t->hub->heartbeat_ms,
     };
     if (t->state != SCTP_STATE_NEW) {
         return -EPROTO;

@@ -47,6 +47,9 @@ struct sctp_transport;
 // became ready by another thread's tick: it may only signal (uv_async_send). NULL if there is only
 // one hub in the process. -ENOMEM.
 int sctp_hub_new(void (*wake)(void *user), void *user, struct sctp_hub **ret) NODISCARD;
+// Transports that start from now on send a HEARTBEAT after so long, as browsers do every 30 s; 0, the
+// default: none. For clients of tests and of the load generator.
+void sctp_hub_set_heartbeats(struct sctp_hub *h, uint32_t ms);
 // Its transports must be gone. Accepts NULL.
 void sctp_hub_free(struct sctp_hub *h);
 

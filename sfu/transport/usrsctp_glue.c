@@ -478,8 +478,9 @@ static bool connect_to_peer(struct usrsctp_glue_assoc *a, const struct usrsctp_g
     // say then has no timer. usrsctp looks at all of them at each tick, of which there are a hundred a
     // second while anybody's data moves.
     struct sctp_paddrparams path = {
+        .spp_hbinterval = p->heartbeat_ms,
         .spp_pathmtu = p->mtu,
-        .spp_flags = SPP_PMTUD_DISABLE | SPP_HB_DISABLE,
+        .spp_flags = SPP_PMTUD_DISABLE | (p->heartbeat_ms != 0 ? SPP_HB_ENABLE : SPP_HB_DISABLE),
     };
     memcpy(&path.spp_address, &addr, sizeof(addr));
     return set_option(a->sock, SCTP_PEER_ADDR_PARAMS, &path, sizeof(path));

@@ -54,6 +54,7 @@ struct usrsctp_glue_params {
     uint16_t streams;
     uint32_t send_buffer;
     uint32_t receive_buffer; // what is not taken fills it, and the peer's window closes
+    uint32_t heartbeat_ms;   // 0: no heartbeats of ours
 };
 
 struct usrsctp_glue_message {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/svc/ws_deflate.h"
 #include "common/sys/clock.h"
 #include "common/sys/random.h"
 #include "common/sys/udp.h"
@@ -19,6 +20,8 @@
 
 // 16 to 32 datagrams a call are enough (performance notes: larger batches gain nothing).
 #define RX_BATCH 32
+// Of data channels that have nothing to say, as Chromium and Firefox send them.
+#define HEARTBEAT_MS 30000
 #define RX_CAP 2048
 // Room for a burst of a whole key frame on each of many tracks. Asked for by force where allowed.
 #define RX_BUFFER (1 << 20)
@@ -358,6 +361,11 @@ static int start(struct client_net *n)
     if (rc == 0) {
         rc = sctp_hub_new(NULL, NULL, &n->hub);
     }
+    if (rc == 0) {
+        sctp_hub_set_heartbeats(n->hub, HEARTBEAT_MS);
+        n->deflate = ws_deflate_new();
+        rc = n->deflate != NULL ? 0 : -ENOMEM;
+    }
     return rc;
 }
 
@@ -394,6 +402,7 @@ void client_net_free(struct client_net *n)
         (void)close(n->timer_fd);
     }
     sctp_hub_free(n->hub);
+    ws_deflate_free(n->deflate);
     dtls_cert_free(n->cert);
     srtp_batch_free(n->batch);
     outbox_done(&n->out);

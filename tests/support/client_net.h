@@ -19,6 +19,7 @@ struct dtls_cert;
 struct sctp_hub;
 struct sctp_transport;
 struct srtp_batch;
+struct ws_deflate;
 struct client_rx_batch_;
 
 struct client_net {
@@ -26,6 +27,7 @@ struct client_net {
     struct srtp_batch *batch;
     struct dtls_cert *cert;
     struct sctp_hub *hub;
+    struct ws_deflate *deflate; // of all clients' WebSockets
     struct rng rng;
     struct outbox out;
     struct client_socket *current; // what the outbox leaves by

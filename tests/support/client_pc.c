@@ -10,6 +10,8 @@
 
 // livekit-client gives its peer connection 15 s.
 #define ICE_CONNECT_TIMEOUT_MS 15000
+// Chromium's interval on a connection that is writable and stable.
+#define CHECK_MS 2500
 #define FIRST_REPORT_US INT64_C(1000000)
 
 // ---- what the transport says --------------------------------------------------------------------
@@ -476,7 +478,8 @@ static int make_machines(struct client_pc *p)
     struct peer_connection_config const pcc = {
         .ice = {.role = ICE_ROLE_FULL,
                 .rng = &p->net->rng,
-                .connect_timeout_ms = ICE_CONNECT_TIMEOUT_MS},
+                .connect_timeout_ms = ICE_CONNECT_TIMEOUT_MS,
+                .consent_ms = CHECK_MS},
         .creds = creds,
         .cert = p->net->cert,
         .hub = p->net->hub,

@@ -11,6 +11,7 @@
 #include "common/lk/access_token.h"
 #include "common/svc/gzip.h"
 #include "common/svc/jsonx.h"
+#include "common/svc/ws_deflate.h"
 #include "common/sys/clock.h"
 #include "common/sys/udp.h"
 
@@ -181,11 +182,19 @@ static int send_request(struct ws *w, const Livekit__SignalRequest *r)
     if (w == NULL) {
         return -EPIPE;
     }
+    struct ws_deflate *const deflate = ws_deflate_of(w);
+    struct dynbuf packed;
     dynbuf_init(&out, MESSAGE_MAX);
+    dynbuf_init(&packed, MESSAGE_MAX);
     int rc = pbuf_pack(&r->base, &out);
-    if (rc == 0) {
+    if (rc == 0 && deflate != NULL) {
+        // Whatever its length: so does Chromium.
+        rc = ws_deflate_pack(deflate, dynbuf_view(&out), &packed);
+        rc = rc == 0 ? ws_send_packed(w, WS_BINARY, dynbuf_view(&packed)) : rc;
+    } else if (rc == 0) {
         rc = ws_send(w, WS_BINARY, dynbuf_view(&out));
     }
+    dynbuf_done(&packed);
     dynbuf_done(&out);
     return rc;
 }
@@ -332,16 +341,18 @@ int client_signal_track_settings(struct ws *w, const char *sid, bool disabled, i
     return send_request(w, &r);
 }
 
-int client_signal_ping(struct ws *w, int64_t unix_ms, int64_t rtt_ms)
+int client_signal_ping(struct ws *w, int64_t unix_ms)
+{
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    r.ping = unix_ms;
+    return send_request(w, &r);
+}
+
+int client_signal_ping_req(struct ws *w, int64_t unix_ms, int64_t rtt_ms)
 {
     Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
     Livekit__Ping p = LIVEKIT__PING__INIT;
-    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
-    r.ping = unix_ms;
-    int const rc = send_request(w, &r);
-    if (rc < 0) {
-        return rc;
-    }
     LK_SET(&p, timestamp, unix_ms);
     LK_SET(&p, rtt, rtt_ms);
     r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ;

@@ -45,7 +45,8 @@ int client_signal_subscribe(struct ws *w, const char *sid, bool subscribe) NODIS
 // quality: 0 low, 1 medium, 2 high.
 int client_signal_track_settings(struct ws *w, const char *sid, bool disabled,
                                  int quality) NODISCARD;
-int client_signal_ping(struct ws *w, int64_t unix_ms, int64_t rtt_ms) NODISCARD;
+int client_signal_ping(struct ws *w, int64_t unix_ms) NODISCARD;
+int client_signal_ping_req(struct ws *w, int64_t unix_ms, int64_t rtt_ms) NODISCARD;
 int client_signal_leave(struct ws *w) NODISCARD;
 int client_signal_sync_state(struct ws *w) NODISCARD;
 

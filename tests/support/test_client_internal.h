@@ -30,6 +30,7 @@ struct test_client {
     struct remote *remotes;
     struct client_timer timer; // ping, or the end of leaving
     int64_t ping_us;
+    bool ping_again; // `ping` was sent, `ping_req` is next
     int64_t ping_sent_ms, ping_rtt_ms;
     uint32_t offer_id;
     bool outstanding, need_offer, trickled[2];

@@ -293,7 +293,10 @@ static void note_participant(struct test_client *c, const Livekit__ParticipantIn
 
 static void start_pings(struct test_client *c)
 {
-    client_timer_set(&c->timer, c->net, mono_add_us(c->net->now, c->ping_us));
+    c->ping_again = false;
+    // The first one at any time: clients that join together, as no people do, would ping together.
+    int64_t const first_us = rng_below(&c->net->rng, (uint32_t)c->ping_us);
+    client_timer_set(&c->timer, c->net, mono_add_us(c->net->now, first_us));
 }
 
 static void on_join(struct test_client *c, const Livekit__JoinResponse *j)
