@@ -22,6 +22,7 @@ struct channel_credit {
     atomic_uint refs;
     atomic_uint messages;
     atomic_size_t bytes;
+    _Atomic int64_t pinged_us;
 };
 
 struct channel_credit *channel_credit_new(void)
@@ -31,6 +32,26 @@ struct channel_credit *channel_credit_new(void)
         atomic_store(&c->refs, 1);
     }
     return c;
+}
+
+struct channel_credit *channel_credit_ref(struct channel_credit *c)
+{
+    if (c != NULL) {
+        atomic_fetch_add(&c->refs, 1);
+    }
+    return c;
+}
+
+void channel_credit_note_ping(struct channel_credit *c, mono_t now)
+{
+    if (c != NULL) {
+        atomic_store_explicit(&c->pinged_us, now.us, memory_order_relaxed);
+    }
+}
+
+mono_t channel_credit_pinged(const struct channel_credit *c)
+{
+    return (mono_t){c != NULL ? atomic_load_explicit(&c->pinged_us, memory_order_relaxed) : 0};
 }
 
 void channel_credit_unref(struct channel_credit *c)
@@ -76,6 +97,7 @@ static void join_done(struct channel_join *j)
     mem_free(j->client_address);
     access_token_free(j->token);
     pbuf_free(j->request);
+    channel_credit_unref(j->credit);
 }
 
 static void room_info_done(struct channel_room_info *i)

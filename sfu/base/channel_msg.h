@@ -58,8 +58,9 @@ struct channel_join {
     bool v1;    // single peer connection
     // v0 parameters are put into the same message as v1's, with v0's defaults applied
     // (auto_subscribe true).
-    struct pbuf *request; // Livekit__JoinRequest
-    char *client_address; // for ClientInfo.address and the log
+    struct pbuf *request;          // Livekit__JoinRequest
+    char *client_address;          // for ClientInfo.address and the log
+    struct channel_credit *credit; // of the session; a reference. NULL: it never pings
 };
 
 enum room_api_method {
@@ -95,8 +96,9 @@ struct channel_api_reply {
     struct shared_buf *body;
 };
 
-// What of one session is under way: messages that were charged to it and are not freed yet. The way
-// back of back-pressure from a worker, without messages. Any thread.
+// What of one session is under way: messages that were charged to it and are not freed yet; and when
+// its client pinged last, as the signalling thread answers that itself. The way back of back-pressure
+// from a worker and the way of these news to it, without messages. Any thread.
 struct channel_credit;
 
 struct channel_msg {
@@ -135,7 +137,12 @@ struct channel_msg {
 struct channel_msg *channel_msg_new(enum channel_msg_type type, handle_t handle) NODISCARD;
 
 struct channel_credit *channel_credit_new(void) NODISCARD; // one reference; NULL without memory
-void channel_credit_unref(struct channel_credit *c);       // accepts NULL
+struct channel_credit *channel_credit_ref(struct channel_credit *c); // accepts NULL
+void channel_credit_unref(struct channel_credit *c);                 // accepts NULL
+// The client pinged now. Accepts NULL.
+void channel_credit_note_ping(struct channel_credit *c, mono_t now);
+// When it did last; 0: never. Accepts NULL.
+mono_t channel_credit_pinged(const struct channel_credit *c);
 uint32_t channel_credit_messages(const struct channel_credit *c);
 size_t channel_credit_bytes(const struct channel_credit *c);
 

@@ -215,7 +215,8 @@ static bool may_repeat(const struct participant *p)
     mono_t const now = p->room->env->now;
     return handle_is_none(p->session) ||
            (p->was_resumed && mono_diff_ms(now, p->resumed) < DATA_REPEAT_MS) ||
-           (p->pings && mono_diff_ms(now, p->heard) > DATA_REPEAT_SILENT_MS);
+           (channel_credit_pinged(p->credit).us != 0 &&
+            mono_diff_ms(now, participant_heard(p)) > DATA_REPEAT_SILENT_MS);
 }
 
 // Sends on what was kept and is next (any: all of it).

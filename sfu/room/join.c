@@ -149,6 +149,7 @@ static int create_participant(struct room *room, handle_t session, const struct 
         .kind = kind_of(claims->kind),
         .kind_details = kind_details_of(claims),
         .token = join->token,
+        .credit = join->credit,
         .permission = permission_of(&claims->video),
         .client = traits_of(req->client_info),
         .session = session,

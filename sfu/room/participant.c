@@ -46,6 +46,7 @@ void participant_free(struct participant *p)
     mem_free(p->metadata);
     participant_attributes_free(p->attributes, p->attribute_count);
     access_token_free(p->token);
+    channel_credit_unref(p->credit);
     participant_info_drop(p);
     data_gap_done(&p->data_gap);
     mem_free(p);
@@ -127,6 +128,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     }
     timer_heap_set(env->timers, &p->timer, mono_add_ms(env->now, PARTICIPANT_JOIN_DEADLINE_MS));
     p->token = args->token != NULL ? access_token_ref(args->token) : NULL;
+    p->credit = channel_credit_ref(args->credit);
     room_count_in(room, p);
     *ret = p;
     return 0;
@@ -220,6 +222,11 @@ int participant_set_session(struct participant *p, handle_t session)
         return -ENOMEM;
     }
     return 0;
+}
+
+mono_t participant_heard(const struct participant *p)
+{
+    return mono_max(p->heard, channel_credit_pinged(p->credit));
 }
 
 struct participant *participant_by_session(struct room_env *env, handle_t session)

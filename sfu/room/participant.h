@@ -125,12 +125,12 @@ struct participant {
     struct shared_buf *info; // encoded ParticipantInfo of info_version (participant_info.h)
     uint32_t info_version;
 
-    handle_t session;    // HANDLE_NONE while its WebSocket is gone
-    mono_t heard;        // when its last request came
-    bool pings;          // it has
-    mono_t session_lost; // when its last WebSocket went
-    mono_t resumed;      // when it came back last
-    bool v1;             // single peer connection
+    handle_t session;              // HANDLE_NONE while its WebSocket is gone
+    mono_t heard;                  // when its last request came, pings aside: participant_heard
+    struct channel_credit *credit; // of its last session: when it pinged. NULL: never
+    mono_t session_lost;           // when its last WebSocket went
+    mono_t resumed;                // when it came back last
+    bool v1;                       // single peer connection
     bool auto_subscribe;
     bool adaptive_stream;
     bool subscriber_primary; // v0: the subscriber transport makes it ACTIVE
@@ -194,7 +194,8 @@ struct participant_new_args {
     uint32_t kind_details;
     struct participant_permission permission;
     struct client_traits client;
-    struct access_token *token; // referred to, may be NULL
+    struct access_token *token;    // referred to, may be NULL
+    struct channel_credit *credit; // likewise
     handle_t session;
     bool v1, auto_subscribe, adaptive_stream, auto_subscribe_data;
 };
@@ -233,6 +234,9 @@ struct pc_transport *participant_sending(const struct participant *p);
 
 // A transport of it has failed and is not back.
 bool participant_is_cut_off(const struct participant *p);
+
+// When its client said something last, pings included.
+mono_t participant_heard(const struct participant *p);
 
 // Finds by WebSocket; NULL for a stale one.
 struct participant *participant_by_session(struct room_env *env, handle_t session);

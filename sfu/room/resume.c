@@ -57,7 +57,7 @@ void resume_end(struct participant *p, enum disconnect_reason reason)
 static mono_t missed_since(const struct participant *p)
 {
     mono_t const lost = handle_is_none(p->session) ? p->session_lost : p->room->env->now;
-    return mono_max(p->heard, mono_add_ms(lost, -RESUME_MISSED_MS));
+    return mono_max(participant_heard(p), mono_add_ms(lost, -RESUME_MISSED_MS));
 }
 
 // An identity that is back is told with its new session: livekit-client removes by identity.
@@ -139,7 +139,7 @@ static bool means(const struct participant *p, const struct channel_join *join)
     return p->v1 == join->v1 && (*sid == 0 || strcmp(sid, p->sid) == 0);
 }
 
-static void take_over(struct participant *p, handle_t session, struct access_token *token)
+static void take_over(struct participant *p, handle_t session, const struct channel_join *join)
 {
     mono_t const since = missed_since(p);
     if (!handle_is_none(p->session)) {
@@ -150,11 +150,13 @@ static void take_over(struct participant *p, handle_t session, struct access_tok
                             p->client.protocol);
         return;
     }
+    channel_credit_unref(p->credit);
+    p->credit = channel_credit_ref(join->credit);
     resume_note_heard(p);
     p->resumed = p->room->env->now;
     p->was_resumed = true;
     set_deadline(p);
-    participant_renew_token(p, token);
+    participant_renew_token(p, join->token);
     signal_send_reconnect(p);
     replay_departures(p, since);
     participant_info_send_snapshot(p);
@@ -188,5 +190,5 @@ void resume_session(struct room_env *env, struct participant *p, handle_t sessio
     if (simulate_refuses_resume(p, session)) {
         return;
     }
-    take_over(p, session, join->token);
+    take_over(p, session, join);
 }

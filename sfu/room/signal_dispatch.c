@@ -84,17 +84,6 @@ static void on_leave(struct participant *p, const Livekit__LeaveRequest *req)
     participant_close(p, reason);
 }
 
-static void send_pongs(struct participant *p, const Livekit__SignalRequest *req)
-{
-    int64_t const unix_ms = p->room->env->wall.us / US_PER_MS;
-    p->pings = true;
-    if (req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING) {
-        signal_send_pong(p, unix_ms);
-    } else {
-        signal_send_pong_resp(p, req->ping_req->timestamp, unix_ms);
-    }
-}
-
 void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
 {
     resume_note_heard(p);
@@ -129,10 +118,6 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_SIMULATE:
         simulate_scenario(p, req->simulate);
         break;
-    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING:
-    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ:
-        send_pongs(p, req);
-        break;
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_UPDATE_METADATA:
         participant_update_request(p, req->update_metadata);
         break;
@@ -160,6 +145,9 @@ void signal_dispatch(struct participant *p, Livekit__SignalRequest *req)
     // A lite agent sends no checks: the client's candidates are learned from its requests
     // (media-plane 1.3).
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE:
+    // These do not come here: the signalling thread answers them.
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING:
+    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ:
     default:
         break;
     }

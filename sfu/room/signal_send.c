@@ -209,23 +209,6 @@ void signal_send_refusal_http(struct room_env *env, handle_t session, unsigned s
     close_session(env, session, status, text);
 }
 
-void signal_send_pong(struct participant *p, int64_t unix_ms)
-{
-    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
-    rsp.pong = unix_ms;
-    signal_post(p, &rsp);
-}
-
-void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms)
-{
-    Livekit__Pong r = LIVEKIT__PONG__INIT;
-    LK_SET(&r, last_ping_timestamp, last_ping);
-    LK_SET(&r, timestamp, unix_ms);
-    Livekit__SignalResponse rsp = signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP);
-    rsp.pong_resp = &r;
-    signal_post(p, &rsp);
-}
-
 struct shared_buf *signal_pack_speakers(struct room_env *env, const struct speaker_entry *v,
                                         size_t n)
 {

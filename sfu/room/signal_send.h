@@ -57,8 +57,6 @@ void signal_send_subscription_error(struct participant *p, const char *track_sid
 void signal_send_sections_requirement(struct participant *p, uint32_t audios, uint32_t videos);
 void signal_send_leave(struct participant *p, enum disconnect_reason reason,
                        enum leave_action action);
-void signal_send_pong(struct participant *p, int64_t unix_ms);
-void signal_send_pong_resp(struct participant *p, int64_t last_ping, int64_t unix_ms);
 void signal_send_speakers(struct participant *p, const struct speaker_entry *v, size_t n);
 // The same message for several, encoded; NULL without memory (counted).
 struct shared_buf *signal_pack_speakers(struct room_env *env, const struct speaker_entry *v,

@@ -24,10 +24,15 @@ static void take(mono_t *full, mono_t now, int64_t us)
     *full = mono_add_us(mono_before(*full, now) ? now : *full, us);
 }
 
-void request_gate_pass(struct request_gate *g, mono_t now, struct channel_msg *m, size_t bytes)
+void request_gate_note(struct request_gate *g, mono_t now, size_t bytes)
 {
     take(&g->requests_full, now, US_PER_S / SIGNAL_REQUESTS_PER_S);
     take(&g->bytes_full, now, (int64_t)bytes * US_PER_S / (int64_t)SIGNAL_REQUEST_BYTES_PER_S);
+}
+
+void request_gate_pass(struct request_gate *g, mono_t now, struct channel_msg *m, size_t bytes)
+{
+    request_gate_note(g, now, bytes);
     // Decoded it may be thirty times as large (messages without content).
     size_t const memory = m->u.request != NULL ? m->u.request->arena.used : 0;
     channel_msg_charge(m, g->credit, MAX(bytes, memory));

@@ -26,5 +26,8 @@ void request_gate_done(struct request_gate *g); // harmless after a failed or no
 // more than there is.
 void request_gate_pass(struct request_gate *g, mono_t now, struct channel_msg *m, size_t bytes);
 
+// The same for one that the signalling thread answers.
+void request_gate_note(struct request_gate *g, mono_t now, size_t bytes);
+
 // How long to read nothing, in ms; 0: go on. Ask again then.
 int64_t request_gate_wait(const struct request_gate *g, mono_t now);

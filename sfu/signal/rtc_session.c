@@ -8,6 +8,7 @@
 #include "common/svc/ws_handshake.h"
 #include "common/sys/log.h"
 #include "sfu/base/sfu_limits.h"
+#include "sfu/signal/pong.h"
 #include "sfu/signal/request_gate.h"
 #include "sfu/signal/signal_frame.h"
 
@@ -38,6 +39,7 @@ struct rtc_session {
     struct loop_timer *timer; // PHASE_WAITING: patience; later: the next token
     struct loop_timer *brake; // while its requests are not read; NULL: never was
     struct request_gate gate;
+    struct pong pong;
     uint32_t worker;
     struct access_token *token;
     int64_t exp;               // of the token that the client came with
@@ -256,6 +258,22 @@ static void slow_down(struct rtc_session *s)
     }
 }
 
+// The worker, which knows nothing that belongs into the answer, need not be woken up for it.
+static void answer_ping(struct rtc_session *s, const Livekit__SignalRequest *req, size_t bytes)
+{
+    struct loop *const loop = s->owner->conf.loop;
+    struct shared_buf *answers[PONG_ANSWERS_MAX];
+    channel_credit_note_ping(s->gate.credit, loop_now(loop));
+    request_gate_note(&s->gate, loop_now(loop), bytes);
+    // Queued together, they are written together when this message is dealt with.
+    size_t const n = pong_answer(&s->pong, loop_now(loop), loop_wall(loop), req, answers);
+    for (size_t i = 0; i < n; i++) {
+        send_response(s, answers[i]);
+        shared_buf_unref(answers[i]);
+    }
+    slow_down(s);
+}
+
 static void on_message(void *user, enum ws_kind kind, struct bytes data)
 {
     struct rtc_session *const s = user;
@@ -272,6 +290,11 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
         return;
     }
     s->text = kind == WS_TEXT;
+    if (pong_takes(req->msg)) {
+        answer_ping(s, req->msg, data.n);
+        pbuf_free(req);
+        return;
+    }
     struct channel_msg *const m = channel_msg_new(CHANNEL_REQUEST, s->handle);
     if (m == NULL) {
         pbuf_free(req);
@@ -418,6 +441,7 @@ static int post_join(struct rtc_session *s, struct rtc_session_args *args)
         .v1 = args->v1,
         .request = STEAL(args->request),
         .client_address = STEAL(args->client_address),
+        .credit = channel_credit_ref(s->gate.credit),
     };
     s->joined = true;
     s->owner->conf.post(s->owner->conf.user, s->worker, m);

@@ -355,8 +355,10 @@ void room_client_connect(struct room_client *c, const Livekit__JoinRequest *j)
     struct dynbuf b;
     dynbuf_init(&b, (size_t)1 << 20);
     room_must(m != NULL && pbuf_pack(&j->base, &b) == 0, "pack");
-    m->u.join = (struct channel_join){
-        .room_name = mem_strdup(c->room), .token = make_token(c), .v1 = !c->conf.v0};
+    m->u.join = (struct channel_join){.room_name = mem_strdup(c->room),
+                                      .token = make_token(c),
+                                      .v1 = !c->conf.v0,
+                                      .credit = channel_credit_new()};
     if (c->conf.jwt != NULL) {
         mem_free(m->u.join.room_name);
         m->u.join.room_name = mem_strdup(m->u.join.token->claims.video.room);

@@ -206,17 +206,45 @@ void room_harness_post(struct room_harness *h, struct channel_msg *m)
     }
 }
 
+// The signalling thread's part, as sfu/signal/pong.h has it. False: the request is the room's.
+static bool answer_ping(struct room_harness *h, const struct participant *p,
+                        const struct channel_msg *m)
+{
+    const Livekit__SignalRequest *const req = m->u.request->msg;
+    int64_t const unix_ms = h->env.wall.us / US_PER_MS;
+    Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
+    Livekit__Pong pong = LIVEKIT__PONG__INIT;
+    if (req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING) {
+        rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG;
+        rsp.pong = unix_ms;
+    } else if (req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ) {
+        rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP;
+        LK_SET(&pong, last_ping_timestamp, req->ping_req->timestamp);
+        LK_SET(&pong, timestamp, unix_ms);
+        rsp.pong_resp = &pong;
+    } else {
+        return false;
+    }
+    struct channel_msg *const answer = channel_msg_new(CHANNEL_SEND, m->handle);
+    room_must(answer != NULL && pbuf_pack_shared(&rsp.base, 64, &answer->u.send.data) == 0, "pack");
+    channel_credit_note_ping(p->credit, h->now);
+    enqueue(h, false, answer);
+    return true;
+}
+
 // As on_mail of the worker. True: it keeps m.
 static bool to_worker(struct room_harness *h, struct channel_msg *m)
 {
     struct room_env *const env = &h->env;
+    const struct participant *p = NULL;
     bool kept = false;
     switch (m->type) {
     case CHANNEL_JOIN:
         join_session(env, m->handle, &m->u.join);
         break;
     case CHANNEL_REQUEST:
-        kept = effort_request(env, m);
+        p = participant_by_session(env, m->handle);
+        kept = (p == NULL || !answer_ping(h, p, m)) && effort_request(env, m);
         break;
     case CHANNEL_SESSION_CLOSED:
         join_session_closed(env, m->handle);

@@ -104,10 +104,11 @@ static void on_request(struct signal_bed *b, const struct channel_msg *m)
     const Livekit__SignalRequest *const req = m->u.request->msg;
     b->seen.requests++;
     b->seen.request_case = (int)req->message_case;
-    if (!b->silent && req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING) {
+    // Whatever the client mutes, the room mutes as well.
+    if (!b->silent && req->message_case == LIVEKIT__SIGNAL_REQUEST__MESSAGE_MUTE) {
         Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
-        rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG;
-        rsp.pong = req->ping;
+        rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MUTE;
+        rsp.mute = req->mute;
         answer_message(b, m, &rsp);
     }
 }
@@ -489,6 +490,8 @@ static void on_message(void *user, enum ws_kind kind, struct bytes data)
     if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG) {
         w->pong = rsp->pong;
     }
+    w->pongs += rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG ||
+                rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP;
     if (rsp->message_case == LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN) {
         (void)snprintf(w->token, sizeof(w->token), "%s", lk_str(rsp->refresh_token));
     }

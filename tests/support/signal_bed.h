@@ -95,6 +95,7 @@ struct signal_bed_ws {
     int cases[32];    // of the first SignalResponses
     char token[4096]; // the last refresh_token
     int64_t pong;     // the last pong
+    unsigned pongs;   // of both kinds
     bool owned;       // ws is ours, not the client's
     struct ws_deflate *deflate;
 };

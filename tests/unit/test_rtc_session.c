@@ -396,28 +396,36 @@ static void one_room_has_one_worker(void **state)
 
 // ---- frames ---------------------------------------------------------------------------------
 
-static bool ponged(void *arg)
+static bool answered(void *arg)
 {
     const struct signal_bed_ws *const w = arg;
     return w->ended || w->messages >= 3;
 }
 
-static bool ponged_twice(void *arg)
+static bool answered_twice(void *arg)
 {
     const struct signal_bed_ws *const w = arg;
     return w->ended || w->messages >= 4;
+}
+
+static void send_mute(const char *sid)
+{
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    Livekit__MuteTrackRequest m = LIVEKIT__MUTE_TRACK_REQUEST__INIT;
+    LK_SET_STR(&m, sid, sid);
+    LK_SET(&m, muted, true);
+    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_MUTE;
+    r.mute = &m;
+    send_request(&r);
 }
 
 static void requests_go_to_the_worker_and_answers_come_back(void **state)
 {
     (void)state;
     open_session();
-    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
-    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
-    r.ping = 42;
-    send_request(&r);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
-    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
+    send_mute("TR_a");
+    assert_true(signal_bed_until(&bed, answered, &ws));
+    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_MUTE);
     assert_int_equal(bed.seen.requests, 1);
 }
 
@@ -456,25 +464,23 @@ static void what_cannot_be_decoded_closes(void **state)
 static void text_is_answered_in_text_until_binary_comes(void **state)
 {
     (void)state;
-    static const char ping[] = "{\"ping\":\"5\"}";
+    static const char mute[] = "{\"mute\":{\"sid\":\"TR_a\",\"muted\":true}}";
     open_session();
     assert_int_equal(ws.texts, 0); // nothing was heard of the client yet
-    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str(ping)), 0);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str(mute)), 0);
+    assert_true(signal_bed_until(&bed, answered, &ws));
     assert_int_equal(ws.texts, 1);
-    assert_string_equal(ws.text, "{\"pong\":\"5\"}");
-    assert_int_equal(bed.seen.request_case, LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING);
+    assert_string_equal(ws.text, mute);
+    assert_int_equal(bed.seen.request_case, LIVEKIT__SIGNAL_REQUEST__MESSAGE_MUTE);
     // Both spellings of names, and members of a newer protocol.
-    static const char *const more[] = {"{\"ping_req\":{\"timestamp\":\"5\"}}",
-                                       "{\"pingReq\":{\"timestamp\":5,\"new\":[{}]}}",
+    static const char *const more[] = {"{\"track_setting\":{\"width\":\"5\"}}",
+                                       "{\"trackSetting\":{\"width\":5,\"new\":[{}]}}",
                                        "{\"newer\":{}}", "{}"};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) {
         assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str(more[i])), 0);
     }
-    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
-    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
-    send_request(&r);
-    assert_true(signal_bed_until(&bed, ponged_twice, &ws));
+    send_mute("TR_a");
+    assert_true(signal_bed_until(&bed, answered_twice, &ws));
     assert_false(ws.ended);
     assert_int_equal(ws.texts, 1); // binary again
     assert_int_equal(bed.seen.requests, 2 + ARRAY_LEN(more));
@@ -491,7 +497,7 @@ static void what_we_say_of_ourselves_is_text_too(void **state)
     (void)state;
     open_session();
     assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"ping\":\"1\"}")), 0);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_true(signal_bed_until(&bed, answered, &ws));
     signal_server_renew_tokens(bed.server);
     assert_true(signal_bed_until(&bed, tokened_in_text, &ws));
     assert_non_null(strstr(ws.text, "{\"refreshToken\":\"ey"));
@@ -504,7 +510,7 @@ static void what_has_no_text_comes_in_binary(void **state)
     (void)state;
     open_session();
     assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"ping\":\"1\"}")), 0);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_true(signal_bed_until(&bed, answered, &ws));
     struct channel_msg *const m = channel_msg_new(CHANNEL_SEND, bed.seen.session);
     Livekit__SignalResponse rsp = LIVEKIT__SIGNAL_RESPONSE__INIT;
     rsp.message_case = LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN;
@@ -514,7 +520,7 @@ static void what_has_no_text_comes_in_binary(void **state)
     assert_int_equal(pbuf_pack_shared(&rsp.base, (size_t)2 << 20, &m->u.send.data), 0);
     mem_free(rsp.refresh_token);
     signal_server_deliver(bed.server, m);
-    assert_true(signal_bed_until(&bed, ponged_twice, &ws));
+    assert_true(signal_bed_until(&bed, answered_twice, &ws));
     assert_int_equal(ws.texts, 1);
     assert_int_equal(ws.cases[3], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
 }
@@ -540,11 +546,12 @@ static void compression_is_taken_where_it_is_offered(void **state)
                      LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN); // long: compressed
     struct dynbuf packed;
     dynbuf_init(&packed, 4096);
-    assert_int_equal(ws_deflate_pack(ws.deflate, bytes_str("{\"ping\":\"5\"}"), &packed), 0);
+    static const char mute[] = "{\"mute\":{\"sid\":\"TR_a\",\"muted\":true}}";
+    assert_int_equal(ws_deflate_pack(ws.deflate, bytes_str(mute), &packed), 0);
     assert_int_equal(ws_send_packed(ws.ws, WS_TEXT, dynbuf_view(&packed)), 0);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
+    assert_true(signal_bed_until(&bed, answered, &ws));
     assert_int_equal(ws.texts, 1);
-    assert_int_equal(ws.pong, 5);
+    assert_string_equal(ws.text, mute);
     signal_server_renew_tokens(bed.server);
     assert_true(signal_bed_until(&bed, tokened_in_text, &ws)); // compressed text
     dynbuf_done(&packed);
@@ -557,10 +564,8 @@ static void an_empty_message_is_a_request_without_member(void **state)
     assert_int_equal(ws_send(ws.ws, WS_BINARY, bytes_of("", 0)), 0);
     // An unknown member of a newer protocol is skipped as well.
     assert_int_equal(ws_send(ws.ws, WS_BINARY, bytes_of("\x92\x3f\x01x", 4)), 0);
-    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
-    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
-    send_request(&r);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
+    send_mute("TR_a");
+    assert_true(signal_bed_until(&bed, answered, &ws));
     assert_false(ws.ended);
     assert_int_equal(bed.seen.requests, 3);
 }
@@ -584,9 +589,8 @@ static void messages_have_a_limit(void **state)
     text[((size_t)2 << 20) - 100] = 0; // a little under
     open_session();
     send_request(&r);
-    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
-    send_request(&r);
-    assert_true(signal_bed_until(&bed, ponged, &ws));
+    send_mute("TR_a");
+    assert_true(signal_bed_until(&bed, answered, &ws));
     assert_int_equal(bed.seen.requests, 2);
     mem_free(text);
 }
@@ -657,13 +661,10 @@ static void a_peer_that_does_not_read_is_cut_off(void **state)
     signal_bed_close(fd);
 }
 
-static void send_pings(unsigned n)
+static void send_mutes(unsigned n)
 {
-    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
-    r.message_case = LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
     for (unsigned i = 0; i < n; i++) {
-        r.ping = 1000000 + i;
-        send_request(&r);
+        send_mute("");
     }
 }
 
@@ -676,8 +677,69 @@ static bool all_requested(void *arg)
 }
 
 // What one read of the socket brings goes beyond the allowance before the socket is left alone: 4096
-// bytes of pings, each a frame header of 6 bytes (RFC 6455 section 5.2) and 4 of a message.
-#define PINGS_READ_AT_ONCE (4096 / 10)
+// bytes of requests, each a frame header of 6 bytes (RFC 6455 section 5.2) and 6 of a message.
+#define MUTES_READ_AT_ONCE (4096 / 12)
+
+static bool ponged_twice(void *arg)
+{
+    const struct signal_bed_ws *const w = arg;
+    return w->ended || w->pongs >= 2;
+}
+
+static void send_ping(bool req)
+{
+    Livekit__SignalRequest r = LIVEKIT__SIGNAL_REQUEST__INIT;
+    Livekit__Ping p = LIVEKIT__PING__INIT;
+    LK_SET(&p, timestamp, 1234);
+    r.message_case =
+        req ? LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ : LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING;
+    if (req) {
+        r.ping_req = &p;
+    } else {
+        r.ping = 1234;
+    }
+    send_request(&r);
+}
+
+// The worker hears nothing of them but when they came.
+static void pings_are_answered_without_the_worker(void **state)
+{
+    (void)state;
+    open_session();
+    assert_int_equal(channel_credit_pinged(bed.join->u.join.credit).us, 0);
+    send_ping(false);
+    send_ping(true);
+    assert_true(signal_bed_until(&bed, ponged_twice, &ws));
+    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG);
+    assert_int_equal(ws.cases[3], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_PONG_RESP);
+    int64_t const now_ms = clock_wall().us / US_PER_MS;
+    assert_in_range(ws.pong, now_ms - 60000, now_ms + 1);
+    assert_int_equal(bed.seen.requests, 0);
+    assert_true(channel_credit_pinged(bed.join->u.join.credit).us > 0);
+}
+
+// Of both forms, text too; and whoever floods with them is slowed like with other requests.
+static void pings_are_requests_to_the_gate(void **state)
+{
+    (void)state;
+    open_session();
+    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"ping\":\"1\"}")), 0);
+    assert_int_equal(ws_send(ws.ws, WS_TEXT, bytes_str("{\"pingReq\":{\"timestamp\":\"7\"}}")), 0);
+    assert_true(signal_bed_until(&bed, ponged_twice, &ws));
+    assert_int_equal(ws.texts, 2);
+    assert_non_null(
+        strstr(ws.text, "{\"pongResp\":{\"lastPingTimestamp\":\"7\",\"timestamp\":\"1"));
+    unsigned const n = SIGNAL_REQUESTS_BURST + SIGNAL_REQUESTS_PER_S / 2 + MUTES_READ_AT_ONCE;
+    mono_t const start = clock_mono();
+    for (unsigned i = 0; i < n; i++) {
+        send_ping(true);
+    }
+    send_mute(""); // behind them all
+    wanted = 1;
+    assert_true(signal_bed_until(&bed, all_requested, &ws));
+    assert_false(ws.ended);
+    assert_true(mono_diff_ms(clock_mono(), start) >= 250);
+}
 
 // A client that floods: all arrives, no sooner than the pace that is for everybody allows. How much
 // later is the machine's business.
@@ -687,11 +749,11 @@ static void a_client_that_floods_is_slowed(void **state)
     open_session();
     wanted = SIGNAL_REQUESTS_BURST + 2 * SIGNAL_REQUESTS_PER_S;
     mono_t const start = clock_mono();
-    send_pings(wanted);
+    send_mutes(wanted);
     assert_true(signal_bed_until(&bed, all_requested, &ws));
     assert_false(ws.ended);
     int64_t const ms = mono_diff_ms(clock_mono(), start);
-    unsigned const paced = wanted - SIGNAL_REQUESTS_BURST - PINGS_READ_AT_ONCE;
+    unsigned const paced = wanted - SIGNAL_REQUESTS_BURST - MUTES_READ_AT_ONCE;
     // The clock of the loop has milliseconds.
     assert_true(ms + 1 >= (int64_t)paced * 1000 / SIGNAL_REQUESTS_PER_S);
     assert_int_equal(bed.seen.requests, wanted);
@@ -704,14 +766,14 @@ static void a_busy_worker_is_not_buried(void **state)
     open_session();
     bed.hold = true;
     wanted = 1500;
-    send_pings(wanted);
+    send_mutes(wanted);
     mono_t const end = mono_add_ms(clock_mono(), 300);
     while (mono_before(clock_mono(), end)) {
         signal_bed_turn(&bed);
     }
-    // Frames of 10 bytes that were read already still came.
+    // Frames of 12 bytes that were read already still came.
     assert_in_range(bed.seen.requests, SIGNAL_REQUESTS_UNDER_WAY,
-                    SIGNAL_REQUESTS_UNDER_WAY + PINGS_READ_AT_ONCE);
+                    SIGNAL_REQUESTS_UNDER_WAY + MUTES_READ_AT_ONCE);
     assert_false(ws.ended);
     signal_bed_let_go(&bed);
     assert_true(signal_bed_until(&bed, all_requested, &ws));
@@ -855,6 +917,8 @@ int main(void)
         TEST(a_peer_that_does_not_read_is_cut_off),
         TEST(a_client_that_floods_is_slowed),
         TEST(a_busy_worker_is_not_buried),
+        TEST(pings_are_answered_without_the_worker),
+        TEST(pings_are_requests_to_the_gate),
         TEST(a_crowd_connects_at_once),
         TEST(the_server_may_end_with_sessions_open),
     };
