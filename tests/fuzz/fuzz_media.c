@@ -17,6 +17,7 @@ struct machine {
     uint16_t twcc;
     mono_t now;
     enum codec codec;
+    uint32_t sent[TRACKS][65536]; // by number: rollover counter + 1, 0 none
 };
 
 static void check(const struct down_track_out *out)
@@ -28,6 +29,15 @@ static void check(const struct down_track_out *out)
     }
 }
 
+// One index of SRTP is never used for two packets (RFC 3711 section 9.1).
+static void check_unique(struct machine *m, int track, const struct down_track_out *out)
+{
+    if (m->sent[track][out->sn] == out->roc + 1) {
+        abort();
+    }
+    m->sent[track][out->sn] = out->roc + 1;
+}
+
 static void send_all(struct machine *m, const struct packet *p)
 {
     uint8_t buf[1500];
@@ -35,7 +45,24 @@ static void send_all(struct machine *m, const struct packet *p)
         struct down_track_out out = {.data = buf, .cap = sizeof(buf)};
         if (down_track_write(m->dt[i], m->now, m->r, p, &m->twcc, &out) == DOWN_TRACK_SENT) {
             check(&out);
+            check_unique(m, i, &out);
         }
+    }
+}
+
+// What was lost before p and is repeated in it.
+static void fill_holes(struct machine *m, const struct packet *p)
+{
+    for (uint8_t i = 0; i < p->info.red_holes; i++) {
+        struct packet *const q = packet_pool_get(&m->pool);
+        if (q == NULL) {
+            return;
+        }
+        if (!receiver_fill_hole(m->r, p, i, q)) {
+            abort(); // it was said to be there
+        }
+        send_all(m, q);
+        packet_unref(q);
     }
 }
 
@@ -68,6 +95,7 @@ static void packet(struct machine *m, struct rd *in)
                                               .rtx = m->codec != CODEC_OPUS && (flags & 32),
                                               .codec = red ? CODEC_RED : (uint8_t)m->codec};
         if (receiver_input(m->r, m->now, &route, p, &parsed) == RECEIVER_FORWARD) {
+            fill_holes(m, p);
             send_all(m, p);
         }
     }
@@ -158,6 +186,7 @@ static void machine_init(struct machine *m, uint8_t kind)
                                .encodings = m->codec == CODEC_OPUS ? 1 : 3,
                                .nack = true,
                                .pli = true,
+                               .trailers = (kind & 64) != 0,
                                .clock_rate = codec_clock(m->codec),
                                .vla_encoding = {0, 1, 2}};
     rc.ext.id[RTP_EXT_AUDIO_LEVEL] = 1;
@@ -173,6 +202,7 @@ static void machine_init(struct machine *m, uint8_t kind)
                                      .pt = 100,
                                      .rtx_pt = 101,
                                      .red_pt = i == 0 ? 63 : 0,
+                                     .cut_trailers = i == 0,
                                      .ssrc = 10 + i,
                                      .rtx_ssrc = 20 + i,
                                      .mid = "m",
@@ -192,7 +222,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct rd in = rd_init(bytes_of(data, n));
-    struct machine m;
+    static struct machine m;
     machine_init(&m, rd_u8(&in));
     while (rd_left(&in) > 0) {
         switch (rd_u8(&in) % 8) {
