@@ -26,7 +26,7 @@ fuzz-smoke: $(FUZZ)
 
 fuzz-programs: $(FUZZ)
 
-## lint: the rules of the house (layers, symbols, banned calls, sizes, headers)
+## lint: the rules of the house (layers, symbols, banned calls, sizes, headers, tests, documents)
 lint: sfu jwt-service focictl
 	$(Q)tests/lint/run.sh $(BUILD)
 
