@@ -284,10 +284,26 @@ bool down_track_has_catch_up(const struct down_track *dt)
 
 // ---- packets --------------------------------------------------------------------------------
 
-// Header extensions: those made here and those carried over under the subscriber's ids.
-static size_t collect_extensions(struct down_track *dt, const struct packet *source, uint8_t *twcc,
-                                 uint8_t *ast, uint8_t *level, struct rtp_ext_elem *e)
+// On all packets of a frame alike: they leave in one piece when they have one size. Repetitions go
+// without. Out of the way of those that have nothing to tell.
+static __attribute__((noinline, cold)) size_t
+add_delay(struct down_track *dt, const struct down_track_packet *pkt, struct rtp_ext_elem *e)
 {
+    if (pkt->rtx) {
+        return 0;
+    }
+    *e = (struct rtp_ext_elem){dt->conf.ext.id[RTP_EXT_PLAYOUT_DELAY],
+                               {dt->delay.bytes, sizeof(dt->delay.bytes)}};
+    playout_delay_attach(&dt->delay, (uint16_t)pkt->sn);
+    return 1;
+}
+
+// Header extensions: those made here and those carried over under the subscriber's ids.
+static size_t collect_extensions(struct down_track *dt, const struct down_track_packet *pkt,
+                                 uint8_t *twcc, uint8_t *ast, uint8_t *level,
+                                 struct rtp_ext_elem *e)
+{
+    const struct packet *const source = pkt->source;
     const uint8_t *const id = dt->conf.ext.id;
     size_t n = 0;
     if (id[RTP_EXT_TRANSPORT_CC] != 0) {
@@ -303,10 +319,8 @@ static size_t collect_extensions(struct down_track *dt, const struct packet *sou
     if (!source) {
         return n;
     }
-    // On all packets of a frame alike: they leave in one piece when they have one size.
     if (UNLIKELY(dt->delay_due)) {
-        e[n++] = (struct rtp_ext_elem){id[RTP_EXT_PLAYOUT_DELAY],
-                                       {dt->delay.bytes, sizeof(dt->delay.bytes)}};
+        n += add_delay(dt, pkt, &e[n]);
     }
     if (source->info.audio_level != PACKET_NO_AUDIO_LEVEL && id[RTP_EXT_AUDIO_LEVEL] != 0) {
         *level = rtp_ext_audio_level_byte(source->info.audio_level, source->info.audio_voice);
@@ -336,7 +350,7 @@ void down_track_write_packet_(struct down_track *dt, mono_t now,
                             (uint8_t)send_time};
     uint8_t level = 0;
     struct rtp_ext_elem elems[6];
-    size_t const n = collect_extensions(dt, pkt->source, (uint8_t *)(uintptr_t)twcc,
+    size_t const n = collect_extensions(dt, pkt, (uint8_t *)(uintptr_t)twcc,
                                         (uint8_t *)(uintptr_t)ast, &level, elems);
     struct rtp_header const h = {
         .marker = pkt->marker,
@@ -365,9 +379,6 @@ void down_track_write_packet_(struct down_track *dt, mono_t now,
     out->twcc_sn = *twcc_sn;
     *twcc_sn = (uint16_t)(*twcc_sn + has_twcc);
     dt->mid_left = (uint8_t)(dt->mid_left - (dt->mid_left > 0));
-    if (UNLIKELY(dt->delay_due) && pkt->source != NULL && !pkt->rtx) {
-        playout_delay_attach(&dt->delay, (uint16_t)pkt->sn);
-    }
 }
 
 static enum down_track_result count(struct down_track *dt, enum down_track_result res)
