@@ -25,10 +25,10 @@ struct participant;
 struct room_env;
 
 // What things cost, about, on a core that signs 3,000 times a second (P-256). Message: a reference, the
-// way to the signalling thread, a frame, a system call.
+// way to the signalling thread, a frame, a system call; for each KiB what it costs as text.
 #define EFFORT_REQUEST_US 10
 #define EFFORT_MESSAGE_US 8
-#define EFFORT_KIB_US 1
+#define EFFORT_KIB_US 5
 // An offer and its answer, the same for each KiB of the offer; a new subscription of somebody with its end; a negotiation
 // that begins for it.
 #define EFFORT_OFFER_US 50

@@ -128,7 +128,7 @@ def unknown_and_twice(port, _):
 
 @again
 def huge_metadata(port, _):
-    s = upgraded(port, "metadata")
+    s = upgraded(port, f"metadata{random.random()}")
     for n in (1 << 16, 1 << 19, 1 << 20):
         s.sendall(say({"updateMetadata": {"metadata": "m" * n, "name": "n" * n, "requestId": n}}))
         s.sendall(say({"updateMetadata": {"attributes": {str(i): "v" * (n >> 7) for i in range(100)}}}))
@@ -138,7 +138,7 @@ def huge_metadata(port, _):
 
 @again
 def huge_frames(port, _):
-    s = upgraded(port, "frames", random.choice(("", "Sec-WebSocket-Extensions: permessage-deflate\r\n")))
+    s = upgraded(port, f"frames{random.random()}", random.choice(("", "Sec-WebSocket-Extensions: permessage-deflate\r\n")))
     z = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = z.compress(b"\0" * (64 << 20)) + z.flush(zlib.Z_SYNC_FLUSH)
     how = random.randrange(4)
@@ -158,14 +158,14 @@ def huge_frames(port, _):
 
 def never_reads(port, _):
     deaf = [upgraded(port, f"deaf{i}", small=True) for i in range(5)]
-    loud = upgraded(port, "loud")
+    loud = upgraded(port, f"loud{random.random()}")
     while True:
         try:
             loud.sendall(say({"updateMetadata": {"metadata": os.urandom(20000).hex()}}))
             drain(loud)
             time.sleep(0.02)
         except OSError:
-            loud = upgraded(port, "loud")
+            loud = upgraded(port, f"loud{random.random()}")
         assert deaf
 
 
@@ -203,6 +203,15 @@ def floods(port, _):
         pass  # it is not read: that is the point
     time.sleep(0.2)
     s.close()
+
+
+def rejoins(port, _):
+    """One identity that comes again and again; most of it is refused."""
+    while True:
+        s = socket.create_connection(("127.0.0.1", port), timeout=10)
+        s.sendall(request("again"))
+        s.recv(100)
+        s.close()
 
 
 @again
@@ -365,6 +374,15 @@ class Hostile(unittest.TestCase):
 
     def test_floods_of_requests(self):
         self.under(floods)
+
+    def test_an_identity_that_comes_again_and_again(self):
+        self.under(rejoins)
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as s:
+            s.sendall(request("again"))
+            answer = s.recv(1000).lower()
+        self.assertIn(b" 429 ", answer)
+        self.assertIn(b"retry-after:", answer)
+        upgraded(self.server.port, "somebody else").close()
 
     def test_bad_http(self):
         self.under(bad_http)
