@@ -99,6 +99,7 @@
 // its place, and is not told. Two seconds of a core at once are a speaker in a room of a thousand who
 // comes in and publishes three times; a bridge that brings 300 tracks to a hundred people needs as
 // much.
+#define EFFORT_START_SHARE 10
 #define EFFORT_TURN_PERCENT 20
 #define EFFORT_TURN_BURST_US INT64_C(20000)
 #define EFFORT_WORK_PERCENT 5

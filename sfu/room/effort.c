@@ -52,6 +52,19 @@ void effort_work(struct participant *p, int64_t us)
     }
 }
 
+void effort_begin(struct participant *p)
+{
+    struct effort *const e = &p->effort;
+    mono_t const now = p->room->env->now;
+    int64_t const missing = EFFORT_START_SHARE - 1;
+    take_core(&e->work_full, now, EFFORT_WORK_BURST_US * missing / EFFORT_START_SHARE,
+              EFFORT_WORK_PERCENT);
+    take_core(&e->news_full, now, EFFORT_NEWS_BURST_US * missing / EFFORT_START_SHARE,
+              EFFORT_NEWS_PERCENT);
+    take(&e->told_full, now,
+         EFFORT_TOLD_BURST * missing / EFFORT_START_SHARE * US_PER_S / EFFORT_TOLD_BYTES_PER_S);
+}
+
 // ---- news -----------------------------------------------------------------------------------
 
 void effort_news(struct participant *p)

@@ -41,13 +41,17 @@ struct room_env;
 // Tracks or people that are looked at in a microsecond.
 #define EFFORT_LOOKS_PER_US 8
 
-// Embedded in the participant; all zero: full allowances, nothing waits. `timer` is ROOM_TIMER_REQUESTS.
+// Embedded in the participant; begin with zeros and effort_begin. `timer` is ROOM_TIMER_REQUESTS.
 struct effort {
     mono_t turn_full, work_full, news_full, told_full; // when the allowances are full again
     struct channel_msg *held, *held_last;              // requests that wait
     struct timer timer;                                // the next of them
     bool news;                                         // a request of it changed what others see
 };
+
+// A new participant has an EFFORT_START_SHAREth of its allowances; the rest comes with time, or joining
+// again would renew them.
+void effort_begin(struct participant *p);
 
 // A request of the session m->handle: handled at once, or it waits. True: m was taken. An unknown
 // session's is passed over.

@@ -113,6 +113,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->data.timer.kind = ROOM_TIMER_DATA;
     p->data_gap_timer.kind = ROOM_TIMER_DATA_GAP;
     p->effort.timer.kind = ROOM_TIMER_REQUESTS;
+    effort_begin(p);
     HASH_ADD_KEYPTR(hh, room->participants, p->identity, strlen(p->identity), p);
     if (room_participant(room, p->identity) != p) {
         goto fail;
