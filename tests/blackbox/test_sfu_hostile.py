@@ -205,6 +205,26 @@ def floods(port, _):
     s.close()
 
 
+def changes(port, _):
+    """A member with much metadata who changes its name all the time, and others who read what they are told of it."""
+    crowd = [upgraded(port, f"crowd{i}") for i in range(20)]
+    s = rest = None
+    while True:
+        try:
+            if s is None:  # also when it was cut off, as it does not read all that it is told
+                s, rest = upgraded(port, "changes"), say({"updateMetadata": {"metadata": "m" * 30000}})
+            s.setblocking(False)
+            rest = rest[s.send(rest):] or say({"updateMetadata": {"name": f"n{random.random()}"}})
+        except BlockingIOError:
+            time.sleep(0.001)  # it is not read
+        except (OSError, AssertionError):
+            s = None
+            time.sleep(0.01)
+            continue
+        for x in (s, *crowd):
+            drain(x)
+
+
 def rejoins(port, _):
     """One identity that comes again and again; most of it is refused."""
     while True:
@@ -374,6 +394,9 @@ class Hostile(unittest.TestCase):
 
     def test_floods_of_requests(self):
         self.under(floods)
+
+    def test_a_member_that_changes_all_the_time(self):
+        self.under(changes)
 
     def test_an_identity_that_comes_again_and_again(self):
         self.under(rejoins)
