@@ -304,11 +304,14 @@ bool subscription_reconcile(struct participant *p)
     }
     bool opened = false;
     effort_turn(p, HASH_CNT(hh_sid, p->room->tracks) / EFFORT_LOOKS_PER_US);
-    for (struct participant *o = p->room->participants; o != NULL; o = o->hh.next) {
+    // Most people only listen: no need to look at all of them.
+    size_t left = HASH_CNT(hh_sid, p->room->tracks);
+    for (struct participant *o = p->room->participants; o != NULL && left > 0; o = o->hh.next) {
         struct published_track *t = NULL;
         DL_FOREACH(o->tracks, t)
         {
             opened |= reconcile_one(p, t);
+            left--;
         }
     }
     if (opened) {
