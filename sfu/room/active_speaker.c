@@ -88,7 +88,7 @@ static void tell(struct room *r, const struct change *changes, size_t n)
             data_mask = mask;
         }
         if (data != NULL) {
-            signal_post_data(r->env, p->session, shared_buf_ref(data));
+            signal_post_news(p, shared_buf_ref(data));
         }
     }
     shared_buf_unref(data);

@@ -242,7 +242,7 @@ static void flush(struct room *r, struct quality_news *news)
             data_lost = knows_lost(p);
         }
         if (data != NULL) {
-            signal_post_data(r->env, p->session, shared_buf_ref(data));
+            signal_post_news(p, shared_buf_ref(data));
         }
     }
     shared_buf_unref(data);
@@ -312,10 +312,9 @@ void connection_quality_subscribe(struct subscription *s)
 static void send(struct participant *listener, const struct quality_news *news)
 {
     uint64_t const all = news->n == 64 ? UINT64_MAX : (UINT64_C(1) << news->n) - 1;
-    struct room_env *const env = listener->room->env;
-    struct shared_buf *const data = pack(env, news, all, knows_lost(listener));
+    struct shared_buf *const data = pack(listener->room->env, news, all, knows_lost(listener));
     if (data != NULL) {
-        signal_post_data(env, listener->session, data);
+        signal_post_news(listener, data);
     }
 }
 

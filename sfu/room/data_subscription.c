@@ -3,6 +3,7 @@
 
 #include "common/lk/livekit.h"
 #include "sfu/room/room.h"
+#include "sfu/room/room_news.h"
 #include "sfu/room/signal_post.h"
 #include "sfu/room/subscription_permission.h"
 
@@ -45,6 +46,8 @@ static void tell_handles(struct participant *p)
     if (!p->data_handles_changed || handle_is_none(p->session) || p->closing) {
         return;
     }
+    // The names of tracks before their handles: in large rooms, or without memory, they still wait.
+    room_news_tell_publishers(p);
     struct arena a;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__DataTrackSubscriberHandles m = LIVEKIT__DATA_TRACK_SUBSCRIBER_HANDLES__INIT;
@@ -55,7 +58,7 @@ static void tell_handles(struct participant *p)
         signal_post(p, &rsp);
         p->data_handles_changed = false;
     } else {
-        p->room->env->no_memory++;
+        signal_post_lost(p);
     }
     arena_done(&a);
 }
@@ -120,21 +123,21 @@ static struct data_subscription *need(struct participant *p, struct data_track *
     }
     s = NEW(struct data_subscription);
     if (s == NULL) {
-        env->no_memory++;
+        signal_post_lost(p);
         return NULL;
     }
     s->subscriber = p;
     s->track = t;
     if (!enter_track(s)) {
         mem_free(s);
-        env->no_memory++;
+        signal_post_lost(p);
         return NULL;
     }
     HASH_ADD_KEYPTR(hh, p->data_subscriptions, t->sid, strlen(t->sid), s);
     if (find(p, t) != s) {
         leave_track(s);
         mem_free(s);
-        env->no_memory++;
+        signal_post_lost(p);
         return NULL;
     }
     return s;

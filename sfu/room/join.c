@@ -14,6 +14,7 @@
 #include "sfu/room/room_config.h"
 #include "sfu/room/room_news.h"
 #include "sfu/room/signal_dispatch.h"
+#include "sfu/room/signal_post.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 
@@ -163,7 +164,7 @@ static int create_participant(struct room *room, handle_t session, const struct 
 
 // Attributes of the join request are merged over those of the token, empty values skipped
 // (livekit-protocol 1.6).
-static void merge_attributes(struct participant *p, const Livekit__JoinRequest *req)
+static int merge_attributes(struct participant *p, const Livekit__JoinRequest *req)
 {
     struct access_attribute v[PARTICIPANT_ATTRIBUTES_MAX];
     size_t n = 0;
@@ -174,10 +175,9 @@ static void merge_attributes(struct participant *p, const Livekit__JoinRequest *
             v[n++] = (struct access_attribute){lk_str(e->key), e->value};
         }
     }
-    if (n > 0) {
-        // Over the limits, those of the token stand alone.
-        (void)!participant_update(p, NULL, NULL, v, n);
-    }
+    // Over the limits, those of the token stand alone.
+    int const rc = n > 0 ? participant_update(p, NULL, NULL, v, n) : 0;
+    return rc == -ENOMEM ? rc : 0;
 }
 
 static void start_transports(struct participant *p, const Livekit__JoinRequest *req)
@@ -189,6 +189,7 @@ static void start_transports(struct participant *p, const Livekit__JoinRequest *
         rc = negotiation_start_subscriber(p);
     }
     if (rc < 0) {
+        p->room->env->no_memory++;
         signal_send_leave(p, DISCONNECT_JOIN_FAILURE, LEAVE_DISCONNECT);
         participant_close(p, DISCONNECT_JOIN_FAILURE);
     }
@@ -219,11 +220,14 @@ static void enter(struct room *room, handle_t session, const struct channel_join
         return;
     }
     if (create_participant(room, session, join, &p) < 0) {
+        env->no_memory++;
         signal_send_refusal_http(env, session, 503, "node has exceeded its configured limit");
         return;
     }
     room_news_identity_comes(room, p->identity);
-    merge_attributes(p, req);
+    if (merge_attributes(p, req) < 0) {
+        signal_post_lost(p);
+    }
     if (*lk_str(req->metadata) != 0 || req->n_participant_attributes > 0) {
         participant_post_claims(p); // the first token has them
     }
@@ -245,6 +249,7 @@ void join_session(struct room_env *env, handle_t session, const struct channel_j
     }
     if (room == NULL &&
         room_config_new_room(env, join->room_name, &join->token->claims, &room) < 0) {
+        env->no_memory++;
         signal_send_refusal_http(env, session, 503, "node has exceeded its configured limit");
         return;
     }

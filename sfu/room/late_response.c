@@ -19,10 +19,10 @@ static void take_out(struct room *r, struct late_response *l)
 static void post_first(struct room *r)
 {
     struct late_response *const l = r->late_responses;
-    const struct participant *const p = room_participant_by_sid(r, l->participant);
+    struct participant *const p = room_participant_by_sid(r, l->participant);
     take_out(r, l);
-    if (p != NULL && !handle_is_none(p->session)) {
-        signal_post_data(r->env, p->session, l->data);
+    if (p != NULL) {
+        signal_post_data(p, l->data);
     } else {
         shared_buf_unref(l->data);
     }
@@ -38,7 +38,7 @@ void late_response_post(struct participant *p, const Livekit__SignalResponse *rs
     struct late_response *const l = NEW(struct late_response);
     if (l == NULL || pbuf_pack_shared(&rsp->base, SIGNAL_MESSAGE_MAX, &l->data) < 0) {
         mem_free(l);
-        r->env->no_memory++;
+        signal_post_lost(p);
         return;
     }
     l->due = mono_add_ms(r->env->now, LATE_RESPONSE_MS);

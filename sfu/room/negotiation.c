@@ -292,6 +292,9 @@ static void answer(struct participant *p, uint32_t id, const struct jsep_applied
     room_news_tell_publishers(p);
     signal_send_description(p, false, sdp, id, t->jsep);
     dynbuf_done(&text);
+    if (p->out_of_step) {
+        return; // it has no answer, and does not know what would flow
+    }
     if (pc_transport_apply_remote(t, applied) < 0 || pc_transport_update_ingress(t) < 0) {
         fail_session(p);
         return;
@@ -312,7 +315,11 @@ void negotiation_offer(struct participant *p, const char *sdp, uint32_t id)
     }
     struct pc_transport *const t = p->publisher;
     effort_turn(p, EFFORT_OFFER_US + (int64_t)(strlen(sdp) >> 10) * EFFORT_SDP_KIB_US);
-    if (jsep_set_remote_offer(t->jsep, bytes_str(sdp), &applied) < 0) {
+    int const rc = jsep_set_remote_offer(t->jsep, bytes_str(sdp), &applied);
+    if (rc == -ENOMEM) {
+        fail_session(p); // one that is not understood gets no answer, but this one is
+    }
+    if (rc < 0) {
         return;
     }
     p->sections_audio = 0;

@@ -21,9 +21,9 @@
 #include "sfu/room/subscription_timer.h"
 #include "sfu/room/track_preference.h"
 
-// Timers of one participant: its own, negotiation, subscriptions, requests, two of data, and two for
-// each of two transports.
-#define PARTICIPANT_TIMERS 10
+// Timers of one participant: its own, negotiation, out of step, subscriptions, requests, two of data,
+// and two for each of two transports.
+#define PARTICIPANT_TIMERS 11
 
 void participant_attributes_free(struct participant_attribute *v, size_t n)
 {
@@ -47,6 +47,7 @@ void participant_free(struct participant *p)
     participant_attributes_free(p->attributes, p->attribute_count);
     access_token_free(p->token);
     channel_credit_unref(p->credit);
+    channel_msg_free(p->close);
     participant_info_drop(p);
     data_gap_done(&p->data_gap);
     mem_free(p);
@@ -109,6 +110,7 @@ int participant_new(struct room *room, const struct participant_new_args *args,
     p->heard = env->now;
     p->timer.kind = ROOM_TIMER_PARTICIPANT;
     p->negotiation.kind = ROOM_TIMER_NEGOTIATE;
+    p->out_of_step_timer.kind = ROOM_TIMER_OUT_OF_STEP;
     p->subscription_timer.kind = ROOM_TIMER_SUBSCRIBE;
     p->data.timer.kind = ROOM_TIMER_DATA;
     p->data_gap_timer.kind = ROOM_TIMER_DATA_GAP;
@@ -171,6 +173,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     p->subscriber = NULL;
     timer_heap_cancel(env->timers, &p->timer);
     timer_heap_cancel(env->timers, &p->negotiation);
+    timer_heap_cancel(env->timers, &p->out_of_step_timer);
     timer_heap_cancel(env->timers, &p->subscription_timer);
     timer_heap_cancel(env->timers, &p->data_gap_timer);
     effort_drop(p);
@@ -213,14 +216,24 @@ int participant_set_session(struct participant *p, handle_t session)
         effort_drop(p);
         p->session_lost = env->now;
     }
-    p->session = session;
+    p->session = HANDLE_NONE;
+    channel_msg_free(p->close);
+    p->close = NULL;
+    // A session that begins is told everything.
+    p->out_of_step = false;
+    timer_heap_cancel(env->timers, &p->out_of_step_timer);
     if (handle_is_none(session)) {
         return 0;
     }
+    p->close = channel_msg_new(CHANNEL_CLOSE, session);
+    if (p->close == NULL) {
+        return -ENOMEM;
+    }
+    p->session = session;
     HASH_ADD(hh_session, env->sessions, session, sizeof(p->session), p);
     if (participant_by_session(env, session) != p) {
         p->session = HANDLE_NONE;
-        return -ENOMEM;
+        return -ENOMEM; // close goes with the participant, or with the next session
     }
     return 0;
 }

@@ -125,7 +125,12 @@ struct participant {
     struct shared_buf *info; // encoded ParticipantInfo of info_version (participant_info.h)
     uint32_t info_version;
 
-    handle_t session;              // HANDLE_NONE while its WebSocket is gone
+    handle_t session; // HANDLE_NONE while its WebSocket is gone
+    // The message that closes the WebSocket, made with it: the end of a session needs no memory.
+    struct channel_msg *close;
+    // A message to it was lost for lack of memory (signal_post.h): ROOM_TIMER_OUT_OF_STEP ends it.
+    bool out_of_step;
+    struct timer out_of_step_timer;
     mono_t heard;                  // when its last request came, pings aside: participant_heard
     struct channel_credit *credit; // of its last session: when it pinged. NULL: never
     mono_t session_lost;           // when its last WebSocket went

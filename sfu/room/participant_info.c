@@ -94,16 +94,15 @@ static void flush(struct info_batch *b)
         dynbuf_ok(&b->body) ? shared_buf_new(head_size(body.n) + body.n) : NULL;
     if (data == NULL) {
         env->no_memory++;
+        b->failed = true;
     } else {
         struct wr w = wr_init(data->p, data->n);
         put_head(&w, KEY_RESPONSE_UPDATE, body.n);
         wr_bytes(&w, body);
         if (b->to == NULL) {
             signal_post_room_data(b->room, data);
-        } else if (!handle_is_none(b->to->session)) {
-            signal_post_data(env, b->to->session, data);
         } else {
-            shared_buf_unref(data);
+            signal_post_data(b->to, data);
         }
     }
     dynbuf_reset(&b->body);
@@ -113,6 +112,7 @@ void info_batch_add(struct info_batch *b, struct participant *p)
 {
     const struct shared_buf *const info = participant_info(p);
     if (info == NULL) {
+        b->failed = true;
         return;
     }
     if (b->body.n > 0 && b->body.n + field_size(info) > INFO_BATCH_SPLIT) {
@@ -123,10 +123,14 @@ void info_batch_add(struct info_batch *b, struct participant *p)
     dynbuf_add(&b->body, shared_buf_view(info));
 }
 
-void info_batch_send(struct info_batch *b)
+int info_batch_send(struct info_batch *b)
 {
     flush(b);
     dynbuf_done(&b->body);
+    if (b->failed && b->to != NULL) {
+        signal_post_lost(b->to);
+    }
+    return b->failed ? -ENOMEM : 0;
 }
 
 void participant_info_send_snapshot(struct participant *p)
@@ -138,7 +142,7 @@ void participant_info_send_snapshot(struct participant *p)
             info_batch_add(&b, o);
         }
     }
-    info_batch_send(&b);
+    (void)info_batch_send(&b);
 }
 
 // ---- join -----------------------------------------------------------------------------------
@@ -149,14 +153,16 @@ static bool is_other(const struct participant *p, const struct participant *o)
 }
 
 // Encodes everybody who fits behind `fixed` bytes; *ret_end is the first who does not, NULL if all
-// do. Returns the size of their fields.
-static size_t fit_others(struct participant *p, size_t fixed, struct participant **ret_end)
+// do. Returns the size of their fields. *ret_complete: nobody was left out for lack of memory.
+static size_t fit_others(struct participant *p, size_t fixed, struct participant **ret_end,
+                         bool *ret_complete)
 {
     size_t n = 0;
     struct participant *o = p->room->participants;
     for (; o != NULL; o = o->hh.next) {
         const struct shared_buf *const info = is_other(p, o) ? participant_info(o) : NULL;
         if (info == NULL) {
+            *ret_complete &= !is_other(p, o);
             continue;
         }
         if (fixed + n + field_size(info) > SIGNAL_MESSAGE_MAX - FIELD_HEAD_MAX) {
@@ -172,8 +178,7 @@ static void put_others(struct wr *w, const struct participant *p, const struct p
 {
     const struct participant *o = p->room->participants;
     for (; o != end; o = o->hh.next) {
-        // Without memory it was left out of the count too.
-        if (is_other(p, o) && is_current(o)) {
+        if (is_other(p, o)) {
             put_head(w, KEY_JOIN_OTHERS, o->info->n);
             wr_bytes(w, shared_buf_view(o->info));
         }
@@ -182,15 +187,14 @@ static void put_others(struct wr *w, const struct participant *p, const struct p
 
 void participant_info_send_join(struct participant *p, const ProtobufCMessage *join)
 {
-    struct room_env *const env = p->room->env;
     struct participant *end = NULL;
+    bool complete = true;
     size_t const fixed = protobuf_c_message_get_packed_size(join);
-    size_t const n = fixed + fit_others(p, fixed, &end);
+    size_t const n = fixed + fit_others(p, fixed, &end, &complete);
     struct shared_buf *const data =
-        fixed <= SIGNAL_MESSAGE_MAX ? shared_buf_new(head_size(n) + n) : NULL;
-    if (data == NULL || handle_is_none(p->session)) {
-        env->no_memory += data == NULL;
-        shared_buf_unref(data);
+        complete && fixed <= SIGNAL_MESSAGE_MAX ? shared_buf_new(head_size(n) + n) : NULL;
+    if (data == NULL) {
+        signal_post_lost(p);
         return;
     }
     struct wr w = wr_init(data->p, data->n);
@@ -199,7 +203,7 @@ void participant_info_send_join(struct participant *p, const ProtobufCMessage *j
     w.p += fixed;
     put_others(&w, p, end);
     assert(wr_ok(&w) && wr_left(&w) == 0);
-    signal_post_data(env, p->session, data);
+    signal_post_data(p, data);
 
     struct info_batch rest;
     info_batch_init(&rest, p->room, p);
@@ -208,5 +212,5 @@ void participant_info_send_join(struct participant *p, const ProtobufCMessage *j
             info_batch_add(&rest, o);
         }
     }
-    info_batch_send(&rest);
+    (void)info_batch_send(&rest);
 }

@@ -28,11 +28,13 @@ struct info_batch {
     struct room *room;
     struct participant *to; // NULL: everybody whose join was answered
     struct dynbuf body;
+    bool failed; // something was lost for lack of memory
 };
 void info_batch_init(struct info_batch *b, struct room *r, struct participant *to);
 void info_batch_add(struct info_batch *b, struct participant *p);
-// Sends what is left and frees the batch's memory.
-void info_batch_send(struct info_batch *b);
+// Sends what is left and frees the batch's memory. -ENOMEM: something of it was lost (counted). One
+// that is for somebody ends that session then (signal_post.h); one for everybody may be sent again.
+int info_batch_send(struct info_batch *b);
 
 // JoinResponse: `join` (a Livekit__JoinResponse) with everybody else in the room as
 // other_participants. Who does not fit into one message (SIGNAL_MESSAGE_MAX) follows in updates at

@@ -10,6 +10,7 @@
 #include "sfu/room/pc_transport.h"
 #include "sfu/room/proto_map.h"
 #include "sfu/room/published_track.h"
+#include "sfu/room/resume.h"
 #include "sfu/room/room_event.h"
 #include "sfu/room/room_update.h"
 #include "sfu/room/rpc_calls.h"
@@ -28,6 +29,7 @@ static void room_free(struct room *r)
         mem_free(r->nonces);
         shared_buf_unref(r->agents);
         departures_done(&r->departures);
+        channel_msg_free(r->ended);
         mem_free(r);
     }
 }
@@ -61,7 +63,9 @@ int room_new(struct room_env *env, const struct room_new_args *args, struct room
     r->env = env;
     r->name = mem_strdup(args->name);
     r->metadata = mem_strdup(args->metadata != NULL ? args->metadata : "");
-    if (r->name == NULL || r->metadata == NULL) {
+    r->ended = channel_msg_new(CHANNEL_ROOM_ENDED, HANDLE_NONE);
+    if (r->name == NULL || r->metadata == NULL || r->ended == NULL ||
+        (r->ended->u.room_info.name = mem_strdup(args->name)) == NULL) {
         goto fail;
     }
     (void)room_env_sid(env, SID_ROOM, r->sid);
@@ -111,17 +115,6 @@ static bool fill_info(const struct room *r, struct channel_room_info *i)
     return i->name != NULL && i->room != NULL;
 }
 
-static void tell_registry(struct room *r, enum channel_msg_type type)
-{
-    struct channel_msg *const m = channel_msg_new(type, HANDLE_NONE);
-    if (m == NULL || !fill_info(r, &m->u.room_info)) {
-        r->env->no_memory++;
-        channel_msg_free(m);
-        return;
-    }
-    room_env_post(r->env, m);
-}
-
 void room_close(struct room *r, enum disconnect_reason reason)
 {
     struct room_env *const env = r->env;
@@ -147,7 +140,8 @@ void room_close(struct room *r, enum disconnect_reason reason)
     timer_heap_cancel(env->timers, &r->counters);
     late_responses_done(r);
     room_env_release_timers(env, ROOM_TIMERS);
-    tell_registry(r, CHANNEL_ROOM_ENDED);
+    room_env_post(env, r->ended);
+    r->ended = NULL;
     room_event_finished(r, reason);
     HASH_DEL(env->rooms, r);
     room_free(r);
@@ -208,7 +202,19 @@ void room_population_changed(struct room *r)
 
 void room_tell_registry(struct room *r)
 {
-    tell_registry(r, CHANNEL_ROOM_INFO);
+    struct room_env *const env = r->env;
+    struct channel_msg *const m = channel_msg_new(CHANNEL_ROOM_INFO, HANDLE_NONE);
+    r->registry_behind = m == NULL || !fill_info(r, &m->u.room_info);
+    if (!r->registry_behind) {
+        room_env_post(env, m);
+        return;
+    }
+    env->no_memory++;
+    channel_msg_free(m);
+    if (!r->closing) {
+        timer_heap_set_sooner(env->timers, &r->counters,
+                              mono_add_ms(env->now, ROOM_UPDATE_RETRY_MS));
+    }
 }
 
 void room_timer_expired(struct room_env *env, struct timer *t)
@@ -238,6 +244,10 @@ void room_timer_expired(struct room_env *env, struct timer *t)
         return;
     case ROOM_TIMER_NEGOTIATE:
         negotiation_timeout(CONTAINER_OF(t, struct participant, negotiation));
+        return;
+    case ROOM_TIMER_OUT_OF_STEP:
+        resume_end(CONTAINER_OF(t, struct participant, out_of_step_timer),
+                   DISCONNECT_STATE_MISMATCH);
         return;
     case ROOM_TIMER_RPC:
         rpc_call_timeout(t);

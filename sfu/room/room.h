@@ -52,6 +52,8 @@ struct room {
     bool occupied; // somebody is inside for whom the room stays (room_population_changed)
     struct rpc_call *rpc_calls;  // PerformRpc, hash by id: rpc_calls.c
     struct nonce_window *nonces; // SendData: room_api_data.c
+    struct channel_msg *ended;   // tells the registry, made with the room: its end needs no memory
+    bool registry_behind;        // it was not told something for lack of memory
 
     struct timer timer;    // ROOM_TIMER_ROOM
     struct timer updates;  // ROOM_TIMER_UPDATES

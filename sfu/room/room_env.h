@@ -50,6 +50,7 @@ enum room_timer_kind {
     ROOM_TIMER_RESPONSES,   // struct room: answers that are not to come too early
     ROOM_TIMER_PARTICIPANT, // struct participant: join and resume deadlines
     ROOM_TIMER_NEGOTIATE,   // struct participant: debounced negotiation
+    ROOM_TIMER_OUT_OF_STEP, // struct participant: it was not told something
     ROOM_TIMER_RPC,         // struct rpc_call: ack and response of a call of the server API
     ROOM_TIMER_SUBSCRIBE,   // struct participant: what becomes of its subscriptions
     ROOM_TIMER_SIMULATE,    // struct simulation: what SimulateScenario began

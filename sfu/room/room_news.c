@@ -59,7 +59,7 @@ static void tell_one(struct participant *to, struct participant *of)
     struct info_batch b;
     info_batch_init(&b, to->room, to);
     info_batch_add(&b, of);
-    info_batch_send(&b);
+    (void)info_batch_send(&b);
 }
 
 // Old clients do not see by the new session that the old one is over.
@@ -113,22 +113,31 @@ void room_flush_updates(struct room *r)
     mono_t later = MONO_NEVER;
     struct participant *p = NULL;
     struct participant *next = NULL;
-    DL_FOREACH_SAFE2(r->pending, p, next, pending_next)
+    DL_FOREACH2(r->pending, p, pending_next)
     {
         mono_t const at = effort_news_at(p);
         if (!mono_reached(at, r->env->now)) {
             later = mono_min(later, at);
             continue;
         }
-        room_news_forget(p);
-        effort_news_told(p);
         if (p->permission.hidden) {
             tell_one(p, p);
         } else {
             info_batch_add(&b, p);
         }
     }
-    info_batch_send(&b);
+    if (info_batch_send(&b) < 0) {
+        // No memory: all of it once more a little later. Nobody minds hearing the same twice.
+        room_update_soon(r, false);
+        return;
+    }
+    DL_FOREACH_SAFE2(r->pending, p, next, pending_next)
+    {
+        if (mono_reached(effort_news_at(p), r->env->now)) {
+            room_news_forget(p);
+            effort_news_told(p);
+        }
+    }
     free_gone(r);
     if (!mono_is_never(later)) {
         r->updates_pending = true;
@@ -156,7 +165,7 @@ void room_news_tell_publishers(struct participant *p)
             info_batch_add(&b, o);
         }
     }
-    info_batch_send(&b);
+    (void)info_batch_send(&b);
 }
 
 void room_news_identity_comes(struct room *r, const char *identity)
@@ -164,6 +173,7 @@ void room_news_identity_comes(struct room *r, const char *identity)
     for (const struct participant *p = r->gone; p != NULL; p = p->gone_next) {
         if (strcmp(p->identity, identity) == 0) {
             room_flush_updates(r);
+            free_gone(r); // without memory they stay untold: newer clients do without it
             return;
         }
     }

@@ -6,9 +6,11 @@
 #include "sfu/room/proto_map.h"
 #include "sfu/room/signal_post.h"
 
-static void tell_everybody(struct room *r)
+// False: no memory, which is counted.
+static bool send_update(struct room *r)
 {
     struct arena a;
+    bool sent = false;
     arena_init(&a, SIGNAL_ARENA_FIRST, SIGNAL_ARENA_CAP);
     Livekit__RoomUpdate u = LIVEKIT__ROOM_UPDATE__INIT;
     u.room = proto_map_room(r, &a);
@@ -16,12 +18,24 @@ static void tell_everybody(struct room *r)
         Livekit__SignalResponse rsp =
             signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE);
         rsp.room_update = &u;
-        signal_post_room(r, &rsp);
+        sent = signal_post_room(r, &rsp) == 0;
     } else {
         r->env->no_memory++;
     }
     arena_done(&a);
-    timer_heap_cancel(r->env->timers, &r->counters);
+    return sent;
+}
+
+static void tell_everybody(struct room *r)
+{
+    if (!send_update(r)) {
+        timer_heap_set(r->env->timers, &r->counters,
+                       mono_add_ms(r->env->now, ROOM_UPDATE_RETRY_MS));
+        return;
+    }
+    if (!r->registry_behind) {
+        timer_heap_cancel(r->env->timers, &r->counters);
+    }
     r->told_counters = true;
     r->counters_told_at = r->env->now;
     r->told_participants = r->visible_count;
@@ -94,5 +108,8 @@ void room_counters_changed(struct room *r)
 
 void room_counters_timeout(struct room *r)
 {
+    if (r->registry_behind) {
+        room_tell_registry(r);
+    }
     tell_everybody(r);
 }

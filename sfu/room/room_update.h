@@ -12,6 +12,9 @@
 // livekit roomUpdateInterval.
 #define ROOM_UPDATE_INTERVAL_MS 5000
 
+// One that could not be sent for lack of memory is sent after this.
+#define ROOM_UPDATE_RETRY_MS 100
+
 // Replaces the metadata ("" or NULL: none); everybody and the registry learn it at once. Upstream
 // tells also when it is the same, and so do we: the caller of the API may wait for it.
 // -E2BIG, -ENOMEM; nothing changes then.

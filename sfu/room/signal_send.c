@@ -12,6 +12,9 @@
 #define PING_INTERVAL_S 5
 #define PING_TIMEOUT_S 15
 
+// As every refusal for lack of resources (join.c).
+#define NO_MEMORY_TEXT "node has exceeded its configured limit"
+
 static bool fill_join(struct participant *p, Livekit__JoinResponse *j, struct arena *a)
 {
     const struct room_env *const env = p->room->env;
@@ -40,7 +43,7 @@ void signal_send_join(struct participant *p)
     if (fill_join(p, &j, &a)) {
         participant_info_send_join(p, &j.base);
     } else {
-        p->room->env->no_memory++;
+        signal_post_lost(p);
     }
     arena_done(&a);
 }
@@ -58,7 +61,7 @@ void signal_send_reconnect(struct participant *p)
         rsp.reconnect = &r;
         signal_post(p, &rsp);
     } else {
-        p->room->env->no_memory++;
+        signal_post_lost(p);
     }
     arena_done(&a);
 }
@@ -81,7 +84,7 @@ void signal_send_description(struct participant *p, bool offer, const char *sdp,
         }
         signal_post(p, &rsp);
     } else {
-        p->room->env->no_memory++;
+        signal_post_lost(p);
     }
     arena_done(&a);
 }
@@ -100,7 +103,7 @@ void signal_send_track_published(struct participant *p, const char *cid,
         rsp.track_published = &r;
         signal_post(p, &rsp);
     } else {
-        p->room->env->no_memory++;
+        signal_post_lost(p);
     }
     arena_done(&a);
 }
@@ -176,6 +179,13 @@ void signal_send_leave(struct participant *p, enum disconnect_reason reason,
     }
 }
 
+static void fill_close(struct channel_msg *m, unsigned status, const char *text)
+{
+    m->u.close.code = 1000;
+    m->u.close.http_status = (uint16_t)status;
+    m->u.close.http_text = text;
+}
+
 static void close_session(struct room_env *env, handle_t session, unsigned status, const char *text)
 {
     struct channel_msg *const m = channel_msg_new(CHANNEL_CLOSE, session);
@@ -183,16 +193,17 @@ static void close_session(struct room_env *env, handle_t session, unsigned statu
         env->no_memory++;
         return;
     }
-    m->u.close.code = 1000;
-    m->u.close.http_status = (uint16_t)status;
-    m->u.close.http_text = text;
+    fill_close(m, status, text);
     room_env_post(env, m);
 }
 
 void signal_send_close(struct participant *p)
 {
     if (!handle_is_none(p->session)) {
-        close_session(p->room->env, p->session, 0, NULL);
+        struct channel_msg *const m = p->close;
+        p->close = NULL;
+        fill_close(m, 503, NO_MEMORY_TEXT); // if it was not even told about its join
+        room_env_post(p->room->env, m);
     }
 }
 
@@ -245,7 +256,7 @@ void signal_send_speakers(struct participant *p, const struct speaker_entry *v, 
     }
     struct shared_buf *const data = signal_pack_speakers(p->room->env, v, n);
     if (data != NULL) {
-        signal_post_data(p->room->env, p->session, data);
+        signal_post_news(p, data);
     }
 }
 
@@ -322,6 +333,8 @@ void signal_send_room_update(struct participant *p)
             signal_response(LIVEKIT__SIGNAL_RESPONSE__MESSAGE_ROOM_UPDATE);
         rsp.room_update = &u;
         signal_post(p, &rsp);
+    } else {
+        signal_post_lost(p);
     }
     arena_done(&a);
 }

@@ -4,7 +4,7 @@
 // signalling thread in order. A participant whose WebSocket is gone is told nothing (a resume
 // brings the whole state).
 //
-// When memory runs out the message is lost and counted (env->no_memory); the session goes on.
+// When memory runs out the session is ended, so that its client joins anew (signal_post.h).
 //
 // Owner thread: the room's worker.
 

@@ -124,7 +124,7 @@ static void restrict_to(struct participant *p, const Livekit__SubscriptionPermis
         const char *identity = NULL;
         (void)!identity_of(p->room, req->track_permissions[i], &identity);
         if (identity != NULL && add_permit(s, identity, req->track_permissions[i]) < 0) {
-            p->room->env->no_memory++;
+            signal_post_lost(p); // who lacks the permission stays without the track
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #include "sfu/room/published_track.h"
 #include "sfu/room/room.h"
+#include "sfu/room/signal_post.h"
 #include "sfu/room/signal_send.h"
 #include "sfu/room/subscription.h"
 #include "sfu/room/subscription_timer.h"
@@ -31,7 +32,7 @@ struct track_preference *track_preference_need(struct participant *p, const char
     }
     pref = NEW(struct track_preference);
     if (pref == NULL) {
-        p->room->env->no_memory++;
+        signal_post_lost(p); // what it asked for is not done
         return NULL;
     }
     (void)snprintf(pref->sid, sizeof(pref->sid), "%s", sid);
@@ -39,7 +40,7 @@ struct track_preference *track_preference_need(struct participant *p, const char
     HASH_ADD_KEYPTR(hh, p->preferences, pref->sid, strlen(pref->sid), pref);
     if (track_preference_find(p, sid) != pref) {
         mem_free(pref);
-        p->room->env->no_memory++;
+        signal_post_lost(p); // what it asked for is not done
         return NULL;
     }
     if (!is_published(p, sid)) {
