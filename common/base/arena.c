@@ -37,6 +37,7 @@ static struct arena_chunk_ *arena_grow(struct arena *a, size_t n)
     size_t const size = MAX(n, MIN(a->next_chunk, a->cap));
     struct arena_chunk_ *const c = mem_alloc(sizeof(*c) + size);
     if (!c) {
+        a->no_memory = true;
         return NULL;
     }
     c->size = size;

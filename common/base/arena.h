@@ -13,6 +13,7 @@ struct arena {
     size_t used;                 // taken from the cap so far, chunk headers not counted
     size_t cap;
     size_t next_chunk; // size hint for the next chunk
+    bool no_memory;    // an allocation failed
     bool over_cap; // an allocation was refused because of the cap (and not because memory is short)
 };
 

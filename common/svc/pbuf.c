@@ -96,7 +96,7 @@ int pbuf_unpack(const struct ProtobufCMessageDescriptor *type, struct bytes in, 
     static const uint8_t nothing[1] = {0};
     p->msg = protobuf_c_message_unpack(type, &a, in.n, in.n > 0 ? in.p : nothing);
     if (!p->msg) {
-        return p->arena.over_cap ? -E2BIG : -EBADMSG;
+        return p->arena.no_memory ? -ENOMEM : (p->arena.over_cap ? -E2BIG : -EBADMSG);
     }
     if (!texts_are_utf8(p->msg)) {
         return -EBADMSG;

@@ -50,6 +50,15 @@ static void schedule(struct participant *p)
     timer_heap_set(env->timers, &d->timer, next);
 }
 
+void data_channels_lost(struct participant *p)
+{
+    p->room->env->no_memory++;
+    if (!p->closing) {
+        p->data.cut = true;
+        schedule(p);
+    }
+}
+
 // ---- queue ----------------------------------------------------------------------------------
 
 static void drop_head(struct data_channels *d)
@@ -74,7 +83,7 @@ static int append(struct participant *p, struct shared_buf *data)
     struct data_channels *const d = &p->data;
     struct data_item *const i = NEW(struct data_item);
     if (i == NULL) {
-        p->room->env->no_memory++;
+        data_channels_lost(p);
         return -ENOMEM;
     }
     i->data = shared_buf_ref(data);
@@ -392,7 +401,9 @@ void data_channels_event(struct pc_transport *t, const struct sctp_event *e)
         }
         break;
     case SCTP_EVENT_DOWN:
-        if (primary) {
+        if (e->broken) {
+            data_channels_lost(p);
+        } else if (primary) {
             note_lost(p);
         }
         break;

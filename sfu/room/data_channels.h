@@ -110,5 +110,9 @@ void data_channels_spend(struct participant *from, size_t receivers, size_t n);
 // go on, gives up what is held.
 void data_channels_timeout(struct participant *p);
 
+// A reliable message from p or to it was lost for lack of memory (counted: env->no_memory). Its session is
+// ended in the next turn like that of a stuck receiver: nothing reliable is lost unnoticed.
+void data_channels_lost(struct participant *p);
+
 // The session ends: what waits is given up, senders that waited go on. Idempotent.
 void data_channels_close(struct participant *p);

@@ -159,13 +159,22 @@ static bool may_send(struct participant *p)
     return true;
 }
 
+static void note_no_memory(struct participant *p, enum data_kind kind)
+{
+    if (kind == DATA_RELIABLE) {
+        data_channels_lost(p);
+    } else {
+        p->room->env->no_memory++;
+    }
+}
+
 static void forward(struct participant *p, enum data_kind kind, const Livekit__DataPacket *packet,
                     bool metrics)
 {
     struct receivers r = {.room = p->room, .from = p, .kind = kind, .metrics = metrics};
     int const rc = send_packet(&r, packet);
     if (rc == -ENOMEM) {
-        p->room->env->no_memory++;
+        note_no_memory(p, kind);
     } else if (rc < 0) {
         p->room->env->drops[ROOM_DROP_DATA_TOO_LARGE]++;
     }
@@ -193,15 +202,18 @@ static void route(struct participant *p, enum data_kind kind, struct pbuf *b)
 }
 
 // NULL: dropped and counted.
-static struct pbuf *unpack(struct participant *p, struct bytes message)
+static struct pbuf *unpack(struct participant *p, enum data_kind kind, struct bytes message)
 {
     struct pbuf *b = NULL;
     if (!may_send(p)) {
         return NULL;
     }
-    if (pbuf_unpack(&livekit__data_packet__descriptor, message, DATA_PACKET_ARENA_CAP, &b) < 0) {
+    int const rc =
+        pbuf_unpack(&livekit__data_packet__descriptor, message, DATA_PACKET_ARENA_CAP, &b);
+    if (rc == -ENOMEM) {
+        note_no_memory(p, kind);
+    } else if (rc < 0) {
         p->room->env->drops[ROOM_DROP_DATA_MALFORMED]++;
-        return NULL;
     }
     return b;
 }
@@ -224,7 +236,7 @@ static void release_held(struct participant *p, bool any)
 {
     struct data_held *x;
     while ((x = data_gap_take(&p->data_gap, p->data_sequence, any)) != NULL) {
-        struct pbuf *const b = unpack(p, bytes_of(x->data, x->n));
+        struct pbuf *const b = unpack(p, DATA_RELIABLE, bytes_of(x->data, x->n));
         p->data_sequence = x->sequence;
         if (b != NULL) {
             route(p, DATA_RELIABLE, b);
@@ -251,7 +263,7 @@ static void hold(struct participant *p, uint32_t sequence, struct bytes message)
         env->drops[ROOM_DROP_DATA_REPEATED]++;
         break;
     case -ENOMEM:
-        env->no_memory++;
+        data_channels_lost(p);
         break;
     default:
         env->drops[ROOM_DROP_DATA_GAP]++;
@@ -299,7 +311,7 @@ void data_router_flush(struct participant *p)
 
 void data_router_input(struct participant *p, enum data_kind kind, struct bytes message)
 {
-    struct pbuf *const b = unpack(p, message);
+    struct pbuf *const b = unpack(p, kind, message);
     if (b == NULL) {
         return;
     }

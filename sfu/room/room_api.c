@@ -215,8 +215,13 @@ static const struct {
 void room_api_call(struct room_env *env, handle_t call, const struct channel_api *api)
 {
     CLEANUP(pbuf_free) struct pbuf *req = NULL;
-    if (pbuf_unpack(methods[api->method].request, bytes_of(api->request, api->request_len),
-                    REQUEST_MAX, &req) < 0) {
+    int const rc = pbuf_unpack(methods[api->method].request,
+                               bytes_of(api->request, api->request_len), REQUEST_MAX, &req);
+    if (rc == -ENOMEM) {
+        room_api_no_memory(&(struct room_api_call){.env = env, .handle = call});
+        return;
+    }
+    if (rc < 0) {
         room_api_fail(env, call, "malformed", "the protobuf request could not be decoded");
         return;
     }

@@ -55,8 +55,11 @@ struct sctp_transport {
     struct event_node *handed_out;      // handed out last
     struct event_node *events;
     struct event_node **events_tail;
-    size_t event_bytes; // of messages among them
+    bool down_broken;        // DOWN for lack of memory
+    struct event_node *down; // made beforehand: the end is told without memory, too; NULL: told
+    size_t event_bytes;      // of messages among them
     struct dynbuf partial;
+    size_t partial_len;
     uint16_t partial_sid;
     bool partial_active;
 };
@@ -131,6 +134,11 @@ mono_t sctp_hub_deadline(const struct sctp_hub *h)
     return h->ticked ? next_tick(h) : (mono_t){0};
 }
 
+uint64_t sctp_hub_packets_dropped(const struct sctp_hub *h)
+{
+    return usrsctp_glue_packets_dropped(h->glue);
+}
+
 // ---- events ---------------------------------------------------------------------------------
 
 static void event_free(struct event_node *n)
@@ -142,17 +150,34 @@ static void event_free(struct event_node *n)
     }
 }
 
-// False without memory: the event is lost.
+static void append_event(struct sctp_transport *t, struct event_node *n)
+{
+    *t->events_tail = n;
+    t->events_tail = &n->next;
+    t->event_bytes += n->event.data.n;
+}
+
+static void go_down(struct sctp_transport *t, bool broken)
+{
+    if (t->state != SCTP_STATE_DOWN) {
+        t->state = SCTP_STATE_DOWN;
+        t->down_broken = broken;
+        *t->down = (struct event_node){.event = {.kind = SCTP_EVENT_DOWN, .broken = broken}};
+        append_event(t, t->down);
+        t->down = NULL;
+    }
+}
+
+// False without memory: the event is lost, and with it the association.
 static bool push_event(struct sctp_transport *t, struct event_node node)
 {
     struct event_node *const n = NEW(struct event_node);
     if (n == NULL) {
+        go_down(t, true);
         return false;
     }
     *n = node;
-    *t->events_tail = n;
-    t->events_tail = &n->next;
-    t->event_bytes += node.event.data.n;
+    append_event(t, n);
     return true;
 }
 
@@ -320,7 +345,9 @@ static bool join_part(struct sctp_transport *t, const struct usrsctp_glue_item *
         dynbuf_reset(&t->partial);
         t->partial_active = true;
         t->partial_sid = i->sid;
+        t->partial_len = 0;
     }
+    t->partial_len += i->len;
     dynbuf_add(&t->partial, bytes_of(i->data, i->len));
     if (!i->eor) {
         return false;
@@ -341,6 +368,8 @@ static void on_data(struct sctp_transport *t, struct usrsctp_glue_item *i)
     size_t n = 0;
     if (join_part(t, i, &joined, &n)) {
         on_message(t, i->sid, i->ppid, bytes_of(joined, n), NULL, joined);
+    } else if (!dynbuf_ok(&t->partial) && t->partial_len <= REASSEMBLY_MAX) {
+        go_down(t, true); // no memory
     } else if (i->eor) {
         dynbuf_reset(&t->partial); // it was too long
     }
@@ -348,14 +377,6 @@ static void on_data(struct sctp_transport *t, struct usrsctp_glue_item *i)
 }
 
 // ---- items of the stack ---------------------------------------------------------------------
-
-static void go_down(struct sctp_transport *t)
-{
-    if (t->state != SCTP_STATE_DOWN) {
-        t->state = SCTP_STATE_DOWN;
-        push_simple(t, SCTP_EVENT_DOWN, 0, false);
-    }
-}
 
 static void go_up(struct sctp_transport *t)
 {
@@ -376,6 +397,12 @@ static void note_room(struct sctp_transport *t)
     }
 }
 
+// Nothing may be delivered behind something that was lost.
+static bool is_broken(const struct sctp_transport *t)
+{
+    return t->state == SCTP_STATE_DOWN && t->down_broken;
+}
+
 // Turns what the stack has reported into states, answers and events.
 static void process_items(struct sctp_transport *t)
 {
@@ -384,7 +411,7 @@ static void process_items(struct sctp_transport *t)
         return;
     }
     note_room(t);
-    while (!t->paused && t->event_bytes < EVENT_BYTES_MAX &&
+    while (!t->paused && t->event_bytes < EVENT_BYTES_MAX && !is_broken(t) &&
            (i = usrsctp_glue_take_item(t->assoc)) != NULL) {
         switch (i->kind) {
         case USRSCTP_GLUE_MESSAGE:
@@ -394,7 +421,7 @@ static void process_items(struct sctp_transport *t)
             go_up(t);
             break;
         case USRSCTP_GLUE_DOWN:
-            go_down(t);
+            go_down(t, false);
             break;
         case USRSCTP_GLUE_RESET_IN:
             on_reset(t, i->sid, false);
@@ -406,6 +433,9 @@ static void process_items(struct sctp_transport *t)
             break;
         }
         usrsctp_glue_item_free(i);
+    }
+    if (usrsctp_glue_is_broken(t->assoc)) {
+        go_down(t, true);
     }
 }
 
@@ -423,7 +453,8 @@ struct sctp_transport *sctp_hub_next_ready(struct sctp_hub *h)
 int sctp_transport_new(struct sctp_hub *h, void *user, struct sctp_transport **ret)
 {
     struct sctp_transport *const t = NEW(struct sctp_transport);
-    if (t == NULL) {
+    if (t == NULL || (t->down = NEW(struct event_node)) == NULL) {
+        mem_free(t);
         return -ENOMEM;
     }
     t->hub = h;
@@ -445,6 +476,7 @@ void sctp_transport_free(struct sctp_transport *t)
     }
     mem_free(t->output);
     event_free(t->handed_out);
+    event_free(t->down);
     for (struct event_node *n = t->events, *next = NULL; n != NULL; n = next) {
         next = n->next;
         event_free(n);
@@ -483,7 +515,7 @@ int sctp_transport_start(struct sctp_transport *t, bool dtls_client, uint32_t re
     t->state = SCTP_STATE_CONNECTING;
     int const e = usrsctp_glue_open(t->hub->glue, t, &params, &t->assoc);
     if (e < 0) {
-        go_down(t);
+        go_down(t, true);
         return e;
     }
     t->hub->started++;

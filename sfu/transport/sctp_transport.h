@@ -60,6 +60,9 @@ void sctp_hub_tick(struct sctp_hub *h, mono_t now);
 // hub has transports, else MONO_NEVER.
 mono_t sctp_hub_deadline(const struct sctp_hub *h);
 
+// Packets that never left, for lack of memory or because too many were made at once; SCTP repeats them.
+uint64_t sctp_hub_packets_dropped(const struct sctp_hub *h);
+
 // A transport with output or events that the owner has not seen yet (made by a tick here or
 // elsewhere), NULL when there is none. The caller drains it then: sctp_transport_next_output,
 // sctp_transport_poll_event.
@@ -119,6 +122,7 @@ struct sctp_event {
     uint16_t channel;    // stream id (CHANNEL_*, MESSAGE)
     bool opened_by_peer; // CHANNEL_OPEN
     bool binary;         // MESSAGE: PPID binary, else UTF-8 text
+    bool broken;         // DOWN: for lack of memory here, and the peer does not know
     struct bytes data;   // MESSAGE: valid until the next poll
 };
 

@@ -41,6 +41,7 @@ struct usrsctp_glue_hub {
     void (*wake)(void *user);
     void *user;
     struct usrsctp_glue_assoc *ready; // doubly linked
+    uint64_t packets_dropped;
 };
 
 struct usrsctp_glue_assoc {
@@ -51,6 +52,7 @@ struct usrsctp_glue_assoc {
     struct socket *sock;
     uint16_t port; // on the wire
     bool is_ready; // on the hub's list
+    bool broken;   // an item was lost
     struct usrsctp_glue_assoc *prev, *next;
     struct usrsctp_glue_packet *packets; // head of a list with tail pointer
     struct usrsctp_glue_packet **packets_tail;
@@ -160,12 +162,14 @@ static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t se
     (void)tos;
     (void)set_df;
     struct usrsctp_glue_assoc *const a = find((uintptr_t)addr);
-    if (a == NULL || a->packet_count >= PACKETS_MAX || len < HEADER_LEN) {
+    if (a == NULL || len < HEADER_LEN) {
         return 0;
     }
-    struct usrsctp_glue_packet *const p = mem_alloc(sizeof(*p) + len);
+    struct usrsctp_glue_packet *const p =
+        a->packet_count < PACKETS_MAX ? mem_alloc(sizeof(*p) + len) : NULL;
     if (p == NULL) {
-        return 0; // as if lost
+        a->hub->packets_dropped++; // as if lost
+        return 0;
     }
     p->len = len;
     memcpy(p->data, data, len);
@@ -177,13 +181,14 @@ static int on_output(void *addr, void *data, size_t len, uint8_t tos, uint8_t se
     return 0;
 }
 
-// Takes data over. An item that cannot be stored is lost: the association is then closed by its
-// owner's DOWN at the latest.
+// Takes data over.
 static void push_item(struct usrsctp_glue_assoc *a, struct usrsctp_glue_item item)
 {
     struct usrsctp_glue_item *const i = NEW(struct usrsctp_glue_item);
     if (i == NULL) {
         mem_free(item.data);
+        a->broken = true;
+        mark_ready(a);
         return;
     }
     *i = item;
@@ -317,7 +322,8 @@ static bool receive(struct usrsctp_glue_assoc *a)
     }
     uint8_t *const data = mem_alloc((size_t)n);
     if (data == NULL) {
-        return true; // lost
+        a->broken = true;
+        return false;
     }
     memcpy(data, global.received, (size_t)n);
     push_item(a, (struct usrsctp_glue_item){
@@ -588,7 +594,7 @@ struct usrsctp_glue_packet *usrsctp_glue_take_packet(struct usrsctp_glue_assoc *
 struct usrsctp_glue_item *usrsctp_glue_take_item(struct usrsctp_glue_assoc *a)
 {
     enter(a->hub, a);
-    while (a->items == NULL && receive(a)) {
+    while (a->items == NULL && !a->broken && receive(a)) {
     }
     struct usrsctp_glue_item *const i = a->items;
     if (i != NULL) {
@@ -599,6 +605,16 @@ struct usrsctp_glue_item *usrsctp_glue_take_item(struct usrsctp_glue_assoc *a)
     }
     leave();
     return i;
+}
+
+uint64_t usrsctp_glue_packets_dropped(const struct usrsctp_glue_hub *h)
+{
+    return h->packets_dropped;
+}
+
+bool usrsctp_glue_is_broken(const struct usrsctp_glue_assoc *a)
+{
+    return a->broken;
 }
 
 void usrsctp_glue_item_free(struct usrsctp_glue_item *i)

@@ -84,11 +84,17 @@ void usrsctp_glue_close(struct usrsctp_glue_assoc *a);
 
 void usrsctp_glue_input(struct usrsctp_glue_assoc *a, struct bytes packet);
 
+// Packets of the hub's associations that were dropped on their way out: no memory, or too many at once.
+uint64_t usrsctp_glue_packets_dropped(const struct usrsctp_glue_hub *h);
+
 // The oldest packet or item; the caller frees it with mem_free (usrsctp_glue_item_free). NULL if
 // there is none. Items are read from the stack as they are taken: whoever takes none closes the
 // peer's window. Taking may make a packet that opens it again.
 struct usrsctp_glue_packet *usrsctp_glue_take_packet(struct usrsctp_glue_assoc *a);
 struct usrsctp_glue_item *usrsctp_glue_take_item(struct usrsctp_glue_assoc *a);
+
+// An item was lost for lack of memory: what comes after it is not to be trusted.
+bool usrsctp_glue_is_broken(const struct usrsctp_glue_assoc *a);
 void usrsctp_glue_item_free(struct usrsctp_glue_item *i); // accepts NULL
 
 // -EAGAIN when the send buffer is full, -EIO otherwise.

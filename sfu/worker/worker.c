@@ -192,7 +192,8 @@ static void log_stats(struct worker *w)
         KV_U64("forwarded", w->env.forwarded),
         KV_U64("datagrams_in", atomic_load_explicit(&w->datagrams_in, memory_order_relaxed)),
         KV_U64("packets_in_use", pool.packets - pool.packets_free), KV_U64("packets", pool.packets),
-        KV_U64("no_memory", w->env.no_memory), KV_U64("requests_held", w->env.requests_held));
+        KV_U64("no_memory", w->env.no_memory), KV_U64("requests_held", w->env.requests_held),
+        KV_U64("sctp_packets_dropped", sctp_hub_packets_dropped(w->env.sctp)));
     for (int d = 0; d < ROOM_DROP_COUNT; d++) {
         log_drop(w, "room", room_drop_name((enum room_drop)d), w->env.drops[d]);
     }
