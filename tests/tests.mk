@@ -20,6 +20,13 @@ $(OUT)/tests/unit/test_call: | $(OUT)/foci-sfu
 check-unit: $(UNIT) $(CHECKED_SIM)
 	$(Q)tests/support/run_tests.sh "$(MODE)" $^
 
+# At how many places; 0: at each.
+OOM_SAMPLE ?= 600
+## check-oom: a call whose server runs out of memory, each time at another place (check-unit does less; all: OOM_SAMPLE=0)
+check-oom: $(OUT)/tests/sim/sim_room_oom
+	$(Q)OOM_SAMPLE=$(OOM_SAMPLE) TEST_TIMEOUT=1800 tests/support/run_tests.sh "$(MODE)" $^
+.PHONY: check-oom
+
 ## fuzz-smoke: every fuzz target over its corpus
 fuzz-smoke: $(FUZZ)
 	$(Q)tests/support/run_fuzz_corpus.sh "$(MODE)" $^

@@ -48,6 +48,7 @@ part lint run_make lint
 part format run_make format-check
 part analyze run_make analyze
 part unit run_make MODE=debug WERROR=1 check-unit
+part oom run_make MODE=debug WERROR=1 check-oom
 part asan-build run_make MODE=asan all tools test-programs fuzz-programs
 part asan-unit run_make MODE=asan check-unit
 part asan-fuzz run_make MODE=asan fuzz-smoke

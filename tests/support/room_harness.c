@@ -41,6 +41,22 @@ void room_harness_violation(struct room_harness *h, const char *format, ...)
     h->watched_violations += watched;
 }
 
+// ---- whose code runs ------------------------------------------------------------------------
+
+static bool server_runs(const struct room_harness *h, bool on)
+{
+    return h->server_runs != NULL && h->server_runs(on);
+}
+
+// The network is not the server's.
+static void flush_outbox(struct outbox *o, void *user)
+{
+    struct room_harness *const h = user;
+    bool const was = server_runs(h, false);
+    h->flush(o, &h->ep);
+    (void)server_runs(h, was);
+}
+
 // ---- life -----------------------------------------------------------------------------------
 
 static void init_env(struct room_harness *h, const struct room_harness_conf *conf)
@@ -106,6 +122,9 @@ void room_harness_init(struct room_harness *h, const struct room_harness_conf *c
     vnet_set_link(h->net, NULL, NULL, &conf->link);
     room_must(srtp_batch_new(SRTP_BATCH_AUTO, &h->batch) == 0, "srtp_batch_new");
     vnet_endpoint_init(&h->ep, h->net, &h->addr, h->batch);
+    h->flush = h->ep.out.flush;
+    h->ep.out.flush = flush_outbox;
+    h->ep.out.user = h;
     h->cert = certificate(0);
     h->client_cert = certificate(1);
     (void)snprintf(h->fingerprint, sizeof(h->fingerprint), "sha-256 %s",
@@ -225,10 +244,12 @@ static bool answer_ping(struct room_harness *h, const struct participant *p,
     } else {
         return false;
     }
+    bool const was = server_runs(h, false); // not the worker's
     struct channel_msg *const answer = channel_msg_new(CHANNEL_SEND, m->handle);
     room_must(answer != NULL && pbuf_pack_shared(&rsp.base, 64, &answer->u.send.data) == 0, "pack");
     channel_credit_note_ping(p->credit, h->now);
     enqueue(h, false, answer);
+    (void)server_runs(h, was);
     return true;
 }
 
@@ -238,6 +259,7 @@ static bool to_worker(struct room_harness *h, struct channel_msg *m)
     struct room_env *const env = &h->env;
     const struct participant *p = NULL;
     bool kept = false;
+    bool const was = server_runs(h, true);
     switch (m->type) {
     case CHANNEL_JOIN:
         join_session(env, m->handle, &m->u.join);
@@ -255,6 +277,7 @@ static bool to_worker(struct room_harness *h, struct channel_msg *m)
     default:
         break;
     }
+    (void)server_runs(h, was);
     room_harness_turn(h);
     return kept;
 }
@@ -382,18 +405,20 @@ static bool run_handshakes(struct room_harness *h)
 
 void room_harness_turn(struct room_harness *h)
 {
+    bool const was = server_runs(h, true);
     do {
         router_flush(&h->env);
         outbox_flush(&h->ep.out);
     } while (run_handshakes(h));
+    outbox_flush(&h->ep.out);
+    (void)!packet_pool_grow(&h->pool, POOL_FREE_WANTED);
+    (void)server_runs(h, was);
     while (h->env.out_head != NULL) {
         struct channel_msg *const m = h->env.out_head;
         h->env.out_head = m->next;
         enqueue(h, false, m);
     }
     h->env.out_tail = NULL;
-    outbox_flush(&h->ep.out);
-    (void)!packet_pool_grow(&h->pool, POOL_FREE_WANTED);
 }
 
 // As receive_batch and find_transport of the worker.
@@ -404,6 +429,7 @@ void room_harness_datagram(struct room_harness *h, const struct addr *src, struc
         packet_unref(p);
         return;
     }
+    bool const was = server_runs(h, true);
     memcpy(p->data, data.p, data.n);
     p->len = (uint16_t)data.n;
     p->arrival = h->now;
@@ -418,6 +444,7 @@ void room_harness_datagram(struct room_harness *h, const struct addr *src, struc
         h->unknown_source++;
     }
     packet_unref(p);
+    (void)server_runs(h, was);
 }
 
 static void deliver_datagrams(struct room_harness *h)
@@ -439,6 +466,7 @@ static void deliver_datagrams(struct room_harness *h)
 
 static void tick(struct room_harness *h)
 {
+    bool const was = server_runs(h, true);
     if (mono_reached(sctp_hub_deadline(h->env.sctp), h->now)) {
         sctp_hub_tick(h->env.sctp, h->now);
     }
@@ -448,6 +476,7 @@ static void tick(struct room_harness *h)
     for (struct timer *t = NULL; (t = timer_heap_pop(&h->timers, h->now)) != NULL;) {
         room_timer_expired(&h->env, t);
     }
+    (void)server_runs(h, was);
     room_harness_turn(h);
 }
 

@@ -53,6 +53,7 @@ struct room_harness {
     struct timer_heap timers;
     struct flow_table flows;
     struct vnet_endpoint ep;
+    void (*flush)(struct outbox *o, void *user); // the endpoint's
     struct dtls_cert *cert, *client_cert;
     struct sctp_hub *client_hub;
     struct api_keys *keys;
@@ -74,6 +75,9 @@ struct room_harness {
     void (*forward)(void *user, struct channel_msg *m);
     struct addr (*address)(void *user);
     void *live;
+    // Told when code of the server begins (true) and ends (false) to run, returns what it was told
+    // before; NULL: nobody.
+    bool (*server_runs)(bool on);
     // What no client may ever see; the first one in words. Those that name `watched` are counted
     // beside, and come first.
     const char *watched;
