@@ -168,7 +168,9 @@ static bool send_request(struct rpc_call *c, const char *identity,
     LK_SET_STR(&packet, participant_identity, c->id);
     packet.destination_identities = (char *[]){lk_unconst_str(identity)};
     packet.n_destination_identities = 1;
-    return data_router_send_server(c->room, &packet) == 0;
+    int const rc = data_router_send_server(c->room, &packet);
+    c->room->env->no_memory += rc == -ENOMEM;
+    return rc == 0;
 }
 
 void rpc_call_start(struct participant *p, handle_t handle, const Livekit__PerformRpcRequest *req)

@@ -211,7 +211,7 @@ void signal_send_refusal(struct room_env *env, handle_t session, enum disconnect
                          enum leave_action action, int32_t protocol)
 {
     leave_to(env, session, reason, action, protocol);
-    close_session(env, session, 0, NULL);
+    close_session(env, session, 503, NO_MEMORY_TEXT); // if there was none for the Leave
 }
 
 void signal_send_refusal_http(struct room_env *env, handle_t session, unsigned status,
