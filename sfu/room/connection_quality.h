@@ -21,8 +21,12 @@ struct subscription;
 // A room begins: the tick runs as long as it lives.
 void connection_quality_start(struct room *r);
 
-// ROOM_TIMER_QUALITY fired.
+// ROOM_TIMER_QUALITY fired: measures the room, or a part of it, and what is left in turns of their own
+// soon after.
 void connection_quality_tick(struct room *r);
+
+// p is about to leave the room's list.
+void connection_quality_leave(struct participant *p);
 
 // A track is published, a subscription is live: measuring begins.
 void connection_quality_publish(struct published_track *t);

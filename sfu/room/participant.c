@@ -3,6 +3,7 @@
 
 #include "sfu/room/active_speaker.h"
 #include "sfu/room/add_track.h"
+#include "sfu/room/connection_quality.h"
 #include "sfu/room/data_router.h"
 #include "sfu/room/data_subscription.h"
 #include "sfu/room/negotiation.h"
@@ -181,6 +182,7 @@ void participant_close(struct participant *p, enum disconnect_reason reason)
     room_env_release_timers(env, PARTICIPANT_TIMERS);
     signal_send_close(p);
     (void)participant_set_session(p, HANDLE_NONE);
+    connection_quality_leave(p);
     HASH_DEL(room->participants, p);
     HASH_DELETE(hh_sid, room->by_sid, p);
     room_count_out(room, p);

@@ -59,6 +59,9 @@ struct room {
     struct timer updates;  // ROOM_TIMER_UPDATES
     struct timer speakers; // ROOM_TIMER_SPEAKERS, runs while somebody publishes audio
     struct timer quality;  // ROOM_TIMER_QUALITY
+    mono_t quality_round;  // when all are measured next
+    struct participant
+        *quality_next;     // who is measured next in the round that is under way; or NULL
     struct timer counters; // ROOM_TIMER_COUNTERS, numbers that changed are not told yet
 
     struct late_response *late_responses; // list, the first one is due first: late_response.c

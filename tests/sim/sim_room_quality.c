@@ -330,14 +330,11 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-// People without media cost a look every five seconds.
-static void a_thousand_idle_participants_cost_little(void **state)
+static struct room *crowd(uint32_t n)
 {
-    (void)state;
-    begin();
     struct room *r = NULL;
     assert_int_equal(room_new(&h.env, &(struct room_new_args){.name = "crowd"}, &r), 0);
-    for (uint32_t i = 0; i < IDLE; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         char identity[16];
         struct participant *p = NULL;
         (void)snprintf(identity, sizeof(identity), "idle %u", i);
@@ -345,11 +342,67 @@ static void a_thousand_idle_participants_cost_little(void **state)
         assert_int_equal(participant_new(r, &args, &p), 0);
         p->state = PARTICIPANT_ACTIVE;
     }
-    connection_quality_tick(r); // everybody is told the first one
+    return r;
+}
+
+// Measures everybody of the room, and returns in how many turns.
+static unsigned measure_all(struct room *r)
+{
+    unsigned turns = 0;
+    do {
+        connection_quality_tick(r);
+        h.env.now = mono_max(h.env.now, r->quality_next != NULL ? r->quality.at : h.env.now);
+        turns++;
+    } while (r->quality_next != NULL);
+    return turns;
+}
+
+// So that packets do not wait for it. The rounds begin every five seconds all the same.
+static void a_large_room_is_measured_in_parts(void **state)
+{
+    (void)state;
+    begin();
+    struct room *const r = crowd(3 * IDLE);
+    mono_t const first = r->quality.at;
+    h.env.now = first;
+    assert_true(measure_all(r) >= 3 * IDLE / 64); // everybody is news: one message at a time
+    assert_int_equal(r->quality.at.us, first.us + QUALITY_SCORE_INTERVAL_US);
+    for (const struct participant *p = r->participants; p != NULL; p = p->hh.next) {
+        assert_true(p->quality_known);
+    }
+    h.env.now = r->quality.at;
+    assert_in_range(measure_all(r), 3, 4); // nothing is
+    assert_int_equal(r->quality.at.us, first.us + 2 * QUALITY_SCORE_INTERVAL_US);
+    // Who is next may leave meanwhile, and the last as well.
+    h.env.now = r->quality.at;
+    connection_quality_tick(r);
+    struct participant *const next = r->quality_next;
+    assert_non_null(next);
+    struct participant *const after = next->hh.next;
+    participant_close(next, DISCONNECT_CLIENT_INITIATED);
+    assert_ptr_equal(r->quality_next, after);
+    assert_in_range(measure_all(r), 2, 3);
+    h.env.now = r->quality.at;
+    connection_quality_tick(r);
+    while (r->quality_next != NULL) {
+        participant_close(r->quality_next, DISCONNECT_CLIENT_INITIATED);
+    }
+    connection_quality_tick(r);
+    assert_true(r->quality.at.us >= h.env.now.us);
+    end();
+}
+
+// People without media cost a look every five seconds.
+static void a_thousand_idle_participants_cost_little(void **state)
+{
+    (void)state;
+    begin();
+    struct room *const r = crowd(IDLE);
+    (void)measure_all(r); // everybody is told the first one
     double const before = seconds();
     for (int i = 0; i < TICKS; i++) {
         h.env.now = mono_add_us(h.env.now, QUALITY_SCORE_INTERVAL_US);
-        connection_quality_tick(r);
+        (void)measure_all(r);
     }
     double const each = (seconds() - before) / TICKS;
     double const share = each / ((double)QUALITY_SCORE_INTERVAL_US / 1e6);
@@ -371,6 +424,7 @@ int main(void)
         TEST(video_that_nobody_watches_may_stop),
         TEST(a_missing_layer_is_good),
         TEST(a_new_subscriber_is_told_once),
+        TEST(a_large_room_is_measured_in_parts),
         TEST(a_muted_speaker_stops),
         TEST(many_may_speak_at_once),
         TEST(a_resumed_client_is_told_what_it_missed),
