@@ -560,6 +560,22 @@ static void deliver_close(struct rtc_session *s, const struct channel_msg *m)
     }
 }
 
+static void deliver_claims(struct rtc_session *s, struct channel_msg *m)
+{
+    struct access_token *const t = STEAL(m->u.claims.token);
+    bool const moved = strcmp(t->claims.video.room, s->token->claims.video.room) != 0;
+    access_token_free(s->token);
+    s->token = t;
+    if (s->phase != PHASE_OPEN) {
+        return; // nothing comes before the first response; the token behind it has these claims
+    }
+    if (moved) {
+        send_token(s); // the Leave that sends the client there comes next
+    } else {
+        send_token_spaced(s);
+    }
+}
+
 void rtc_sessions_deliver(struct rtc_sessions *owner, struct channel_msg *m)
 {
     struct rtc_session *const s = handle_table_get(&owner->table, m->handle);
@@ -574,12 +590,7 @@ void rtc_sessions_deliver(struct rtc_sessions *owner, struct channel_msg *m)
         deliver_close(s, m);
         break;
     case CHANNEL_CLAIMS:
-        access_token_free(s->token);
-        s->token = STEAL(m->u.claims.token);
-        // Nothing comes before the first response; the token behind it has these claims.
-        if (s->phase == PHASE_OPEN) {
-            send_token_spaced(s);
-        }
+        deliver_claims(s, m);
         break;
     default:
         break;

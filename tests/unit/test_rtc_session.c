@@ -859,6 +859,30 @@ static void fresh_tokens_carry_the_claims(void **state)
     assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
 }
 
+// However soon after the last token: the client comes to the other room with it.
+static void who_is_moved_gets_its_token_before_the_end(void **state)
+{
+    (void)state;
+    open_session();
+    struct access_claims const claims = {
+        .identity = "alice", .has_video = true, .video = {.room = "other", .room_join = true}};
+    char *const jwt = signal_bed_token(&bed, &claims);
+    struct access_token *t = NULL;
+    struct access_token_refusal why;
+    assert_int_equal(access_token_verify(bed.keys, loop_wall(bed.loop), bytes_str(jwt), &t, &why),
+                     0);
+    mem_free(jwt);
+    struct channel_msg *const m = channel_msg_new(CHANNEL_CLAIMS, bed.seen.session);
+    m->u.claims.token = t;
+    signal_server_deliver(bed.server, m);
+    struct channel_msg *const end = channel_msg_new(CHANNEL_CLOSE, bed.seen.session);
+    end->u.close.code = 1000;
+    signal_server_deliver(bed.server, end);
+    assert_true(signal_bed_until(&bed, is_over, &ws));
+    assert_int_equal(ws.messages, 3);
+    assert_int_equal(ws.cases[2], LIVEKIT__SIGNAL_RESPONSE__MESSAGE_REFRESH_TOKEN);
+}
+
 // A token travels in a request line: what makes it too long is left out, permissions never are.
 static void long_metadata_is_not_in_the_token(void **state)
 {
@@ -900,6 +924,7 @@ int main(void)
         TEST(the_first_answer_is_followed_by_a_token),
         TEST(another_key_means_another_token_at_once),
         TEST(fresh_tokens_carry_the_claims),
+        TEST(who_is_moved_gets_its_token_before_the_end),
         TEST(long_metadata_is_not_in_the_token),
         TEST(v0_parameters_arrive),
         TEST(v0_parameters_become_a_join_request),
