@@ -13,8 +13,8 @@
 // holds no request up: the changes are gathered, and others are told the latest state when it is their
 // time (room_news.c), as always before a description with its media.
 //
-// A ping is always answered, and an answer or a leave is always heard: they cost others nothing, and
-// waiting for them would end the session.
+// An answer, a candidate or a leave is always heard: they cost others nothing, and waiting for them
+// would end the session. Pings do not come here (sfu/signal/pong.h).
 //
 // Owner thread: the room's worker.
 

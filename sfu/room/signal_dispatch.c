@@ -157,8 +157,6 @@ bool signal_dispatch_is_exempt(const struct participant *p, const struct pbuf *r
 {
     const Livekit__SignalRequest *const r = req->msg;
     switch (r->message_case) {
-    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING:
-    case LIVEKIT__SIGNAL_REQUEST__MESSAGE_PING_REQ:
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_LEAVE:
     case LIVEKIT__SIGNAL_REQUEST__MESSAGE_TRICKLE:
         return true;
