@@ -170,6 +170,31 @@ bool room_live_until(struct room_live *l, bool (*cond)(void *arg), void *arg, in
     return cond(arg);
 }
 
+uint64_t room_live_received(const struct room_client *c, const struct room_sender *s)
+{
+    const struct room_stream *const st = room_client_stream(c, s->sid);
+    return st != NULL ? st->packets : 0;
+}
+
+struct flow {
+    const struct room_client *c;
+    const struct room_sender *s;
+    uint64_t packets;
+};
+
+static bool flows(void *arg)
+{
+    const struct flow *const f = arg;
+    return room_live_received(f->c, f->s) >= f->packets;
+}
+
+bool room_live_flows(struct room_live *l, const struct room_client *c, const struct room_sender *s,
+                     uint64_t packets, int64_t limit_us)
+{
+    struct flow f = {c, s, packets};
+    return room_live_until(l, flows, &f, limit_us);
+}
+
 void room_live_datagram(struct room_live *l, struct bytes data)
 {
     struct addr const a = loopback(l->worker_addr.family == ADDR_V6);

@@ -30,5 +30,11 @@ void room_live_done(struct room_live *l);
 void room_live_run(struct room_live *l, int64_t duration_us);
 bool room_live_until(struct room_live *l, bool (*cond)(void *arg), void *arg, int64_t limit_us);
 
+// Packets of what s sends that have reached c.
+uint64_t room_live_received(const struct room_client *c, const struct room_sender *s);
+// Runs until that many have; false: they did not within limit_us.
+bool room_live_flows(struct room_live *l, const struct room_client *c, const struct room_sender *s,
+                     uint64_t packets, int64_t limit_us);
+
 // Sends a datagram to the worker from a socket of its own.
 void room_live_datagram(struct room_live *l, struct bytes data);

@@ -37,23 +37,9 @@ static struct room_client *join_as(const char *identity, bool v0)
     return room_client_join(&h, &(struct room_client_conf){.identity = identity, .v0 = v0});
 }
 
-struct flow {
-    const struct room_client *c;
-    const struct room_sender *s;
-    uint64_t packets;
-};
-
-static bool flows(void *arg)
-{
-    const struct flow *const f = arg;
-    const struct room_stream *const st = room_client_stream(f->c, f->s->sid);
-    return st != NULL && st->packets >= f->packets;
-}
-
 static void assert_flows(const struct room_client *c, const struct room_sender *s, uint64_t packets)
 {
-    struct flow f = {c, s, packets};
-    if (!room_live_until(&live, flows, &f, LIMIT)) {
+    if (!room_live_flows(&live, c, s, packets, LIMIT)) {
         const struct room_stream *const st = room_client_stream(c, s->sid);
         struct worker_stats w;
         const struct room_client *x = NULL;

@@ -31,30 +31,11 @@ static struct room_live live;
 static struct room_client *alice, *bob, *mallory;
 static struct room_sender *camera, *voice, *noise;
 
-struct flow {
-    const struct room_client *c;
-    const struct room_sender *s;
-    uint64_t packets;
-};
-
-static bool flows(void *arg)
-{
-    const struct flow *const f = arg;
-    const struct room_stream *const st = room_client_stream(f->c, f->s->sid);
-    return st != NULL && st->packets >= f->packets;
-}
-
-static uint64_t received(const struct room_client *c, const struct room_sender *s)
-{
-    const struct room_stream *const st = room_client_stream(c, s->sid);
-    return st != NULL ? st->packets : 0;
-}
-
 static void wait_for(const struct room_client *c, const struct room_sender *s, uint64_t packets)
 {
-    struct flow f = {c, s, packets};
-    if (!room_live_until(&live, flows, &f, LIMIT)) {
-        fail_msg("%s got %" PRIu64 " of %" PRIu64 " packets", c->identity, received(c, s), packets);
+    if (!room_live_flows(&live, c, s, packets, LIMIT)) {
+        fail_msg("%s got %" PRIu64 " of %" PRIu64 " packets", c->identity, room_live_received(c, s),
+                 packets);
     }
 }
 
@@ -238,8 +219,8 @@ static void under(const char *name, void (*attack)(struct room_pc *pc))
 {
     rng_seed(&rng, (const uint8_t[RNG_SEED_LEN]){1});
     uint64_t const sent[2] = {camera->packets, voice->packets};
-    uint64_t const got[2] = {received(bob, camera), received(bob, voice)};
-    uint64_t const theirs = received(mallory, camera);
+    uint64_t const got[2] = {room_live_received(bob, camera), room_live_received(bob, voice)};
+    uint64_t const theirs = room_live_received(mallory, camera);
     struct worker_stats before;
     struct worker_stats after;
     worker_get_stats(live.worker, &before);
@@ -262,12 +243,12 @@ static void under(const char *name, void (*attack)(struct room_pc *pc))
     {
         assert_true(st->audio || st->model.corrupt == 0);
     }
-    print_message("%-10s %" PRIu64 " datagrams to the worker, %" PRIu64
-                  " forwarded; camera %" PRIu64 " sent, %" PRIu64 " to bob, %" PRIu64
-                  " to the attacker\n",
-                  name, after.datagrams_in - before.datagrams_in,
-                  after.forwarded - before.forwarded, camera->packets - sent[0],
-                  received(bob, camera) - got[0], received(mallory, camera) - theirs);
+    print_message(
+        "%-10s %" PRIu64 " datagrams to the worker, %" PRIu64 " forwarded; camera %" PRIu64
+        " sent, %" PRIu64 " to bob, %" PRIu64 " to the attacker\n",
+        name, after.datagrams_in - before.datagrams_in, after.forwarded - before.forwarded,
+        camera->packets - sent[0], room_live_received(bob, camera) - got[0],
+        room_live_received(mallory, camera) - theirs);
     assert_false(bob->left || alice->left);
 }
 
