@@ -59,23 +59,7 @@ static handle_t join_listener(unsigned number)
         .video = {.room = "room", .room_join = true},
         .exp = h.env.wall.us / US_PER_S + 3600,
     };
-    handle_t const session = {++h.last_session, 3};
-    struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, session);
-    Livekit__JoinRequest j = LIVEKIT__JOIN_REQUEST__INIT;
-    Livekit__ClientInfo info = LIVEKIT__CLIENT_INFO__INIT;
-    LK_SET(&info, protocol, 17);
-    j.client_info = &info;
-    struct dynbuf d;
-    dynbuf_init(&d, 4096);
-    m->u.join = (struct channel_join){.room_name = mem_strdup("room"), .v1 = true};
-    assert_int_equal(access_token_new(&claims, "key", &m->u.join.token), 0);
-    assert_int_equal(pbuf_pack(&j.base, &d), 0);
-    assert_int_equal(
-        pbuf_unpack(&livekit__join_request__descriptor, dynbuf_view(&d), 4096, &m->u.join.request),
-        0);
-    dynbuf_done(&d);
-    room_harness_post(&h, m);
-    return session;
+    return room_harness_join_claims(&h, &claims, 17);
 }
 
 static void begin_crowd(void)

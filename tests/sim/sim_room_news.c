@@ -97,28 +97,6 @@ static const char *heard(void)
     return dynbuf_cstr(&told);
 }
 
-// Somebody joins without a client; nothing but the join is ever sent.
-static handle_t join_claims(const struct access_claims *claims, int32_t protocol)
-{
-    handle_t const session = {++h.last_session, 3};
-    struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, session);
-    Livekit__JoinRequest j = LIVEKIT__JOIN_REQUEST__INIT;
-    Livekit__ClientInfo info = LIVEKIT__CLIENT_INFO__INIT;
-    LK_SET(&info, protocol, protocol);
-    j.client_info = &info;
-    struct dynbuf d;
-    dynbuf_init(&d, 4096);
-    m->u.join = (struct channel_join){.room_name = mem_strdup("room"), .v1 = true};
-    assert_int_equal(access_token_new(claims, "key", &m->u.join.token), 0);
-    assert_int_equal(pbuf_pack(&j.base, &d), 0);
-    assert_int_equal(
-        pbuf_unpack(&livekit__join_request__descriptor, dynbuf_view(&d), 4096, &m->u.join.request),
-        0);
-    dynbuf_done(&d);
-    room_harness_post(&h, m);
-    return session;
-}
-
 static handle_t join_raw(const char *identity, bool hidden, int32_t protocol)
 {
     struct access_claims const claims = {
@@ -127,7 +105,7 @@ static handle_t join_raw(const char *identity, bool hidden, int32_t protocol)
         .video = {.room = "room", .room_join = true, .hidden = hidden},
         .exp = h.env.wall.us / US_PER_S + 3600,
     };
-    return join_claims(&claims, protocol);
+    return room_harness_join_claims(&h, &claims, protocol);
 }
 
 static void leave_raw(handle_t session)
@@ -276,7 +254,7 @@ static void kinds_are_told(void **state)
         .video = {.room = "room", .room_join = true},
         .exp = h.env.wall.us / US_PER_S + 3600,
     };
-    (void)join_claims(&claims, 17);
+    (void)room_harness_join_claims(&h, &claims, 17);
     run(MS(100));
     struct pbuf *m = NULL;
     assert_int_equal(pbuf_unpack(&livekit__participant_info__descriptor,

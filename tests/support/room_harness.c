@@ -520,3 +520,25 @@ bool room_harness_until(struct room_harness *h, bool (*cond)(void *arg), void *a
     }
     return cond(arg);
 }
+
+handle_t room_harness_join_claims(struct room_harness *h, const struct access_claims *claims,
+                                  int32_t protocol)
+{
+    handle_t const session = {++h->last_session, 3};
+    struct channel_msg *const m = channel_msg_new(CHANNEL_JOIN, session);
+    Livekit__JoinRequest j = LIVEKIT__JOIN_REQUEST__INIT;
+    Livekit__ClientInfo info = LIVEKIT__CLIENT_INFO__INIT;
+    LK_SET(&info, protocol, protocol);
+    j.client_info = &info;
+    struct dynbuf d;
+    dynbuf_init(&d, 4096);
+    m->u.join = (struct channel_join){.room_name = mem_strdup("room"), .v1 = true};
+    room_must(access_token_new(claims, "key", &m->u.join.token) == 0, "token");
+    room_must(pbuf_pack(&j.base, &d) == 0, "pack");
+    room_must(pbuf_unpack(&livekit__join_request__descriptor, dynbuf_view(&d), 4096,
+                          &m->u.join.request) == 0,
+              "unpack");
+    dynbuf_done(&d);
+    room_harness_post(h, m);
+    return session;
+}

@@ -99,6 +99,9 @@ bool room_harness_until(struct room_harness *h, bool (*cond)(void *arg), void *a
 
 // To the worker, in order, after signal_us. Takes m.
 void room_harness_post(struct room_harness *h, struct channel_msg *m);
+// Somebody joins "room" (v1) without a client: nothing but the join is ever sent. Returns the session.
+handle_t room_harness_join_claims(struct room_harness *h, const struct access_claims *claims,
+                                  int32_t protocol);
 
 // A room service call, waits for its answer. body is valid until the next call.
 struct ProtobufCMessage;
