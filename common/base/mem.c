@@ -5,7 +5,6 @@
 #include <malloc.h>
 #endif
 #include <stdlib.h>
-#include <string.h>
 
 static _Thread_local uint64_t allocations;
 
@@ -35,21 +34,6 @@ void *mem_regrow(void *p, size_t count, size_t size)
 void mem_free(void *p)
 {
     free(p);
-}
-
-char *mem_strdup(const char *s)
-{
-    return mem_strndup(s, strlen(s));
-}
-
-char *mem_strndup(const char *s, size_t n)
-{
-    size_t const len = strnlen(s, n);
-    char *const p = mem_alloc(len + 1);
-    if (p != NULL) {
-        memcpy(p, s, len);
-    }
-    return p;
 }
 
 void mem_give_back(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LINK: base
-// COVERS: addr bytes dynbuf handle hash mem
+// COVERS: addr bytes dynbuf handle hash mem mem_text
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

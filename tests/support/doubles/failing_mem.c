@@ -2,7 +2,6 @@
 #include "tests/support/doubles/failing_mem.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/mem.h"
 
@@ -73,21 +72,6 @@ void mem_free(void *p)
 {
     failing_mem.live -= p != NULL;
     free(p);
-}
-
-char *mem_strdup(const char *s)
-{
-    return mem_strndup(s, strlen(s));
-}
-
-char *mem_strndup(const char *s, size_t n)
-{
-    size_t const len = strnlen(s, n);
-    char *const p = mem_alloc(len + 1);
-    if (p != NULL) {
-        memcpy(p, s, len);
-    }
-    return p;
 }
 
 void mem_give_back(void)
